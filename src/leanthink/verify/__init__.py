@@ -1,1 +1,8 @@
-"""(to be written)"""
+"""Is a response correct? Answer extraction, a judge in worker processes with a deadline, and honest verdicts."""
+
+from leanthink.verify.extract import extract_answer
+from leanthink.verify.pool import VerifierError
+from leanthink.verify.service import Verifier
+from leanthink.verify.verdict import Judgement, Verdict
+
+__all__ = ["Judgement", "Verdict", "Verifier", "VerifierError", "extract_answer"]

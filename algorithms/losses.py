@@ -1,0 +1,44 @@
+"""Policy losses. Where verl has the loss already, only its settings are kept here and verl's own runs."""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import Literal, final
+
+from leanthink.errors import ConfigError
+
+Aggregation = Literal["token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
+
+
+class Loss(ABC):
+    """The settings of a policy loss."""
+
+    aggregation: Aggregation
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PpoClip(Loss):
+    """The clipped surrogate of PPO (arXiv 1707.06347), verl's ``vanilla`` loss.
+
+    Args:
+        low: the ratio is clipped at ``1 - low``.
+        high: and at ``1 + high``; above ``low`` it is DAPO's clip-higher (arXiv 2503.14476).
+        dual: lower bound for negative advantages (dual-clip PPO, arXiv 1912.09729).
+        aggregation: verl's ``loss_agg_mode``.
+
+    >>> PpoClip(high=0.28)
+    PpoClip(low=0.2, high=0.28, dual=3.0, aggregation='token-mean')
+    """
+
+    low: float = 0.2
+    high: float = 0.2
+    dual: float = 3.0
+    aggregation: Aggregation = "token-mean"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low < 1 or self.high <= 0:
+            raise ConfigError(f"ppo_clip: low is {self.low} and high {self.high}; give 0 < low < 1 and high > 0")
+        if self.dual <= 1:
+            raise ConfigError(f"ppo_clip: dual is {self.dual}; give a number above 1")

@@ -1,0 +1,32 @@
+"""The plain outcome reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from leanthink.batch import RolloutBatch
+from leanthink.errors import ConfigError
+from leanthink.module import Reward, RewardN
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Correct(Reward):
+    """``right`` for a correct response, ``wrong`` for any other.
+
+    >>> batch = RolloutBatch.of(group=[0, 0], length=[5, 8], correct=[1, 0])
+    >>> Correct()(batch)[0], Correct(right=1.0, wrong=-1.0)(batch)[0]
+    (tensor([1., 0.], dtype=torch.float64), tensor([ 1., -1.], dtype=torch.float64))
+    """
+
+    right: float = 1.0
+    wrong: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.right <= self.wrong:
+            raise ConfigError(f"correct: right {self.right} is not above wrong {self.wrong}; raise right or lower wrong")
+
+    def score(self, batch: RolloutBatch) -> RewardN:
+        """The outcome of each response."""
+        return self.wrong + (self.right - self.wrong) * batch.correct

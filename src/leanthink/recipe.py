@@ -1,0 +1,162 @@
+"""Recipes: a published method as YAML, resolved into objects and verl's own keys."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from leanthink.algorithms import Advantage, Grpo, Loss, PpoClip
+from leanthink.config import build, describe, parse_yaml, read_yaml
+from leanthink.errors import ConfigError, did_you_mean
+from leanthink.module import Reward
+
+Profile = Literal["cpu", "gpu"]
+
+PARTS: Final = ("reward", "advantage", "loss")
+KEYS: Final = ("description", "reference", "wrong_may_beat_correct", *PARTS, "verl", "cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A method: what a response is worth, how that becomes gradients, and verl's settings.
+
+    Attributes:
+        name: the file's name without its ending.
+        reward: the reward tree.
+        advantage: the advantage estimator.
+        loss: the policy loss.
+        verl: verl's own configuration keys, dotted, as the paper sets them.
+        cpu: the same keys scaled to the CPU testbed; they replace those of ``verl`` there.
+        description: one line for ``leanthink list``.
+        reference: ``paper`` and ``where`` in it.
+        wrong_may_beat_correct: declares that the paper's reward can rank a wrong response above a correct one.
+    """
+
+    name: str
+    reward: Reward
+    advantage: Advantage = field(default_factory=Grpo)
+    loss: Loss = field(default_factory=PpoClip)
+    verl: Mapping[str, Any] = field(default_factory=dict)
+    cpu: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    reference: Mapping[str, str] = field(default_factory=dict)
+    wrong_may_beat_correct: bool = False
+
+    def parts(self) -> dict[str, Any]:
+        """Reward, advantage and loss as nodes that build them again: what a training run carries with it."""
+        return {part: describe(getattr(self, part)) for part in PARTS}
+
+    def keys(self, profile: Profile) -> dict[str, Any]:
+        """verl's keys under a profile."""
+        return {**self.verl, **self.cpu} if profile == "cpu" else dict(self.verl)
+
+    def to_node(self) -> dict[str, Any]:
+        """The whole recipe as YAML would hold it; ``recipe_from`` builds an equal one."""
+        node: dict[str, Any] = {"description": self.description, "reference": dict(self.reference)}
+        if self.wrong_may_beat_correct:
+            node["wrong_may_beat_correct"] = True
+        return {**node, **self.parts(), "verl": dict(self.verl), "cpu": dict(self.cpu)}
+
+
+def recipe_from(node: Any, name: str) -> Recipe:
+    """The recipe a YAML node stands for.
+
+    Raises:
+        ConfigError: an unknown key, a missing reward, or a node that does not build.
+    """
+    place = f"recipe {name}"
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"{place}: {type(node).__name__} instead of a mapping; a recipe has the keys {', '.join(KEYS)}")
+    for key in node:
+        if key not in KEYS:
+            raise ConfigError(f"{place}: no key {key!r}; {did_you_mean(key, KEYS)}")
+    if node.get("reward") is None:
+        raise ConfigError(f"{place}: 'reward' is missing; give a reward such as 'reward: correct'")
+    built = {
+        part: build(node[part], part, f"{place}, {part}")  # type: ignore[arg-type]
+        for part in PARTS
+        if node.get(part) is not None
+    }
+    settings: dict[str, Any] = {}
+    for key in ("verl", "cpu", "reference"):
+        value = node.get(key) or {}
+        if not isinstance(value, Mapping) or not all(isinstance(inner, str) for inner in value):
+            raise ConfigError(f"{place}, {key}: {value!r} is no mapping; give {{key: value}}")
+        settings[key] = dict(value)
+    return Recipe(
+        name=name,
+        description=str(node.get("description") or ""),
+        wrong_may_beat_correct=bool(node.get("wrong_may_beat_correct", False)),
+        **settings,
+        **built,
+    )
+
+
+def recipe_names() -> list[str]:
+    """The names of the recipes that ship with the library."""
+    folder = resources.files("leanthink") / "recipes"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe by name, or from a YAML file, with ``key=value`` changes applied.
+
+    Keys that begin with ``reward.``, ``advantage.`` or ``loss.`` (or are one of these) change the recipe's tree;
+    every other key is verl's own and wins over both profiles.
+
+    Raises:
+        ConfigError: no such recipe, or one that does not build.
+
+    >>> load_recipe("trle", ["reward.sigmoid_length.alpha=0.4"]).reward
+    SigmoidLength(alpha=0.4, eps=1e-07, ddof=0, check_eos=True)
+    """
+    text = str(name)
+    if text.endswith((".yaml", ".yml")):
+        node, label = read_yaml(Path(text)), Path(text).stem
+    elif text in recipe_names():
+        node = read_yaml(Path(str(resources.files("leanthink") / "recipes" / f"{text}.yaml")))
+        label = text
+    else:
+        raise ConfigError(f"no recipe {text!r}; {did_you_mean(text, recipe_names())} (your own: a path ending in .yaml)")
+    return recipe_from(apply_overrides(node, overrides, f"recipe {label}"), label)
+
+
+def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
+    """A copy of a recipe's node with ``key=value`` changes; values are YAML."""
+    node = copy.deepcopy(node)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{override!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
+        value = parse_yaml(text, f"override {key}")
+        first = key.split(".")[0]
+        if first in PARTS:
+            _set(node, key.split("."), value, place)
+        else:
+            for block in ("verl", "cpu"):
+                node[block] = {**(node.get(block) or {}), key: value}
+    return node
+
+
+def _set(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
+    here: Any = node
+    for depth, name in enumerate(path[:-1]):
+        below = here.get(name) if isinstance(here, dict) else None
+        if isinstance(below, str) and below == path[depth + 1]:  # `reward: correct` before reward.correct.right=2
+            below = {below: {}}
+        elif below is None and isinstance(here, dict) and name in here:  # `{correct: }`
+            below = {}
+        if not isinstance(below, dict):
+            known = list(here) if isinstance(here, dict) else []
+            dotted = ".".join(path)
+            raise ConfigError(
+                f"{place}: override {dotted}: nothing named {name!r} at {'.'.join(path[:depth]) or 'the top'}; "
+                f"{did_you_mean(name, known)}"
+            )
+        here[name] = below
+        here = below
+    here[path[-1]] = value

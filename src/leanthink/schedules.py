@@ -1,0 +1,152 @@
+"""Numbers that change with the training step. Any hyper-parameter may be a number or one of these."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TypeAlias, final
+
+from leanthink.errors import ConfigError
+
+
+class Schedule(ABC):
+    """A function of the step (0, 1, ...); frozen, so that it compares, prints and pickles."""
+
+    @abstractmethod
+    def __call__(self, step: int) -> float:
+        """The value at ``step``."""
+
+
+Number: TypeAlias = float | Schedule
+
+
+def at(number: Number, step: int) -> float:
+    """The value of a hyper-parameter at a step.
+
+    >>> at(0.5, 3), at(Linear(start=0, stop=1, steps=10), 3)
+    (0.5, 0.3)
+    """
+    return number(step) if isinstance(number, Schedule) else float(number)
+
+
+def _positive_steps(schedule: Schedule, steps: int) -> None:
+    if steps < 1:
+        raise ConfigError(f"{type(schedule).__name__.lower()}: steps is {steps}; give at least 1")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Linear(Schedule):
+    """From ``start`` to ``stop`` in a straight line over ``steps`` steps after ``delay``, then ``stop``.
+
+    >>> ramp = Linear(start=0.0, stop=0.5, steps=10, delay=5)
+    >>> [ramp(step) for step in (0, 5, 10, 15, 99)]
+    [0.0, 0.0, 0.25, 0.5, 0.5]
+    """
+
+    start: float
+    stop: float
+    steps: int
+    delay: int = 0
+
+    def __post_init__(self) -> None:
+        _positive_steps(self, self.steps)
+
+    def __call__(self, step: int) -> float:
+        share = min(max(step - self.delay, 0) / self.steps, 1.0)
+        return self.start + (self.stop - self.start) * share
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Exponential(Schedule):
+    """``start * rate ** (step / steps)``, not beyond ``limit`` where one is given.
+
+    >>> Exponential(start=8.0, rate=0.5, steps=10)(20)
+    2.0
+    """
+
+    start: float
+    rate: float
+    steps: int = 1
+    limit: float | None = None
+
+    def __post_init__(self) -> None:
+        _positive_steps(self, self.steps)
+        if self.rate <= 0:
+            raise ConfigError(f"exponential: rate is {self.rate}; give a number above 0")
+
+    def __call__(self, step: int) -> float:
+        value = self.start * self.rate ** (step / self.steps)
+        if self.limit is None:
+            return value
+        return max(value, self.limit) if self.limit < self.start else min(value, self.limit)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Stairs(Schedule):
+    """Constant pieces: ``values[i]`` up to, not including, ``boundaries[i]``; the last value from there on.
+
+    >>> warm_up = Stairs(values=(0.0, 0.5), boundaries=(20,))
+    >>> warm_up(19), warm_up(20)
+    (0.0, 0.5)
+    """
+
+    values: tuple[float, ...]
+    boundaries: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.boundaries) + 1:
+            raise ConfigError(
+                f"stairs: {len(self.values)} values and {len(self.boundaries)} boundaries; "
+                "give one value more than boundaries"
+            )
+        if any(later <= earlier for earlier, later in zip(self.boundaries, self.boundaries[1:], strict=False)):
+            raise ConfigError(f"stairs: boundaries {list(self.boundaries)} must rise")
+
+    def __call__(self, step: int) -> float:
+        return self.values[sum(step >= boundary for boundary in self.boundaries)]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """From ``start`` to ``stop`` along half a cosine over ``steps`` steps, then ``stop``.
+
+    >>> round(Cosine(start=1.0, stop=0.0, steps=4)(2), 12)
+    0.5
+    """
+
+    start: float
+    stop: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _positive_steps(self, self.steps)
+
+    def __call__(self, step: int) -> float:
+        share = min(max(step, 0) / self.steps, 1.0)
+        return self.stop + (self.start - self.stop) * (1 + math.cos(math.pi * share)) / 2
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Cyclic(Schedule):
+    """Half a cosine from ``high`` to ``low`` over ``period`` steps, again and again.
+
+    >>> wave = Cyclic(high=8.0, low=4.0, period=10)
+    >>> wave(0), round(wave(5), 12), wave(10)
+    (8.0, 6.0, 8.0)
+    """
+
+    high: float
+    low: float
+    period: int
+
+    def __post_init__(self) -> None:
+        _positive_steps(self, self.period)
+
+    def __call__(self, step: int) -> float:
+        return Cosine(start=self.high, stop=self.low, steps=self.period)(step % self.period)

@@ -1,0 +1,60 @@
+"""The tokenizer: a word is a token, words are split on white space and joined by one space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leanthink.testbed.task import BOX, END_BOX, END_THINK, THINK, WAIT, Task
+
+PAD, EOS, UNKNOWN, USER, ASSISTANT = "<pad>", "<eos>", "<unk>", "<user>", "<assistant>"
+SPECIAL = (PAD, EOS, UNKNOWN, USER, ASSISTANT)
+WORDS = (THINK, END_THINK, WAIT, BOX, END_BOX, "+", "-", "=")
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{%- if not loop.first %} {% endif -%}"
+    "{%- if message.role == 'assistant' -%}<assistant> {{ message.content }} <eos>"
+    "{%- else -%}<user> {{ message.content }}{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt %} <assistant>{% endif -%}"
+)
+
+
+def vocabulary(task: Task | None = None) -> dict[str, int]:
+    """Every word and its id: the special tokens, the words of a trace, the numbers from 0.
+
+    >>> list(vocabulary())[:7]
+    ['<pad>', '<eos>', '<unk>', '<user>', '<assistant>', '<think>', '</think>']
+    """
+    numbers = (str(number) for number in range((task or Task()).largest + 1))
+    return {word: i for i, word in enumerate([*SPECIAL, *WORDS, *numbers])}
+
+
+def build_tokenizer(task: Task | None = None) -> Any:
+    r"""The Hugging Face tokenizer of the testbed.
+
+    Only padding, end, unknown and the two roles are special, so that ``decode(…, skip_special_tokens=True)`` keeps the
+    think tags and the box.
+
+    >>> tokenizer = build_tokenizer()
+    >>> tokenizer.decode(tokenizer.encode(r"<think> 30 </think> \boxed{ 30 } <eos>"), skip_special_tokens=True)
+    '<think> 30 </think> \\boxed{ 30 }'
+    """
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import PreTrainedTokenizerFast
+
+    task = task or Task()
+    words = Tokenizer(WordLevel(vocabulary(task), unk_token=UNKNOWN))
+    words.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        additional_special_tokens=[USER, ASSISTANT],
+        chat_template=CHAT_TEMPLATE,
+        padding_side="left",
+        model_max_length=128,
+        clean_up_tokenization_spaces=False,
+    )

@@ -1,0 +1,162 @@
+"""Supervised training of the testbed's policy on traces that are drawn as it goes."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leanthink.testbed.task import Task, questions, sample_trace
+from leanthink.testbed.tokenizer import ASSISTANT, EOS, PAD, USER, vocabulary
+
+IGNORED = -100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the policy is trained: AdamW, linear warm-up, cosine to a tenth of a percent of the peak.
+
+    Attributes:
+        steps: optimizer steps.
+        batch_size: traces a step.
+        micro_batches: parts, by length, a batch is computed in, so that little padding is.
+        learning_rate: the peak.
+        warmup_steps: steps of linear warm-up.
+        weight_decay: AdamW's, for matrices.
+        max_grad_norm: gradients are clipped to this norm.
+        hidden_size: width of the Llama model.
+        layers: its depth.
+        heads: its attention heads.
+        key_value_heads: its key and value heads.
+        intermediate_size: width of its MLPs.
+    """
+
+    steps: int = 4000
+    batch_size: int = 128
+    micro_batches: int = 4
+    learning_rate: float = 2e-3
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    hidden_size: int = 128
+    layers: int = 4
+    heads: int = 4
+    key_value_heads: int = 2
+    intermediate_size: int = 384
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, from 0.
+
+        >>> training = Training(steps=10, warmup_steps=2, learning_rate=1.0)
+        >>> [round(training.rate_at(step), 2) for step in (0, 1, 2, 6, 10)]
+        [0.5, 1.0, 1.0, 0.5, 0.0]
+        """
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * max(1e-3, 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def new_model(training: Training, task: Task, seed: int) -> Any:
+    """A freshly initialised Llama model over the task's vocabulary."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    words = vocabulary(task)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=training.hidden_size,
+        num_hidden_layers=training.layers,
+        num_attention_heads=training.heads,
+        num_key_value_heads=training.key_value_heads,
+        intermediate_size=training.intermediate_size,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        initializer_range=0.05,
+        pad_token_id=words[PAD],
+        eos_token_id=words[EOS],
+        bos_token_id=None,
+    )
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(config)
+
+
+def batches(training: Training, task: Task, seed: int) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Micro-batches of (inputs, labels), right-padded, one list a step; train questions only, loss on responses only."""
+    words, rng = vocabulary(task), random.Random(f"traces-{seed}")
+    size = training.batch_size
+    for question in _chunks(questions("train", training.steps * size, seed, task), size):
+        rows = []
+        for item in question:
+            prompt = [words[word] for word in [USER, *item.text.split(), ASSISTANT]]
+            response = [words[word] for word in [*sample_trace(rng, item, task).text.split(), EOS]]
+            rows.append((prompt, response))
+        rows.sort(key=lambda row: len(row[0]) + len(row[1]))
+        step = []
+        for part in _chunks(iter(rows), -(-size // training.micro_batches)):
+            width = len(part[-1][0]) + len(part[-1][1])
+            inputs = torch.full((len(part), width), words[PAD])
+            labels = torch.full((len(part), width), IGNORED)
+            for i, (prompt, response) in enumerate(part):
+                end = len(prompt) + len(response)
+                inputs[i, :end] = torch.tensor(prompt + response)
+                labels[i, len(prompt) : end] = torch.tensor(response)
+            step.append((inputs, labels))
+        yield step
+
+
+def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    part: list[Any] = []
+    for item in items:
+        part.append(item)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def train(
+    training: Training,
+    task: Task,
+    seed: int,
+    *,
+    report: Callable[[int, float, float], None],
+    checkpoint: Callable[[int, Any], None],
+    every: int = 200,
+) -> Any:
+    """Train a policy; ``report(step, loss, seconds)`` and ``checkpoint(step, model)`` are called ``every`` steps."""
+    model = new_model(training, task, seed)
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98))
+    model.train()
+    started, losses = time.perf_counter(), []
+    for step, parts in enumerate(batches(training, task, seed)):
+        for group in optimizer.param_groups:
+            group["lr"] = training.rate_at(step)
+        tokens = sum(int((labels != IGNORED).sum()) for _, labels in parts)
+        total = 0.0
+        for inputs, labels in parts:
+            logits = model(input_ids=inputs, use_cache=False).logits[:, :-1]
+            loss = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+            )
+            (loss / tokens).backward()  # type: ignore[no-untyped-call]
+            total += loss.item() / tokens
+        torch.nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(total)
+        if (step + 1) % every == 0 or step + 1 == training.steps:
+            report(step + 1, sum(losses) / len(losses), time.perf_counter() - started)
+            checkpoint(step + 1, model)
+            losses = []
+    model.eval()
+    return model

@@ -1,0 +1,221 @@
+"""The verifier: extraction here, judging in worker processes, every verdict counted."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import threading
+import weakref
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+
+from leanthink.errors import ConfigError, DataError
+from leanthink.verify.extract import Found, find_answer
+from leanthink.verify.pool import Pool, Reply, VerifierError
+from leanthink.verify.verdict import Judgement, Verdict
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A judgement on its way: the worker's reply, and whether another call asked for it first."""
+
+    found: Found
+    future: Future[Reply]
+    shared: bool
+
+
+class Verifier:
+    r"""Checks responses against gold answers; safe from many threads and event loops at once.
+
+    Nothing starts before the first answer that needs a worker. Plain integers never do; equal pairs of gold and answer
+    are judged once, also when they arrive together, as the siblings of a prompt group do.
+
+    Args:
+        workers: Worker processes.
+        deadline: Seconds a worker may spend on one pair, from the moment it gets it.
+        thinking_end: The tag that closes the thinking.
+        require_thinking_end: Without that tag there is no answer; set it for models whose prompt opens the thinking.
+        require_marked: Only marked answers count. Otherwise an untruncated response without a mark counts by what
+            math-verify finds in it.
+        memory_mb: Address space of one worker; an expression that needs more is unknown.
+        cache_size: Judged pairs remembered.
+
+    >>> with Verifier(workers=1) as verifier:
+    ...     verifier.check("18", r"<think>10 + 8</think> \boxed{18}").verdict
+    <Verdict.CORRECT: 'correct'>
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int = 2,
+        deadline: float = 5.0,
+        thinking_end: str = "</think>",
+        require_thinking_end: bool = False,
+        require_marked: bool = False,
+        memory_mb: int = 2048,
+        cache_size: int = 16_384,
+    ) -> None:
+        for name, value, least in (
+            ("workers", workers, 1),
+            ("memory_mb", memory_mb, 512),
+            ("cache_size", cache_size, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"verifier: {name} is {value}; give {least} or more")
+        if not deadline > 0:
+            raise ConfigError(f"verifier: deadline is {deadline}; give seconds greater than 0")
+        if not thinking_end:
+            raise ConfigError("verifier: thinking_end is empty; give the tag that closes the thinking, as '</think>'")
+        self._new_pool = partial(Pool, workers=workers, deadline=float(deadline), memory_mb=memory_mb)
+        self._find = partial(
+            find_answer,
+            thinking_end=thinking_end,
+            require_thinking_end=require_thinking_end,
+            require_marked=require_marked,
+        )
+        self._cache_size = cache_size
+        self._cache: OrderedDict[_Key, Reply] = OrderedDict()
+        self._in_flight: dict[_Key, Future[Reply]] = {}
+        self._counts: Counter[str] = Counter()
+        self._seconds = 0.0
+        self._lock = threading.RLock()  # guards everything written after construction
+        self._pool: Pool | None = None
+        self._closed = False
+
+    def check(self, gold: str, response: str, *, truncated: bool = False) -> Judgement:
+        """Judge one response; waits for the worker."""
+        return self._settle(self._begin(gold, response, truncated))
+
+    def check_many(
+        self, pairs: Iterable[tuple[str, str]], *, truncated: Sequence[bool] | None = None
+    ) -> list[Judgement]:
+        """Judge pairs of gold and response side by side; judgements in the order given."""
+        pairs = list(pairs)
+        flags = [False] * len(pairs) if truncated is None else list(truncated)
+        if len(flags) != len(pairs):
+            raise DataError(f"check_many: {len(flags)} truncated flags for {len(pairs)} pairs; give one for each")
+        begun = [self._begin(gold, response, cut) for (gold, response), cut in zip(pairs, flags, strict=True)]
+        return [self._settle(pending) for pending in begun]
+
+    async def acheck(self, gold: str, response: str, *, truncated: bool = False) -> Judgement:
+        """Judge one response without blocking the event loop; giving up waiting disturbs nobody else."""
+        begun = self._begin(gold, response, truncated)
+        if isinstance(begun, _Pending):
+            await asyncio.shield(asyncio.wrap_future(begun.future))
+        return self._settle(begun)
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """What was answered so far.
+
+        Counts by "verdict/reason"; `cached` answers that cost no job; `workers_replaced`; `judged_seconds` the workers
+        spent.
+        """
+        with self._lock:
+            replaced = self._pool.replaced if self._pool else 0
+            return {**self._counts, "workers_replaced": replaced, "judged_seconds": self._seconds}
+
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """The worker processes alive now; none before the first job."""
+        return self._pool.pids() if self._pool else ()
+
+    def close(self) -> None:
+        """End the workers; what still waits is unknown, reason "closed". Collecting the verifier closes it too."""
+        with self._lock:
+            self._closed = True
+            pool = self._pool
+        if pool:
+            pool.close()
+
+    def __enter__(self) -> Verifier:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self, gold: str, response: str, truncated: bool) -> Judgement | _Pending:
+        for name, text in (("gold", gold), ("response", response)):
+            if not isinstance(text, str):
+                raise DataError(f"verifier: {name} is {type(text).__name__} {text!r:.60}; give text, as str({name})")
+        found = self._find(response, truncated=truncated)
+        if found.text is None:
+            return Judgement(verdict=Verdict.WRONG, extracted=None, judge="extraction", reason=found.reason)
+        left, right = gold.strip(), found.text.strip()
+        if found.form != "search" and _INTEGER.fullmatch(left) and _INTEGER.fullmatch(right):
+            equal = int(left) == int(right)
+            verdict, reason = (Verdict.CORRECT, "equal") if equal else (Verdict.WRONG, "not_equal")
+            return Judgement(verdict=verdict, extracted=found.text, judge="integer", reason=reason)
+        return self._ask(left, found)
+
+    def _ask(self, gold: str, found: Found) -> _Pending:
+        text = found.text or ""
+        key = (_short(gold), _short(text), found.form)
+        with self._lock:
+            if self._closed:
+                raise VerifierError("verifier: it is closed; build a new one")
+            if reply := self._cache.get(key):
+                self._cache.move_to_end(key)
+                future: Future[Reply] = Future()
+                future.set_result(reply)
+                return _Pending(found, future, shared=True)
+            if flying := self._in_flight.get(key):
+                return _Pending(found, flying, shared=True)
+            future = self._workers().submit({"gold": gold, "answer": text, "form": found.form})
+            self._in_flight[key] = future
+        future.add_done_callback(partial(self._remember, key))
+        return _Pending(found, future, shared=False)
+
+    def _workers(self) -> Pool:
+        if self._pool is None:
+            self._pool = self._new_pool()
+            weakref.finalize(self, self._pool.close)  # at collection, and at exit
+        elif self._pool.owner != os.getpid():
+            raise VerifierError(
+                f"verifier: process {self._pool.owner} started it and then forked; build one in each process"
+            )
+        return self._pool
+
+    def _remember(self, key: _Key, future: Future[Reply]) -> None:
+        with self._lock:
+            self._in_flight.pop(key, None)
+            if future.exception() is None and future.result().lasting:
+                self._cache[key] = future.result()
+                while len(self._cache) > self._cache_size:
+                    self._cache.popitem(last=False)
+
+    def _settle(self, begun: Judgement | _Pending) -> Judgement:
+        if isinstance(begun, Judgement):
+            judgement = begun
+        else:
+            reply = begun.future.result()
+            extracted = reply.extracted if begun.found.form == "search" else begun.found.text
+            judgement = Judgement(
+                verdict=Verdict(reply.verdict),
+                extracted=extracted,
+                judge="math-verify",
+                reason=reply.reason,
+                seconds=0.0 if begun.shared else reply.seconds,
+            )
+        with self._lock:
+            self._counts[judgement.code] += 1
+            self._counts["cached"] += isinstance(begun, _Pending) and begun.shared
+            self._seconds += judgement.seconds
+        return judgement
+
+
+def _short(text: str) -> str:
+    """The text, or its digest when it is long: what the cache is keyed by."""
+    return text if len(text) <= 128 else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

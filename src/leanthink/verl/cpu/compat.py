@@ -1,0 +1,102 @@
+"""The two places where verl has no door for a CPU and a function is replaced while the program runs.
+
+Both replacements happen only under ``VERL_PLATFORM=cpu``, once a process, and refuse to touch anything that no longer
+looks as it did in verl 0.9 and torch 2.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from leanthink.errors import DependencyError
+
+_MARK = "__leanthink_cpu__"
+
+
+def install() -> None:
+    """Prepare this process for training on the CPU; calling it again changes nothing."""
+    import torch.distributed as dist
+
+    if not hasattr(dist.init_process_group, _MARK):
+        _require(dist.init_process_group, "torch.distributed.init_process_group", {"backend", "world_size"})
+        dist.init_process_group = _init_process_group(dist.init_process_group)  # type: ignore[assignment]
+
+
+def _init_process_group(original: Callable[..., None]) -> Callable[..., None]:
+    """Let verl's ``cpu:gloo,<device>:<backend>`` pass when the device is the CPU itself.
+
+    torch refuses ``cpu:gloo,cpu:gloo`` as a duplicate. Only the training workers of verl create a process group, before
+    they build their model, so this is also where a process learns that it is one: the rest of what they need is done
+    here, and no other process pays for its imports.
+    """
+
+    @functools.wraps(original)
+    def init_process_group(backend: str | None = None, *args: Any, **kwargs: Any) -> None:
+        if isinstance(backend, str):
+            backend = ",".join(dict.fromkeys(backend.split(",")))
+        share_cores(kwargs.get("world_size", 1))
+        load_value_models_with_sdpa()
+        original(backend, *args, **kwargs)
+
+    setattr(init_process_group, _MARK, True)
+    return init_process_group
+
+
+def share_cores(processes: int) -> None:
+    """Give this process its share of the cores: Ray would leave it the one logical CPU of its actor."""
+    torch.set_num_threads(max(1, _cores() // max(1, processes)))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_value_models_with_sdpa() -> None:
+    """Make verl load the critic with torch's attention: it names ``flash_attention_2``, which needs CUDA."""
+    import verl.utils.model
+
+    original = verl.utils.model.load_valuehead_model
+    if not hasattr(original, _MARK):
+        _require(original, "verl.utils.model.load_valuehead_model", set(inspect.signature(_load_value_model).parameters))
+        verl.utils.model.load_valuehead_model = _load_value_model
+
+
+def _load_value_model(local_path: str, torch_dtype: torch.dtype, model_config: Any, trust_remote_code: bool) -> Any:
+    from transformers import AutoModelForTokenClassification
+
+    return AutoModelForTokenClassification.from_pretrained(
+        local_path,
+        torch_dtype=torch_dtype,
+        config=model_config,
+        attn_implementation="sdpa",
+        trust_remote_code=trust_remote_code,
+    )
+
+
+setattr(_load_value_model, _MARK, True)
+
+
+def require_dict(module: Any, name: str) -> dict[Any, Any]:
+    """The registry ``module.name``, which verl offers no function to add to."""
+    registry = getattr(module, name, None)
+    if not isinstance(registry, dict):
+        raise DependencyError(
+            f"CPU profile: {module.__name__}.{name} is {type(registry).__name__}, not a dict; this version of leanthink "
+            "fits verl 0.9.x, install that or update leanthink"
+        )
+    return registry
+
+
+def _require(function: Callable[..., Any], name: str, parameters: set[str]) -> None:
+    found = set(inspect.signature(function).parameters)
+    if missing := sorted(parameters - found):
+        raise DependencyError(
+            f"CPU profile: {name} takes {sorted(found)}, no longer {missing}; this version of leanthink fits "
+            "verl 0.9.x with torch 2.7 to 2.13, install those or update leanthink"
+        )

@@ -1,0 +1,52 @@
+"""The settings of verl, and of the processes around it, that the CPU profile stands for.
+
+Plain data, for whoever starts verl: `OVERRIDES` are keys of verl's configuration, `ENVIRONMENT` variables of the driver,
+which Ray hands to all its processes. Keys that verl's schema does not know begin with ``+``, as Hydra wants them.
+"""
+
+from __future__ import annotations
+
+from leanthink.verl.cpu import ROLLOUT_NAME
+
+_ACTOR = "actor_rollout_ref.actor"
+_MODEL = "actor_rollout_ref.model"
+_ROLLOUT = "actor_rollout_ref.rollout"
+
+OVERRIDES: dict[str, object] = {
+    "trainer.device": "cpu",
+    "trainer.nnodes": 1,
+    "trainer.n_gpus_per_node": 1,
+    "trainer.logger": ["console"],
+    # Ray counts logical CPUs and GPUs: every actor of verl asks for one, however little it does.
+    "ray_kwargs.ray_init.num_cpus": 32,
+    "+ray_kwargs.ray_init.num_gpus": 1,
+    "+ray_kwargs.ray_init.include_dashboard": False,
+    "+ray_kwargs.ray_init.object_store_memory": 256 * 1024**2,
+    # One process of each kind: more only import the same libraries again.
+    "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
+    f"{_ROLLOUT}.agent.num_workers": 1,
+    "reward.num_workers": 1,
+    "data.dataloader_num_workers": 0,
+    # Rollout.
+    f"{_ROLLOUT}.name": ROLLOUT_NAME,
+    f"{_ROLLOUT}.tensor_model_parallel_size": 1,
+    f"{_ROLLOUT}.free_cache_engine": False,
+    f"{_ROLLOUT}.max_num_seqs": 1024,
+    # Training: FSDP1 refuses CPU parameters; bf16 and torch.compile cost more than they give on a small model.
+    f"{_ACTOR}.strategy": "fsdp2",
+    f"{_ACTOR}.fsdp_config.model_dtype": "fp32",
+    f"+{_ACTOR}.fsdp_config.mixed_precision": {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
+    f"{_ACTOR}.fsdp_config.use_torch_compile": False,
+    f"{_ACTOR}.use_torch_compile": False,
+    # Attention without padding needs flash-attn; recomputing activations saves memory nobody lacks here.
+    f"{_MODEL}.use_remove_padding": False,
+    f"{_MODEL}.enable_gradient_checkpointing": False,
+    f"+{_MODEL}.override_config.attn_implementation": "sdpa",
+}
+
+ENVIRONMENT: dict[str, str] = {
+    "VERL_PLATFORM": "cpu",
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAY_DEDUP_LOGS": "0",
+    "HF_HUB_OFFLINE": "1",
+}
