@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from leanthink.errors import ConfigError
-from leanthink.groups import group_count, group_mean, group_std, group_sum
+from leanthink.groups import group_centred, group_count, group_std
 
 RewardN = Float[Tensor, " N"]
 GroupN = Int[Tensor, " N"]
@@ -35,13 +35,11 @@ def grpo_advantage(
 
     A group of one response has nothing to compare with: 0. A group whose rewards are all equal: 0, exactly.
     """
-    mean_N = group_mean(reward_N, group_N)[group_N]
-    equal_N = group_std(reward_N, group_N)[group_N] <= 1e-12 * reward_N.abs().clamp(min=1.0)
-    centred_N = torch.where(equal_N, torch.zeros_like(mean_N), reward_N - mean_N)
+    centred_N = group_centred(reward_N, group_N)
     if scale == "none":
         return centred_N
     std_N = group_std(reward_N, group_N, ddof=ddof).nan_to_num(nan=0.0)[group_N]
-    return centred_N / (std_N + eps)
+    return torch.where(centred_N == 0, centred_N, centred_N / (std_N + eps))
 
 
 @final
@@ -65,18 +63,21 @@ class Grpo(Advantage):
     ddof: int = 1
 
     def __post_init__(self) -> None:
-        if self.eps < 0:
-            raise ConfigError(f"grpo: eps is {self.eps}; give 0 or more")
+        if self.eps < 0 or self.ddof not in (0, 1):
+            raise ConfigError(f"grpo: eps is {self.eps} and ddof {self.ddof}; give eps 0 or more, and ddof 0 or 1")
 
     def __call__(self, reward_N: RewardN, group_N: GroupN) -> RewardN:
+        """The advantage (N,) of each response."""
         return grpo_advantage(reward_N.double(), group_N, self.scale, self.eps, self.ddof)
 
 
 def rloo_advantage(reward_N: RewardN, group_N: GroupN) -> RewardN:
-    """``r_i`` minus the mean of the other rewards of the group; 0 for a group of one."""
+    """``r_i`` minus the mean of the other rewards of the group; 0 for a group of one.
+
+    Computed as ``n / (n - 1) * (r_i - mean)``, which is the same and exactly 0 where all rewards are equal.
+    """
     count_N = group_count(group_N)[group_N]
-    others_N = (group_sum(reward_N, group_N)[group_N] - reward_N) / (count_N - 1).clamp(min=1)
-    return torch.where(count_N > 1, reward_N - others_N, torch.zeros_like(others_N))
+    return group_centred(reward_N, group_N) * count_N / (count_N - 1).clamp(min=1)
 
 
 @final
@@ -91,4 +92,5 @@ class Rloo(Advantage):
     """
 
     def __call__(self, reward_N: RewardN, group_N: GroupN) -> RewardN:
+        """The advantage (N,) of each response."""
         return rloo_advantage(reward_N.double(), group_N)

@@ -11,8 +11,8 @@ import torch
 
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
-from leanthink.groups import group_max, group_mean, group_min, group_std
-from leanthink.module import Breakdown, Composite, Part, Reward, RewardN, Scope, State
+from leanthink.groups import group_centred, group_max, group_mean, group_min, group_std
+from leanthink.module import WRAPPED, Breakdown, Composite, Part, Reward, RewardN, Scope, State
 from leanthink.schedules import Number, at
 
 
@@ -33,12 +33,15 @@ class _Named(Composite):
 
     parts: tuple[tuple[str, Reward], ...]
 
-    def __init__(self, **parts: Reward) -> None:
+    def __init__(self, /, **parts: Reward) -> None:
         for name, part in parts.items():
             if not isinstance(part, Reward):
                 raise ConfigError(f"{type(self).__name__.lower()}.{name} is {part!r}; give a reward")
-            if "/" in name:
-                raise ConfigError(f"{type(self).__name__.lower()}: part name {name!r} may not hold '/'")
+            if "/" in name or name == WRAPPED:
+                raise ConfigError(
+                    f"{type(self).__name__.lower()}: a part may not be named {name!r}: names make up the paths of the "
+                    f"breakdown, with '/' between them and {WRAPPED!r} left out; choose another"
+                )
         if not parts:
             raise ConfigError(f"{type(self).__name__.lower()} has no parts; name at least one")
         object.__setattr__(self, "parts", tuple(parts.items()))
@@ -136,7 +139,11 @@ class Gate(Composite):
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The part where the gate is open."""
-        open_N = (batch.column(self.column) != 0) ^ self.negate
+        gate_N = batch.column(self.column)
+        if bool(gate_N.isnan().any()):
+            row = int(gate_N.isnan().nonzero()[0])
+            raise BatchError(f"gate: column {self.column!r} is NaN in row {row}; a gate is open or closed: give 0 or 1")
+        open_N = (gate_N != 0) ^ self.negate
         value_N = part("of", batch)
         return torch.where(open_N, value_N, torch.zeros_like(value_N))
 
@@ -234,7 +241,7 @@ class Clip(Composite):
 class GroupNormalize(Composite):
     """Another reward minus its group mean, divided by its group standard deviation unless ``divide`` is false.
 
-    With ``ddof`` as the divisor ``n - ddof`` and ``eps`` added to the deviation. A group of one gives 0.
+    The deviation divides by ``n - ddof``, and ``eps`` is added to it. Equal values and a group of one give 0.
 
     >>> from leanthink.rewards import Correct
     >>> GroupNormalize(of=Correct(), ddof=0)(RolloutBatch.of(group=[0, 0], length=[5, 8], correct=[1, 0]))[0]
@@ -247,6 +254,12 @@ class GroupNormalize(Composite):
     eps: float = 1e-6
     is_term = True
 
+    def __post_init__(self) -> None:
+        if self.eps <= 0 or self.ddof not in (0, 1):
+            raise ConfigError(
+                f"group_normalize: eps is {self.eps} and ddof {self.ddof}; give eps above 0, and ddof 0 or 1"
+            )
+
     @property
     def scope(self) -> Scope:
         """At least the group."""
@@ -255,7 +268,7 @@ class GroupNormalize(Composite):
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The normalised part."""
         value_N = part("of", batch)
-        centred_N = value_N - group_mean(value_N, batch.group)[batch.group]
+        centred_N = group_centred(value_N, batch.group)
         if not self.divide:
             return centred_N
         std_G = group_std(value_N, batch.group, ddof=self.ddof).nan_to_num(nan=0.0)

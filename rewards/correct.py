@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+import torch
+
 from leanthink.batch import RolloutBatch
 from leanthink.errors import ConfigError
 from leanthink.module import Reward, RewardN
@@ -25,8 +27,10 @@ class Correct(Reward):
 
     def __post_init__(self) -> None:
         if self.right <= self.wrong:
-            raise ConfigError(f"correct: right {self.right} is not above wrong {self.wrong}; raise right or lower wrong")
+            raise ConfigError(
+                f"correct: right {self.right} is not above wrong {self.wrong}; raise right or lower wrong"
+            )
 
     def score(self, batch: RolloutBatch) -> RewardN:
         """The outcome of each response."""
-        return self.wrong + (self.right - self.wrong) * batch.correct
+        return torch.where(batch.correct == 1, torch.full_like(batch.correct, self.right), self.wrong)

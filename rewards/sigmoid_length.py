@@ -67,8 +67,11 @@ class SigmoidLength(Reward):
                 f"sigmoid_length: alpha is {self.alpha}; give 0 or more and less than 1, "
                 "so that a correct response never earns less than a wrong one"
             )
-        if self.eps <= 0:
-            raise ConfigError(f"sigmoid_length: eps is {self.eps}; give a small positive number such as 1e-7")
+        if self.eps <= 0 or self.ddof not in (0, 1):
+            raise ConfigError(
+                f"sigmoid_length: eps is {self.eps} and ddof {self.ddof}; "
+                "give eps a small positive number such as 1e-7, and ddof 0 or 1"
+            )
 
     def score(self, batch: RolloutBatch) -> RewardN:
         """The discounted correctness of each response."""

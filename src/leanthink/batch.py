@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, ClassVar, final
 
 import torch
@@ -64,32 +65,20 @@ class RolloutBatch:
         Raises:
             BatchError: naming the column and the first row that is wrong.
         """
-        ids = group.tolist() if isinstance(group, Tensor) else list(group)
-        codes: dict[Hashable, int] = {}
-        for row, name in enumerate(ids):
-            if name is None or (isinstance(name, float) and name != name):
-                raise BatchError(f"column 'group', row {row}: no group id; give every response its prompt's id")
-            codes.setdefault(name, len(codes))
-        count = len(ids)
-        columns = {
-            "length": _numbers("length", length, count, device),
-            "correct": _numbers("correct", correct, count, device),
-            "truncated": _numbers("truncated", truncated if truncated is not None else [False] * count, count, device),
-        }
-        _check("length", columns["length"] >= 0, columns["length"], "token counts are 0 or more")
-        for name in ("correct", "truncated"):
-            allowed = (columns[name] == 0) | (columns[name] == 1)
-            cure = "verdicts are 0 or 1; binarise graded scores first" if name == "correct" else "give 0 or 1"
-            _check(name, allowed, columns[name], cure)
-        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-            raise BatchError(f"step is {step!r}; give the training step as a whole number from 0")
+        tensors = [
+            values for values in (group, length, correct, truncated, *extras.values()) if isinstance(values, Tensor)
+        ]
+        if device is None and tensors:
+            device = tensors[0].device
+        group_N = _codes(group, device)
+        count = len(group_N)
         return cls(
-            group=torch.tensor([codes[name] for name in ids], dtype=torch.int64, device=device),
-            length=columns["length"],
-            correct=columns["correct"],
-            truncated=columns["truncated"].bool(),
-            reward=torch.zeros(count, dtype=torch.float64, device=device),
-            step=step,
+            group=group_N,
+            length=_core("length", length, count, device),
+            correct=_core("correct", correct, count, device),
+            truncated=_core("truncated", [False] * count if truncated is None else truncated, count, device),
+            reward=torch.zeros(count, dtype=torch.float64, device=group_N.device),
+            step=_step(step),
             extras={name: _extra(name, values, count, device) for name, values in extras.items()},
         )
 
@@ -110,7 +99,14 @@ class RolloutBatch:
         """
         values = self.values(name)
         if not isinstance(values, Tensor):
-            raise BatchError(f"column {name!r} holds {type(values[0]).__name__}, not numbers; read it with values()")
+            for row, value in enumerate(values):
+                if not _is_number(value):
+                    raise BatchError(f"column {name!r}, row {row}: {value!r:.80} is no number; read it with values()")
+            values = torch.tensor([float(value) for value in values], dtype=torch.float64, device=self.group.device)
+        if values.ndim != 1:
+            raise BatchError(
+                f"column {name!r} has shape {tuple(values.shape)}, not one number a response; use values()"
+            )
         return values.double()
 
     def values(self, name: str) -> Column:
@@ -124,13 +120,21 @@ class RolloutBatch:
 
     def replace(self, **changes: Any) -> RolloutBatch:
         """A copy with some fields changed; unknown names become extra columns."""
-        fields = {f.name for f in dataclasses.fields(self)}
-        extras = {**self.extras, **changes.pop("extras", {})}
-        extras |= {name: changes.pop(name) for name in list(changes) if name not in fields}
-        for name, values in {**changes, **extras}.items():
-            if name != "step" and len(values) != len(self):
-                raise BatchError(f"column {name!r} has {len(values)} rows, the batch {len(self)}; give one per response")
-        return dataclasses.replace(self, extras=extras, **changes)
+        count, device = len(self), self.group.device
+        extras = dict(changes.pop("extras", {}))
+        core: dict[str, Any] = {}
+        for name, value in changes.items():
+            if name == "step":
+                core[name] = _step(value)
+            elif name == "group":
+                core[name] = _codes(value, device)
+                _rows(name, core[name], count)
+            elif name in self.CORE:
+                core[name] = _core(name, value, count, device)
+            else:
+                extras[name] = value
+        checked = {name: _extra(name, values, count, device) for name, values in extras.items()}
+        return dataclasses.replace(self, extras={**self.extras, **checked}, **core)
 
     def select(self, rows: Int[Tensor, " M"] | Bool[Tensor, " N"]) -> RolloutBatch:
         """Some rows, in the order given; groups are coded anew by first appearance."""
@@ -159,8 +163,39 @@ class RolloutBatch:
 
 def _same(ours: Column, theirs: Column) -> bool:
     if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
-        return torch.equal(ours, theirs)
+        if ours.shape != theirs.shape or ours.device != theirs.device:
+            return False
+        return bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())  # NaN stands for "no value"
     return not isinstance(ours, Tensor) and not isinstance(theirs, Tensor) and list(ours) == list(theirs)
+
+
+def _codes(group: Iterable[Hashable] | Tensor, device: Any) -> Int[Tensor, " N"]:
+    codes: dict[Hashable, int] = {}
+    rows = []
+    for row, name in enumerate(group.tolist() if isinstance(group, Tensor) else group):
+        if name is None or (isinstance(name, float) and name != name):
+            raise BatchError(f"column 'group', row {row}: no group id; give every response its prompt's id")
+        if not isinstance(name, Hashable):
+            raise BatchError(f"column 'group', row {row}: {name!r:.80} is no id; give text or a number")
+        rows.append(codes.setdefault(name, len(codes)))
+    return torch.tensor(rows, dtype=torch.int64, device=device)
+
+
+def _step(step: Any) -> int:
+    if isinstance(step, bool) or not isinstance(step, Integral) or step < 0:
+        raise BatchError(f"step is {step!r}; give the training step as a whole number from 0")
+    return int(step)
+
+
+def _core(name: str, values: Any, count: int, device: Any) -> Tensor:
+    """A core column, checked; the running ``reward`` may be any number."""
+    numbers = _numbers(name, values, count, device)
+    if name == "length":
+        _check(name, numbers >= 0, numbers, "token counts are 0 or more")
+    elif name in ("correct", "truncated"):
+        cure = "verdicts are 0 or 1; binarise graded scores first" if name == "correct" else "give 0 or 1"
+        _check(name, (numbers == 0) | (numbers == 1), numbers, cure)
+    return numbers.bool() if name == "truncated" else numbers
 
 
 def _check(name: str, good_N: Tensor, values_N: Tensor, cure: str) -> None:
@@ -170,18 +205,27 @@ def _check(name: str, good_N: Tensor, values_N: Tensor, cure: str) -> None:
 
 
 def _rows(name: str, values: Sequence[Any] | Tensor, count: int) -> None:
-    if len(values) != count:
-        raise BatchError(f"column {name!r} has {len(values)} rows, 'group' has {count}; give one per response")
+    given = len(values) if not isinstance(values, Tensor) or values.ndim else "no"
+    if given != count:
+        raise BatchError(f"column {name!r} has {given} rows, 'group' has {count}; give one per response")
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return hasattr(value, "__float__") and not isinstance(value, str) and getattr(value, "size", 1) == 1
 
 
 def _numbers(name: str, values: Iterable[Any] | Tensor, count: int, device: Any) -> Float[Tensor, " N"]:
     if not isinstance(values, Tensor):
         values = list(values)
         for row, value in enumerate(values):
-            if isinstance(value, str) or not hasattr(value, "__float__"):
-                raise BatchError(f"column {name!r}, row {row}: {value!r} is no number")
+            if not _is_number(value):
+                raise BatchError(f"column {name!r}, row {row}: {value!r:.80} is no number; give one per response")
         values = torch.tensor([float(value) for value in values], dtype=torch.float64)
     _rows(name, values, count)
+    if values.ndim != 1:
+        raise BatchError(f"column {name!r} has shape {tuple(values.shape)}; give one number per response")
     numbers = values.to(device=device, dtype=torch.float64)
     _check(name, torch.isfinite(numbers), numbers, "give finite numbers")
     return numbers
@@ -189,10 +233,11 @@ def _numbers(name: str, values: Iterable[Any] | Tensor, count: int, device: Any)
 
 def _extra(name: str, values: Iterable[Any] | Tensor, count: int, device: Any) -> Column:
     """Numbers become a float64 tensor; anything else stays a list."""
+    if name in (*RolloutBatch.CORE, "step"):
+        raise BatchError(f"column {name!r} is the library's own; give the extra column another name")
     if not isinstance(values, Tensor):
         values = list(values)
-        numeric = all(hasattr(value, "__float__") and not isinstance(value, str | Tensor) for value in values)
-        if numeric and values:
+        if all(_is_number(value) and not isinstance(value, Tensor) for value in values):
             values = torch.tensor([float(value) for value in values], dtype=torch.float64)
     _rows(name, values, count)
     return values.to(device) if isinstance(values, Tensor) else values

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import math
 import re
 import types
 import typing
@@ -65,6 +66,9 @@ _BASES: Final[Mapping[Kind, type]] = {
 }
 
 
+_QUOTE: Final = "YAML reads on, off, yes and no as booleans and digits as numbers: quote it or choose another name"
+
+
 def build(node: Any, kind: Kind, place: str) -> Any:
     """The object a node stands for.
 
@@ -87,6 +91,8 @@ def build(node: Any, kind: Kind, place: str) -> Any:
     hints, required, open_hint = _parameters(cls)
     built = {}
     for key, value in arguments.items():
+        if not isinstance(key, str):
+            raise ConfigError(f"{place}: argument name {key!r} is no text; {_QUOTE}")
         if key not in hints and open_hint is None:
             takes = ", ".join(hints) or "no argument"
             hint = f"; {did_you_mean(key, hints)}" if hints else ""
@@ -97,7 +103,7 @@ def build(node: Any, kind: Kind, place: str) -> Any:
         raise ConfigError(f"{place}: argument {missing[0]!r} is missing; give {place}.{missing[0]}")
     try:
         return cls(**built)
-    except ConfigError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{place}: {error}") from error
 
 
@@ -105,18 +111,18 @@ def describe(value: Any) -> Any:
     """The node that builds ``value`` again; arguments at their default are left out.
 
     >>> describe(build({"scale": {"by": {"linear": {"start": 0, "stop": 1, "steps": 9}}}}, "reward", "reward"))
-    {'scale': {'by': {'linear': {'start': 0, 'stop': 1, 'steps': 9}}}}
+    {'scale': {'by': {'linear': {'start': 0.0, 'stop': 1.0, 'steps': 9}}}}
     """
     if isinstance(value, tuple | list):
         return [describe(item) for item in value]
     if not isinstance(value, tuple(_BASES.values())):
         return value
-    if hasattr(value, "children") and not _parameters(type(value))[0]:
+    if isinstance(value, Reward) and _parameters(type(value))[2] is not None:  # named parts
         arguments = {name: describe(child) for name, child in value.children().items()}
     else:
         arguments = {
             field.name: describe(getattr(value, field.name))
-            for field in dataclasses.fields(value)
+            for field in dataclasses.fields(value)  # type: ignore[arg-type]
             if field.init and getattr(value, field.name) != field.default
         }
     name = name_of(type(value))
@@ -141,7 +147,7 @@ def _split(node: Any, kind: Kind, place: str) -> tuple[str, Mapping[str, Any]]:
         raise ConfigError(f"{place}: {given}; give one {kind}, as a name or as {{name: {{argument: value}}}}{cure}")
     name, arguments = next(iter(node.items()))
     if not isinstance(name, str):
-        raise ConfigError(f"{place}: name {name!r} is no text; YAML reads on, off, yes and no as booleans: quote it")
+        raise ConfigError(f"{place}: name {name!r} is no text; {_QUOTE}")
     if arguments is None:
         return name, {}
     if not isinstance(arguments, Mapping):
@@ -157,19 +163,21 @@ def _find(name: str, kind: Kind, place: str) -> type:
         raise ConfigError(f"{place}: no {kind} {name!r}; {did_you_mean(name, table)} (your own: 'pkg.mod:Name')")
     module_name, _, attribute = name.partition(":")
     try:
-        cls = getattr(importlib.import_module(module_name), attribute)
-    except ModuleNotFoundError as error:
+        cls: Any = importlib.import_module(module_name)
+    except (ImportError, TypeError, ValueError) as error:  # not there; a relative name; no name at all
         raise ConfigError(
             f"{place}: cannot import {module_name!r} ({error}); run from its folder or put it on PYTHONPATH"
         ) from error
-    except AttributeError:
-        raise ConfigError(f"{place}: module {module_name!r} has no {attribute!r}; check the name after ':'") from None
+    for step in attribute.split("."):
+        if not hasattr(cls, step):
+            raise ConfigError(f"{place}: module {module_name!r} has no {attribute!r}; check the name after ':'")
+        cls = getattr(cls, step)
     if not (isinstance(cls, type) and issubclass(cls, _BASES[kind])):
         raise ConfigError(f"{place}: {name} is no {kind}; subclass leanthink's {_BASES[kind].__name__}")
     return cls
 
 
-def _parameters(cls: type) -> tuple[dict[str, Any], list[str], Any]:
+def _parameters(cls: Any) -> tuple[dict[str, Any], list[str], Any]:
     """Type hints by argument, the arguments without default, and the hint of ``**arguments`` if it takes any."""
     signature = inspect.signature(cls)
     hints = typing.get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__init__)
@@ -201,22 +209,28 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _convert_union(value, options, place)
     if origin is Literal:
-        if value not in options:
+        if not any(value == option and type(value) is type(option) for option in options):
             allowed = ", ".join(map(repr, options))
             raise ConfigError(f"{place}: {value!r} is not allowed; give one of {allowed}")
         return value
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ConfigError(f"{place}: {value!r} is no list; give a list in brackets")
-        return tuple(_convert(item, options[0], f"{place}[{index}]") for index, item in enumerate(value))
+        each = [options[0]] * len(value) if options[-1] is ... else options
+        if len(each) != len(value):
+            raise ConfigError(f"{place}: {value!r} has {len(value)} entries; give {len(each)}")
+        return tuple(_convert(item, of, f"{place}[{i}]") for i, (item, of) in enumerate(zip(value, each, strict=True)))
     for kind, base in _BASES.items():
         if isinstance(hint, type) and issubclass(hint, base):
             return build(value, kind, place)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{place}: {value!r} is not finite; give a finite number")
+        return float(value)  # 1 and 1.0 print differently, and names of columns are made of what prints
     if hint in _PLAIN:
         wanted, accepted = _PLAIN[hint]
         if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
             raise ConfigError(f"{place}: {value!r} is not {wanted}; give {wanted}")
-        return value
     return value
 
 
@@ -239,15 +253,17 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping whose keys are all different."""
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise ConfigError(f"line {node.start_mark.line + 1}: key {key!r} is given twice; keep one")
+        seen = set()
+        for key, _ in node.value:
+            given = (key.tag, str(key.value))
+            if given in seen:
+                raise ConfigError(f"line {key.start_mark.line + 1}: key {key.value!r} is given twice; keep one")
+            seen.add(given)
         return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(  # YAML 1.1 wants a dot in 1e-6 and would make it text
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
 
 
@@ -274,3 +290,5 @@ def read_yaml(path: Path) -> Any:
         return parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read {path}: it is no UTF-8 text; save it as UTF-8") from error

@@ -66,7 +66,21 @@ def group_std(values_N: Tensor, group_N: GroupN, where_N: MaskN | None = None, *
     return torch.where(free_G > 0, variance_G, torch.nan).sqrt()
 
 
-def _group_extreme(values_N: Tensor, group_N: GroupN, where_N: MaskN | None, reduce: Literal["amin", "amax"]) -> ValuesG:
+def group_centred(values_N: Tensor, group_N: GroupN) -> ValuesN:
+    """Values minus their group's mean; exactly 0 in a group whose values differ by rounding only.
+
+    >>> group_centred(torch.tensor([1.0, 3.0, 7.0]), torch.tensor([0, 0, 1]))
+    tensor([-1.,  1.,  0.], dtype=torch.float64)
+    """
+    low_G, high_G = group_min(values_N, group_N), group_max(values_N, group_N)
+    equal_G = high_G - low_G <= 1e-12 * torch.maximum(high_G.abs(), low_G.abs()).clamp(min=1.0)
+    centred_N = values_N.double() - group_mean(values_N, group_N)[group_N]
+    return torch.where(equal_G[group_N], torch.zeros_like(centred_N), centred_N)
+
+
+def _group_extreme(
+    values_N: Tensor, group_N: GroupN, where_N: MaskN | None, reduce: Literal["amin", "amax"]
+) -> ValuesG:
     values_N = values_N.double()
     if where_N is not None:
         values_N, selected_N = values_N[where_N], group_N[where_N]

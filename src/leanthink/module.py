@@ -98,7 +98,12 @@ class Reward(ABC):
 
     def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
         """The reward together with every named part."""
-        return Breakdown(reward=_checked(self, batch, self.score(batch)), state=state or {}, parts={})
+        if state:
+            raise StateError(
+                f"state has parts {sorted(state)}, {type(self).__name__} has none; "
+                "it was saved by another recipe: start a new run or load that recipe"
+            )
+        return Breakdown(reward=_checked(self, batch, self.score(batch)), state={}, parts={})
 
     def __call__(self, batch: RolloutBatch, state: State | None = None) -> tuple[RewardN, State]:
         """The reward (N,) and the state after this step."""
@@ -143,8 +148,15 @@ class TextReward(Reward):
 
     @property
     def column(self) -> str:
-        """The column the measured values travel in: the reward's own repr, so that two settings never clash."""
-        return repr(self)
+        """The column the measured values travel in: the reward and its settings, so that two of them never clash.
+
+        ``1`` and ``1.0`` give the same name, as they make equal rewards.
+        """
+        if not dataclasses.is_dataclass(self):
+            return repr(self)
+        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        whole = {name: float(value) for name, value in settings.items() if type(value) is int}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in (settings | whole).items())})"
 
     @property
     def requires(self) -> frozenset[str]:

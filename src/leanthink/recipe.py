@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -17,6 +16,7 @@ from leanthink.module import Reward
 Profile = Literal["cpu", "gpu"]
 
 PARTS: Final = ("reward", "advantage", "loss")
+DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
 KEYS: Final = ("description", "reference", "wrong_may_beat_correct", *PARTS, "verl", "cpu")
 
 
@@ -38,8 +38,8 @@ class Recipe:
 
     name: str
     reward: Reward
-    advantage: Advantage = field(default_factory=Grpo)
-    loss: Loss = field(default_factory=PpoClip)
+    advantage: Advantage = DEFAULTS["advantage"]
+    loss: Loss = DEFAULTS["loss"]
     verl: Mapping[str, Any] = field(default_factory=dict)
     cpu: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
@@ -51,7 +51,7 @@ class Recipe:
         return {part: describe(getattr(self, part)) for part in PARTS}
 
     def keys(self, profile: Profile) -> dict[str, Any]:
-        """verl's keys under a profile."""
+        """The keys for verl under a profile."""
         return {**self.verl, **self.cpu} if profile == "cpu" else dict(self.verl)
 
     def to_node(self) -> dict[str, Any]:
@@ -70,27 +70,28 @@ def recipe_from(node: Any, name: str) -> Recipe:
     """
     place = f"recipe {name}"
     if not isinstance(node, Mapping):
-        raise ConfigError(f"{place}: {type(node).__name__} instead of a mapping; a recipe has the keys {', '.join(KEYS)}")
+        raise ConfigError(
+            f"{place}: {type(node).__name__} instead of a mapping; a recipe has the keys {', '.join(KEYS)}"
+        )
     for key in node:
         if key not in KEYS:
             raise ConfigError(f"{place}: no key {key!r}; {did_you_mean(key, KEYS)}")
     if node.get("reward") is None:
         raise ConfigError(f"{place}: 'reward' is missing; give a reward such as 'reward: correct'")
-    built = {
-        part: build(node[part], part, f"{place}, {part}")  # type: ignore[arg-type]
-        for part in PARTS
-        if node.get(part) is not None
-    }
+    built = {part: build(node[part], part, f"{place}, {part}") for part in PARTS if node.get(part) is not None}
     settings: dict[str, Any] = {}
     for key in ("verl", "cpu", "reference"):
-        value = node.get(key) or {}
+        value = {} if node.get(key) is None else node[key]
         if not isinstance(value, Mapping) or not all(isinstance(inner, str) for inner in value):
             raise ConfigError(f"{place}, {key}: {value!r} is no mapping; give {{key: value}}")
         settings[key] = dict(value)
+    declared = node.get("wrong_may_beat_correct", False)
+    if not isinstance(declared, bool):
+        raise ConfigError(f"{place}: wrong_may_beat_correct is {declared!r}; give true or false")
     return Recipe(
         name=name,
         description=str(node.get("description") or ""),
-        wrong_may_beat_correct=bool(node.get("wrong_may_beat_correct", False)),
+        wrong_may_beat_correct=declared,
         **settings,
         **built,
     )
@@ -121,42 +122,59 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         node = read_yaml(Path(str(resources.files("leanthink") / "recipes" / f"{text}.yaml")))
         label = text
     else:
-        raise ConfigError(f"no recipe {text!r}; {did_you_mean(text, recipe_names())} (your own: a path ending in .yaml)")
+        raise ConfigError(
+            f"no recipe {text!r}; {did_you_mean(text, recipe_names())} (your own: a path ending in .yaml)"
+        )
     return recipe_from(apply_overrides(node, overrides, f"recipe {label}"), label)
 
 
 def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
     """A copy of a recipe's node with ``key=value`` changes; values are YAML."""
-    node = copy.deepcopy(node)
+    if not isinstance(node, Mapping):
+        return node
+    node = _copy(node)
     for override in overrides:
         key, equals, text = override.partition("=")
-        if not equals or not key:
+        path = key.split(".")
+        if not equals or not all(path):
             raise ConfigError(f"{override!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
         value = parse_yaml(text, f"override {key}")
-        first = key.split(".")[0]
-        if first in PARTS:
-            _set(node, key.split("."), value, place)
+        if path[0] in PARTS:
+            if node.get(path[0]) is None and path[0] in DEFAULTS:
+                node[path[0]] = describe(DEFAULTS[path[0]])
+            _set(node, path, value, f"{place}: override {key}")
+        elif path[0] in KEYS:
+            raise ConfigError(
+                f"{place}: override {key}: only {', '.join(PARTS)} and verl's own keys can be overridden; "
+                "write verl's keys as verl does, as in data.train_batch_size=8"
+            )
         else:
             for block in ("verl", "cpu"):
-                node[block] = {**(node.get(block) or {}), key: value}
+                keys = {} if node.get(block) is None else node[block]
+                node[block] = {**keys, key: value} if isinstance(keys, Mapping) else keys
     return node
 
 
+def _copy(node: Any) -> Any:
+    """A copy in which nothing is shared, so that a change under one YAML alias leaves the others alone."""
+    if isinstance(node, Mapping):
+        return {key: _copy(value) for key, value in node.items()}
+    return [_copy(value) for value in node] if isinstance(node, list) else node
+
+
 def _set(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
-    here: Any = node
+    here = node
     for depth, name in enumerate(path[:-1]):
-        below = here.get(name) if isinstance(here, dict) else None
-        if isinstance(below, str) and below == path[depth + 1]:  # `reward: correct` before reward.correct.right=2
-            below = {below: {}}
-        elif below is None and isinstance(here, dict) and name in here:  # `{correct: }`
+        where = ".".join(path[:depth]) or "the top"
+        if depth and name not in here:
+            raise ConfigError(f"{place}: nothing named {name!r} at {where}; {did_you_mean(name, map(str, here))}")
+        below = here.get(name)
+        if below is None:  # `{correct: }` before reward.correct.right=2
             below = {}
+        elif below == path[depth + 1]:  # `reward: correct` before it
+            below = {below: {}}
         if not isinstance(below, dict):
-            known = list(here) if isinstance(here, dict) else []
-            dotted = ".".join(path)
-            raise ConfigError(
-                f"{place}: override {dotted}: nothing named {name!r} at {'.'.join(path[:depth]) or 'the top'}; "
-                f"{did_you_mean(name, known)}"
-            )
+            raise ConfigError(f"{place}: {'.'.join(path[: depth + 1])} is {below!r}, which has no {path[depth + 1]!r}")
         here[name] = below
         here = below
     here[path[-1]] = value

@@ -30,9 +30,10 @@ def at(number: Number, step: int) -> float:
     return number(step) if isinstance(number, Schedule) else float(number)
 
 
-def _positive_steps(schedule: Schedule, steps: int) -> None:
+def _at_least_one(schedule: Schedule, name: str) -> None:
+    steps = getattr(schedule, name)
     if steps < 1:
-        raise ConfigError(f"{type(schedule).__name__.lower()}: steps is {steps}; give at least 1")
+        raise ConfigError(f"{type(schedule).__name__.lower()}: {name} is {steps}; give at least 1")
 
 
 @final
@@ -51,9 +52,10 @@ class Linear(Schedule):
     delay: int = 0
 
     def __post_init__(self) -> None:
-        _positive_steps(self, self.steps)
+        _at_least_one(self, "steps")
 
     def __call__(self, step: int) -> float:
+        """The value at ``step``."""
         share = min(max(step - self.delay, 0) / self.steps, 1.0)
         return self.start + (self.stop - self.start) * share
 
@@ -73,15 +75,31 @@ class Exponential(Schedule):
     limit: float | None = None
 
     def __post_init__(self) -> None:
-        _positive_steps(self, self.steps)
-        if self.rate <= 0:
-            raise ConfigError(f"exponential: rate is {self.rate}; give a number above 0")
+        _at_least_one(self, "steps")
+        if self.start == 0 or self.rate <= 0:
+            raise ConfigError(
+                f"exponential: start is {self.start} and rate {self.rate}; give a start other than 0 and a rate above 0"
+            )
+        if self.limit is not None and (self.limit - self.start) * (1 if self._rises else -1) < 0:
+            way = "rises" if self._rises else "falls"
+            raise ConfigError(
+                f"exponential: it {way} from {self.start}, away from its limit {self.limit}; "
+                "give a limit that lies ahead, or none"
+            )
+
+    @property
+    def _rises(self) -> bool:
+        return (self.rate > 1) == (self.start > 0)
 
     def __call__(self, step: int) -> float:
-        value = self.start * self.rate ** (step / self.steps)
+        """The value at ``step``."""
+        try:
+            value = self.start * math.pow(self.rate, step / self.steps)
+        except OverflowError:
+            value = math.copysign(math.inf, self.start)
         if self.limit is None:
             return value
-        return max(value, self.limit) if self.limit < self.start else min(value, self.limit)
+        return min(value, self.limit) if self._rises else max(value, self.limit)
 
 
 @final
@@ -98,6 +116,8 @@ class Stairs(Schedule):
     boundaries: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        for name in ("values", "boundaries"):  # lists, too, must compare and hash
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.values) != len(self.boundaries) + 1:
             raise ConfigError(
                 f"stairs: {len(self.values)} values and {len(self.boundaries)} boundaries; "
@@ -107,6 +127,7 @@ class Stairs(Schedule):
             raise ConfigError(f"stairs: boundaries {list(self.boundaries)} must rise")
 
     def __call__(self, step: int) -> float:
+        """The value at ``step``."""
         return self.values[sum(step >= boundary for boundary in self.boundaries)]
 
 
@@ -124,9 +145,10 @@ class Cosine(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        _positive_steps(self, self.steps)
+        _at_least_one(self, "steps")
 
     def __call__(self, step: int) -> float:
+        """The value at ``step``."""
         share = min(max(step, 0) / self.steps, 1.0)
         return self.stop + (self.start - self.stop) * (1 + math.cos(math.pi * share)) / 2
 
@@ -146,7 +168,8 @@ class Cyclic(Schedule):
     period: int
 
     def __post_init__(self) -> None:
-        _positive_steps(self, self.period)
+        _at_least_one(self, "period")
 
     def __call__(self, step: int) -> float:
+        """The value at ``step``."""
         return Cosine(start=self.high, stop=self.low, steps=self.period)(step % self.period)

@@ -147,7 +147,19 @@ def test_several_boxes_as_math_verify_reads_them(text: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["x = {3}. ", r"\boxed{", r"\boxed{1}", "<think>", T, "final answer ", "#### 1,", "$", "<answer>", r"\boxed 1,1", "}{"],
+    [
+        "x = {3}. ",
+        r"\boxed{",
+        r"\boxed{1}",
+        "<think>",
+        T,
+        "final answer ",
+        "#### 1,",
+        "$",
+        "<answer>",
+        r"\boxed 1,1",
+        "}{",
+    ],
 )
 def test_long_and_hostile_text_is_cheap(unit: str) -> None:
     start = time.perf_counter()

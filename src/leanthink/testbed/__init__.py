@@ -1,1 +1,58 @@
-"""(to be written)"""
+"""A tiny task, tokenizer and policy on which reasoning can be shortened, and harmed, within minutes on a CPU.
+
+``policy_path()`` is the folder of a shipped Llama model of 0.8 million parameters that answers chains of sums and
+differences. It re-checks its steps too often on short chains, and needs re-checks on long ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from leanthink.errors import DataError
+from leanthink.testbed.task import Question, Task, Trace, answer, questions, sample_question, sample_trace
+
+__all__ = [
+    "Question",
+    "Task",
+    "Trace",
+    "answer",
+    "policy_path",
+    "questions",
+    "sample_question",
+    "sample_trace",
+    "verify_policy",
+]
+
+MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
+CURE = "reinstall leanthink, or train the policy again: python -m leanthink.testbed.build"
+
+
+def policy_path() -> Path:
+    """The folder of the shipped policy: weights, tokenizer, chat template and manifest.
+
+    >>> (policy_path() / "model.safetensors").stat().st_size < 5_000_000
+    True
+    """
+    folder = Path(str(files("leanthink.testbed"))) / "policy"
+    verify_policy(folder)
+    return folder
+
+
+def verify_policy(folder: Path) -> dict[str, Any]:
+    """Check a policy's files against its manifest, which is returned; raise a `DataError` where they differ."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"testbed policy: no readable {MANIFEST} in {folder} ({error}); {CURE}") from error
+    for name, wanted in manifest["sha256"].items():
+        try:
+            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise DataError(f"testbed policy: {folder / name} cannot be read ({error}); {CURE}") from error
+        if found != wanted:
+            raise DataError(f"testbed policy: {folder / name} has sha256 {found}, its manifest says {wanted}; {CURE}")
+    return manifest

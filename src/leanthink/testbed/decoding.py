@@ -1,7 +1,7 @@
 """Decoders: a language model that is fed one token a row at a time, and forgets rows that are done.
 
-``HFDecoder`` drives any Hugging Face causal language model; ``LlamaDecoder`` computes a plain Llama model by hand, which
-for a small model on a CPU is several times as fast, since most of the time there goes into the framework's overhead.
+``HFDecoder`` drives any Hugging Face causal language model; ``LlamaDecoder`` computes a plain Llama model by hand,
+which is faster for a small model on a CPU, where much of the time goes into the framework's overhead.
 
 Legend: ``B`` rows, ``T`` prompt tokens, ``V`` vocabulary, ``H`` heads, ``K`` key-value heads, ``D`` head size.
 """
@@ -173,11 +173,11 @@ class LlamaDecoder(Decoder):
         hidden = self._embedding[ids_BT].flatten(0, 1)
         for i, (norm, projections, output, after, gate, up, down) in enumerate(self._layers):
             joined = functional.rms_norm(hidden, (hidden.shape[-1],), norm, self._eps) @ projections
-            straight, turned, values = joined.view(rows, width, -1).split([turning, turning, kv * dim], dim=-1)
-            straight, turned = (x.view(rows, width, heads + kv, dim) for x in (straight, turned))
+            straight, turned, values = torch.split(joined, [turning, turning, kv * dim], dim=-1)
+            straight, turned = (x.reshape(rows, width, heads + kv, dim) for x in (straight, turned))
             rotated = torch.addcmul(straight * cos, turned, sin).transpose(1, 2)
             self._keys[i, :, :, start:end] = rotated[:, heads:]
-            self._values[i, :, :, start:end] = values.view(rows, width, kv, dim).transpose(1, 2)
+            self._values[i, :, :, start:end] = values.reshape(rows, width, kv, dim).transpose(1, 2)
             # The query heads that share a key-value head count as further queries of that head.
             queries = rotated[:, :heads].reshape(rows, kv, heads // kv * width, dim)
             mixed = functional.scaled_dot_product_attention(

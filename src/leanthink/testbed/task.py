@@ -4,9 +4,9 @@ A question is ``30 + 12 - 8 =``. A trace writes every partial result and re-chec
 
     <think> 30 + 12 = 42 wait + 12 = 42 - 8 = 34 </think> \boxed{ 34 }
 
-A step is four words (operator, operand, ``=``, result); a re-check is five (``wait`` and the step again). From the third
-step of a chain on, the first attempt is wrong with probability ½ and only a re-check repairs it. So re-checks are a waste
-on chains of two or three numbers, and needed on longer ones: what saves tokens blindly loses answers.
+A step is four words (operator, operand, ``=``, result); a re-check is five (``wait`` and the step again). From the
+third step of a chain on, the first attempt is wrong with probability ½ and only a re-check repairs it. So re-checks are
+a waste on chains of two or three numbers, and needed on longer ones: what saves tokens blindly loses answers.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ MAX_TRIES = 100_000
 class Task:
     """The constants of the task.
 
-    Numbers that are partial results (``smallest`` … ``largest``) and numbers that are operands (1 … ``largest_operand``)
-    are disjoint, and the operands of one question differ: a small model can then tell by a number where it is.
+    Partial results (``smallest`` … ``largest``) and operands (1 … ``largest_operand``) are disjoint numbers, and the
+    operands of one question differ: a small model can then tell by a number where it is.
 
     Attributes:
         min_operands: fewest numbers in a question; a question's difficulty is how many numbers it has.
@@ -153,7 +153,7 @@ def sample_question(rng: random.Random, operands: int, task: Task | None = None)
     task = task or Task()
     if operands not in task.difficulties:
         raise ConfigError(
-            f"testbed question: operands={operands!r}; a question has {task.min_operands} to {task.max_operands} numbers"
+            f"testbed question: operands={operands!r}; use {task.min_operands} to {task.max_operands}, as the task allows"
         )
     for _ in range(MAX_TRIES):
         start = rng.randint(task.smallest_start, task.largest_start)
@@ -203,7 +203,9 @@ def questions(split: Split, count: int, seed: int, task: Task | None = None) -> 
     seen: set[Question] = set()
     for i in range(count):
         for _ in range(MAX_TRIES):
-            operands = rng.choice(task.difficulties) if split == "train" else task.difficulties[i % len(task.difficulties)]
+            operands = (
+                rng.choice(task.difficulties) if split == "train" else task.difficulties[i % len(task.difficulties)]
+            )
             question = sample_question(rng, operands, task)
             if split_of(question, task) == split and question not in seen:
                 break

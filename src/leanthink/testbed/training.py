@@ -37,9 +37,9 @@ class Training:
         intermediate_size: width of its MLPs.
     """
 
-    steps: int = 4000
-    batch_size: int = 128
-    micro_batches: int = 4
+    steps: int = 5000
+    batch_size: int = 64
+    micro_batches: int = 2
     learning_rate: float = 2e-3
     warmup_steps: int = 200
     weight_decay: float = 0.01
@@ -87,7 +87,7 @@ def new_model(training: Training, task: Task, seed: int) -> Any:
 
 
 def batches(training: Training, task: Task, seed: int) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Micro-batches of (inputs, labels), right-padded, one list a step; train questions only, loss on responses only."""
+    """Micro-batches of (inputs, labels), right-padded, a list a step: train questions only, loss on responses only."""
     words, rng = vocabulary(task), random.Random(f"traces-{seed}")
     size = training.batch_size
     for question in _chunks(questions("train", training.steps * size, seed, task), size):

@@ -11,9 +11,9 @@ What is changed in a text before math-verify reads it (`normalise`), and why:
 - `10\,000` loses its thin space: it would be read as 10 · 000 = 0;
 - a full stop at the end goes: `5.` does not parse.
 
-Reasons: `equal`; `not_equal`, `unparsable` (the answer is no mathematics), `unmarked` (an unmarked text in which
-math-verify finds nothing); `gold_unparsable`, `judge_error`, `memory`. math-verify swallows some errors of sympy and
-calls the pair unequal; the errors it lets out are `judge_error`.
+Reasons: `equal`; `not_equal`, `unparsable` (the answer is no mathematics, or parsing it fails), `unmarked` (an unmarked
+text in which math-verify finds nothing); `gold_unparsable`, `judge_error`, `memory`. math-verify swallows some errors
+of sympy and calls the pair unequal; the errors it lets out are `judge_error`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
@@ -58,8 +59,8 @@ def judge(gold: str, answer: str, form: str) -> tuple[str, str, str | None]:
     """
     from math_verify import verify
 
-    golds = _parse_maths(gold)
-    answers = _parse_maths(answer) if form == "boxed" else _parse_prose(answer, marked=form == "text")
+    golds, gold_error = _parsed(_parse_maths, gold)
+    answers, answer_error = _parsed(_PARSERS[form], answer)
     if form == "search":
         answer = next((found for found in reversed(answers) if isinstance(found, str)), "")
     failure = ""
@@ -68,17 +69,33 @@ def judge(gold: str, answer: str, form: str) -> tuple[str, str, str | None]:
             try:
                 if verify(expected, given, timeout_seconds=None, raise_on_error=True):
                     return "correct", "equal", answer
+            except MemoryError:
+                raise
             except Exception as error:
-                failure = f"{type(error).__name__}: {error}"[:200]
+                failure = _told(error)
     if all(isinstance(expected, str) for expected in golds):
-        return "unknown", f"gold_unparsable: {gold[:100]!a}", answer
-    if form == "search" and not answers:
+        return "unknown", f"gold_unparsable: {gold[:100]!a}{gold_error}", answer
+    if form == "search" and not answers and not answer_error:
         return "wrong", "unmarked", None
     if all(isinstance(given, str) for given in answers):
-        return "wrong", "unparsable", answer
+        return "wrong", f"unparsable{answer_error}", answer
     if failure:
         return "unknown", f"judge_error: {failure}", answer
     return "wrong", "not_equal", answer
+
+
+def _parsed(parser: Callable[[str], list[Any]], text: str) -> tuple[list[Any], str]:
+    """What the parser finds, and the error that stopped it, ready to stand behind a reason."""
+    try:
+        return parser(text), ""
+    except MemoryError:
+        raise
+    except Exception as error:
+        return [], f": {_told(error)}"
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
 
 
 def _parse_maths(text: str) -> list[Any]:
@@ -87,32 +104,35 @@ def _parse_maths(text: str) -> list[Any]:
     from math_verify import LatexExtractionConfig, parse
     from sympy import Number
 
-    percent = False
-    if "\\boxed" not in text:
-        text, percent = normalise(text)
-        text = f"\\boxed{{{text}}}"
-    parsed: list[Any] = parse(text, [LatexExtractionConfig()], parsing_timeout=None, raise_on_error=True)
+    text, percent = normalise(text)
+    boxed = f"\\boxed{{{text}}}"
+    parsed: list[Any] = parse(boxed, [LatexExtractionConfig()], parsing_timeout=None, raise_on_error=True)
     if percent:
         parsed = [convert_to_pct(value) if isinstance(value, Number) else value for value in parsed]
     return parsed
 
 
-def _parse_prose(text: str, *, marked: bool) -> list[Any]:
+def _parse_search(text: str) -> list[Any]:
     """What math-verify finds in running text."""
     from math_verify import parse
 
-    text = text.translate(_FULL_WIDTH)
-    if marked:
-        text = f"The final answer is {text}"
-    found: list[Any] = parse(text, parsing_timeout=None, raise_on_error=True)
+    found: list[Any] = parse(text.translate(_FULL_WIDTH), parsing_timeout=None, raise_on_error=True)
     return found
+
+
+def _parse_text(text: str) -> list[Any]:
+    """What math-verify finds in a marked sentence, once the sentence says so in its words."""
+    return _parse_search(f"The final answer is {text}")
+
+
+_PARSERS = {"boxed": _parse_maths, "text": _parse_text, "search": _parse_search}
 
 
 def main(descriptor: int, parent: int, memory_mb: int, orphan_seconds: float) -> None:
     """Answer jobs, one JSON line each, until the socket closes or the parent is gone.
 
     Four things end a worker: its parent's kill, the end of the socket, a watchdog thread that sees the parent gone,
-    and, because an integer power can hold the interpreter's lock for hours, the kernel's alarm long after the
+    and, because an integer power can hold the interpreter's lock for hours, the kernel's alarm seconds after the
     deadline. The alarm enforces no deadline: it only clears up what a killed parent left behind.
     """
     import gc
@@ -156,7 +176,7 @@ def main(descriptor: int, parent: int, memory_mb: int, orphan_seconds: float) ->
             except MemoryError:
                 verdict, reason, extracted = "unknown", "memory", job["answer"]
             except Exception as error:
-                verdict, reason, extracted = "unknown", f"judge_error: {type(error).__name__}: {error}"[:200], None
+                verdict, reason, extracted = "unknown", f"judge_error: {_told(error)}", None
             signal.setitimer(signal.ITIMER_REAL, 0)
             seconds = time.perf_counter() - start
             send({"verdict": verdict, "reason": reason, "extracted": extracted, "seconds": seconds})

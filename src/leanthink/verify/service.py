@@ -16,7 +16,7 @@ from functools import partial
 from types import TracebackType
 
 from leanthink.errors import ConfigError, DataError
-from leanthink.verify.extract import Found, find_answer
+from leanthink.verify.extract import Found, extract_answer, find_answer
 from leanthink.verify.pool import Pool, Reply, VerifierError
 from leanthink.verify.verdict import Judgement, Verdict
 
@@ -153,7 +153,8 @@ class Verifier:
         found = self._find(response, truncated=truncated)
         if found.text is None:
             return Judgement(verdict=Verdict.WRONG, extracted=None, judge="extraction", reason=found.reason)
-        left, right = gold.strip(), found.text.strip()
+        solution = extract_answer(gold) if "\\boxed" in gold else None  # a gold answer may be a whole solution
+        left, right = (solution or gold).strip(), found.text.strip()
         if found.form != "search" and _INTEGER.fullmatch(left) and _INTEGER.fullmatch(right):
             equal = int(left) == int(right)
             verdict, reason = (Verdict.CORRECT, "equal") if equal else (Verdict.WRONG, "not_equal")

@@ -19,7 +19,7 @@ OVERRIDES: dict[str, object] = {
     "trainer.logger": ["console"],
     # Ray counts logical CPUs and GPUs: every actor of verl asks for one, however little it does.
     "ray_kwargs.ray_init.num_cpus": 32,
-    "+ray_kwargs.ray_init.num_gpus": 1,
+    "+ray_kwargs.ray_init.num_gpus": "${trainer.n_gpus_per_node}",
     "+ray_kwargs.ray_init.include_dashboard": False,
     "+ray_kwargs.ray_init.object_store_memory": 256 * 1024**2,
     # One process of each kind: more only import the same libraries again.
@@ -49,4 +49,6 @@ ENVIRONMENT: dict[str, str] = {
     "TOKENIZERS_PARALLELISM": "false",
     "RAY_DEDUP_LOGS": "0",
     "HF_HUB_OFFLINE": "1",
+    # Workers are started when an actor needs one; those Ray starts in advance do not fit verl's runtime environment.
+    "RAY_prestart_worker_first_driver": "0",
 }

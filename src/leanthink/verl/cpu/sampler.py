@@ -1,6 +1,8 @@
-"""Sampling from a transformers causal language model, many prompts at once, each with its own limits and seed.
+"""Sampling a batch of requests, each with its own limits, stop tokens and seed, and handing out each as it ends.
 
-Axis letters: ``N`` rows of the batch, ``T`` positions so far, ``V`` vocabulary.
+The arithmetic is the testbed's: `Decoder` computes the model, `choose` picks a token.
+
+Legend: ``N`` rows still in the batch, ``V`` vocabulary.
 """
 
 from __future__ import annotations
@@ -12,10 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from leanthink.testbed.decoding import HFDecoder, LlamaDecoder
+from leanthink.testbed.generate import COMPACT_BELOW, choose
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One response to be sampled."""
+    """One response to be sampled; ``top_k`` of 0 or -1 and ``top_p`` of 1 keep every token, temperature 0 is greedy."""
 
     prompt_ids: Sequence[int]
     max_tokens: int
@@ -28,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """The sampled tokens, the stop token included, and the log-probability of each under the distribution sampled from.
+    """The tokens, a stop token included, and the log-probability of each at the request's temperature.
 
     ``finish_reason`` is ``"stop"`` (a stop token), ``"length"`` (the limit) or ``"aborted"``.
     """
@@ -38,101 +43,90 @@ class Completion:
     finish_reason: str
 
 
-@torch.inference_mode()
+def never() -> bool:
+    """Nobody wants to abort."""
+    return False
+
+
 def sample(
-    model: Any, requests: Sequence[Request], *, pad_id: int = 0, aborted: Callable[[], bool] = lambda: False
+    model: Any, requests: Sequence[Request], *, aborted: Callable[[], bool] = never
 ) -> Iterator[tuple[int, Completion]]:
-    """Sample every request and yield ``(its index, its completion)`` as each finishes.
+    """Sample every request and yield ``(its index, its completion)`` as each ends.
 
     Randomness is one uniform number a token, drawn from the request's own seed, so that a response does not depend on
-    the requests that happen to share its batch.
+    the requests that happen to share its batch. Once ``aborted()`` is true, all that are left end after the next token.
     """
-    from transformers import DynamicCache
+    with torch.inference_mode():
+        yield from _sample(model, requests, aborted)
 
-    rows = list(range(len(requests)))
-    width = max(len(r.prompt_ids) for r in requests)
-    ids = torch.tensor([[pad_id] * (width - len(r.prompt_ids)) + list(r.prompt_ids) for r in requests])
-    mask = torch.tensor([[0] * (width - len(r.prompt_ids)) + [1] * len(r.prompt_ids) for r in requests])
-    uniform = torch.stack([_uniform(r.seed, max(r.max_tokens for r in requests)) for r in requests])
-    position = mask.sum(1, keepdim=True)
-    cache = DynamicCache()
-    logits = model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
+
+def _sample(model: Any, requests: Sequence[Request], aborted: Callable[[], bool]) -> Iterator[tuple[int, Completion]]:
+    width, longest = max(len(r.prompt_ids) for r in requests), max(r.max_tokens for r in requests)
+    ids = torch.zeros(len(requests), width, dtype=torch.long)
+    mask = torch.zeros(len(requests), width, dtype=torch.bool)
+    for row, request in enumerate(requests):
+        ids[row, width - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
+        mask[row, width - len(request.prompt_ids) :] = True
+    uniform = torch.stack([torch.rand(longest, generator=torch.Generator().manual_seed(r.seed)) for r in requests])
+    kind = LlamaDecoder if LlamaDecoder.supports(model) else HFDecoder
+    decoder = kind(model, len(requests), width + longest)
     tokens: list[list[int]] = [[] for _ in requests]
     log_probs: list[list[float]] = [[] for _ in requests]
-    step = 0
-    while True:
-        chosen, log_prob = pick(logits, [requests[i] for i in rows], uniform[:, step])
-        keep = []
+    rows, live = list(range(len(requests))), len(requests)  # `rows` are computed; those that have ended are None
+    settings = _Settings.of(requests)
+    logits = decoder.prefill(ids, mask)
+    for step in range(longest):
         stop = aborted()
-        for place, (row, token, value) in enumerate(zip(rows, chosen.tolist(), log_prob.tolist(), strict=True)):
+        chosen, values = settings.choose(logits, uniform[:, step])
+        going = []
+        for place, (row, token, value) in enumerate(zip(rows, chosen.tolist(), values.tolist(), strict=True)):
+            if row < 0:
+                continue
             tokens[row].append(token)
             log_probs[row].append(value)
-            reason = (
-                "stop"
-                if token in requests[row].stop_ids
-                else "length"
-                if len(tokens[row]) >= requests[row].max_tokens
-                else "aborted"
-                if stop
-                else None
-            )
-            if reason is None:
-                keep.append(place)
-            else:
+            if reason := _end(requests[row], token, step + 1, stop):
+                rows[place] = -1
                 yield row, Completion(token_ids=tokens[row], log_probs=log_probs[row], finish_reason=reason)
-        if not keep:
+            else:
+                going.append(place)
+        if not going:
             return
-        if len(keep) < len(rows):
-            index = torch.tensor(keep)
-            rows = [rows[place] for place in keep]
-            mask, position, uniform, chosen = mask[index], position[index], uniform[index], chosen[index]
-            cache.batch_select_indices(index)
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        logits = model(
-            input_ids=chosen[:, None],
-            attention_mask=mask,
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]
-        position = position + 1
-        step += 1
+        if len(going) <= COMPACT_BELOW * live:
+            kept = torch.tensor(going)
+            decoder.keep(kept)
+            rows, live = [rows[place] for place in going], len(going)
+            chosen, uniform, settings = chosen[kept], uniform[kept], settings.keep(kept)
+        logits = decoder.step(chosen)
 
 
-def _uniform(seed: int, count: int) -> Tensor:
-    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def _end(request: Request, token: int, length: int, aborted: bool) -> str | None:
+    if token in request.stop_ids:
+        return "stop"
+    if length >= request.max_tokens:
+        return "length"
+    return "aborted" if aborted else None
 
 
-def pick(logits_NV: Tensor, requests: Sequence[Request], uniform_N: Tensor) -> tuple[Tensor, Tensor]:
-    """The next token of each row by inverse transform sampling, and its log-probability."""
-    temperature_N = torch.tensor([r.temperature for r in requests])
-    greedy_N = temperature_N <= 0
-    scaled_NV = logits_NV.float() / torch.where(greedy_N, 1.0, temperature_N)[:, None]
-    if any(0 < r.top_k < logits_NV.shape[1] or r.top_p < 1 for r in requests):
-        scaled_NV = _filter(scaled_NV, requests)
-    log_prob_NV = scaled_NV.log_softmax(-1)
-    cumulative_NV = log_prob_NV.double().exp().cumsum(-1)
-    # The last sum is 1 up to rounding; scaling by it keeps every draw inside the row.
-    chosen_N = torch.searchsorted(cumulative_NV, (uniform_N[:, None] * cumulative_NV[:, -1:]), right=True).squeeze(1)
-    chosen_N = torch.where(greedy_N, log_prob_NV.argmax(-1), chosen_N.clamp(max=logits_NV.shape[1] - 1))
-    return chosen_N, log_prob_NV.gather(1, chosen_N[:, None]).squeeze(1)
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """The sampling settings of the rows as tensors; the filters are None when no row has one."""
 
+    temperature_N: Tensor
+    top_p_N: Tensor | None
+    top_k_N: Tensor | None
 
-def _filter(logits_NV: Tensor, requests: Sequence[Request]) -> Tensor:
-    """Drop all but the ``top_k`` likeliest tokens, then all but the likeliest that together reach ``top_p``."""
-    size = logits_NV.shape[1]
-    top_k_N = torch.tensor([r.top_k if 0 < r.top_k < size else size for r in requests])
-    top_p_N = torch.tensor([r.top_p for r in requests])
-    sorted_NV, order_NV = logits_NV.sort(-1, descending=True)
-    drop_NV = torch.arange(size) >= top_k_N[:, None]
-    probability_NV = sorted_NV.masked_fill(drop_NV, -torch.inf).softmax(-1)
-    drop_NV |= probability_NV.cumsum(-1) - probability_NV >= top_p_N[:, None]
-    drop_NV[:, 0] = False
-    return logits_NV.masked_fill(torch.zeros_like(drop_NV).scatter(1, order_NV, drop_NV), -torch.inf)
+    @classmethod
+    def of(cls, requests: Sequence[Request]) -> _Settings:
+        temperature_N = torch.tensor([r.temperature for r in requests])
+        if all(r.top_p >= 1 and r.top_k <= 0 for r in requests):
+            return cls(temperature_N, None, None)
+        return cls(
+            temperature_N, torch.tensor([r.top_p for r in requests]), torch.tensor([r.top_k for r in requests])
+        )
+
+    def choose(self, logits_NV: Tensor, uniform_N: Tensor) -> tuple[Tensor, Tensor]:
+        return choose(logits_NV, uniform_N, self.temperature_N, self.top_p_N, self.top_k_N)
+
+    def keep(self, kept: Tensor) -> _Settings:
+        filters = (None if x is None else x[kept] for x in (self.top_p_N, self.top_k_N))
+        return _Settings(self.temperature_N[kept], *filters)

@@ -63,7 +63,7 @@ class GenerationServer:
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
         torch.set_num_threads(config.num_threads or _cores())
-        self._model, self._stop_ids, self._pad_id = load_model(config)
+        self._model, self._stop_ids = load_model(config)
         self._targets = {name: tensor.detach() for name, tensor in self._model.state_dict().items()}
         self._limit = min(
             config.max_model_len or 1 << 30, getattr(self._model.config, "max_position_embeddings", 1 << 30)
@@ -182,7 +182,6 @@ class GenerationServer:
         completions = sample(
             self._model,
             [waiting.request for waiting in batch],
-            pad_id=self._pad_id,
             aborted=lambda: not self._open.is_set(),
         )
         for index, completion in completions:
@@ -264,8 +263,8 @@ def load_weights(targets: Mapping[str, torch.Tensor], weights: Mapping[str, np.n
         np.copyto(targets[name].numpy(), value, casting="same_kind")
 
 
-def load_model(config: ServerConfig) -> tuple[Any, frozenset[int], int]:
-    """The model in float32 with torch's attention, its stop tokens, and a token to pad with."""
+def load_model(config: ServerConfig) -> tuple[Any, frozenset[int]]:
+    """The model in float32 with torch's attention, and its stop tokens."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     overrides = {**(config.override_config or {}), "attn_implementation": "sdpa"}
@@ -275,7 +274,7 @@ def load_model(config: ServerConfig) -> tuple[Any, frozenset[int], int]:
     model.requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(config.model_path, trust_remote_code=config.trust_remote_code)
     stop_ids = {tokenizer.eos_token_id, *_ids(model.generation_config.eos_token_id)} - {None}
-    return model, frozenset(stop_ids), tokenizer.pad_token_id or 0
+    return model, frozenset(stop_ids)
 
 
 def _ids(value: int | Sequence[int] | None) -> Iterator[int]:

@@ -1,0 +1,128 @@
+"""One training step through a recipe: facts in; reward, named parts, advantage, state and diagnostics out.
+
+Training and replay both go through :func:`score_step`, so what a replay shows is what a run would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from leanthink.batch import RolloutBatch
+from leanthink.errors import BatchError, MissingColumnError
+from leanthink.groups import group_count, group_max, group_mean
+from leanthink.module import Reward, RewardN, State, TextReward
+from leanthink.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredStep:
+    """What a recipe makes of one batch: (N,) reward, advantage and named parts, the new state, scalar metrics."""
+
+    reward: RewardN
+    advantage: RewardN
+    parts: Mapping[str, RewardN]
+    state: State
+    metrics: Mapping[str, float]
+
+
+def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) -> ScoredStep:
+    """Reward, advantage and diagnostics of one batch.
+
+    Raises:
+        MissingColumnError: a column the reward needs is not there, named before anything is computed.
+    """
+    missing = sorted(recipe.reward.requires - set(batch.extras) - set(RolloutBatch.CORE))
+    if missing:
+        raise MissingColumnError(
+            f"recipe {recipe.name} needs the column {missing[0]!r}, which the data lack; "
+            f"add it to every response (there are: {', '.join([*RolloutBatch.CORE, *batch.extras])})"
+        )
+    result = recipe.reward.breakdown(batch, state)
+    advantage = recipe.advantage(result.reward, batch.group)
+    return ScoredStep(
+        reward=result.reward,
+        advantage=advantage,
+        parts=result.parts,
+        state=result.state,
+        metrics=step_metrics(batch, result.reward, result.parts, advantage),
+    )
+
+
+def step_metrics(
+    batch: RolloutBatch, reward: RewardN, parts: Mapping[str, RewardN], advantage: RewardN
+) -> dict[str, float]:
+    """Scalars that show what a reward does; a mean over no responses is left out, not reported as 0.
+
+    Lengths are in tokens, shares in [0, 1]. Raw correctness and shaped reward are apart.
+    """
+    correct_N = batch.correct == 1
+    rate_G = group_mean(batch.correct, batch.group)
+    values: dict[str, Tensor] = {
+        "accuracy": batch.correct,
+        "truncated_share": batch.truncated.double(),
+        "length/all": batch.length,
+        "length/correct": batch.length[correct_N],
+        "length/wrong": batch.length[~correct_N],
+        "reward/all": reward,
+        "reward/correct": reward[correct_N],
+        "reward/wrong": reward[~correct_N],
+        "correct_pushed_down_share": (advantage[correct_N] < 0).double(),
+        "groups/all_correct_share": (rate_G == 1).double(),
+        "groups/all_wrong_share": (rate_G == 0).double(),
+        "groups/no_signal_share": (group_max(advantage.abs(), batch.group) == 0).double(),
+        "groups/size": group_count(batch.group),
+    }
+    for name, part in parts.items():
+        values[f"part/{name}"] = part
+    metrics = {name: float(value.mean()) for name, value in values.items() if len(value)}
+    spread = {"reward/all": reward, **{f"part/{name}": part for name, part in parts.items()}}
+    return metrics | {f"{name}_std": float(value.std(correction=0)) for name, value in spread.items() if len(value)}
+
+
+def measure_texts(reward: Reward, responses: Sequence[str]) -> dict[str, Float[Tensor, " N"]]:
+    """The columns that the text rewards of a tree need, measured on each response's text."""
+    return {
+        part.column: torch.tensor([part.measure(text) for text in responses], dtype=torch.float64)
+        for part in text_rewards(reward)
+    }
+
+
+def text_rewards(reward: Reward) -> list[TextReward]:
+    """The parts of a reward tree that are measured on text, each setting once."""
+    found = {part.column: part for part in reward.walk() if isinstance(part, TextReward)}
+    return list(found.values())
+
+
+def spread(values: Float[Tensor, " M"], known: Bool[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Values of the known rows at their places among all N; NaN, "no value", at the others."""
+    full = torch.full(known.shape, torch.nan, dtype=torch.float64, device=values.device)
+    full[known] = values
+    return full
+
+
+def batch_of_facts(rows: Iterable[Mapping[str, Any]], group: Sequence[Any], step: int) -> RolloutBatch:
+    """The batch of responses whose facts a worker returned; every fact beyond the core ones becomes a column.
+
+    Raises:
+        BatchError: two responses have different facts, or a fact is malformed.
+    """
+    facts = list(rows)
+    names = list(facts[0]) if facts else ["length", "correct"]
+    for row, fact in enumerate(facts):
+        if odd := sorted(set(names) ^ set(fact)):
+            raise BatchError(f"row {row}: fact {odd[0]!r} is there for some responses only; return the same for each")
+    columns = {name: [fact[name] for fact in facts] for name in names}
+    core = {name: columns.pop(name, None) for name in ("length", "correct", "truncated")}
+    for name in ("length", "correct"):
+        if core[name] is None:
+            raise MissingColumnError(f"the fact {name!r} is missing; return it for every response")
+    batch = RolloutBatch.of(
+        group=group, length=core["length"] or [], correct=core["correct"] or [], truncated=core["truncated"], step=step
+    )
+    return batch.replace(extras=columns)

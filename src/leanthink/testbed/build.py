@@ -1,0 +1,114 @@
+"""Train the testbed's policy and write the folder that is shipped: ``python -m leanthink.testbed.build``."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from leanthink.testbed import MANIFEST, WEIGHTS
+from leanthink.testbed.evaluate import Evaluation, evaluate
+from leanthink.testbed.rows import TEST_ROWS
+from leanthink.testbed.task import Task, questions
+from leanthink.testbed.tokenizer import build_tokenizer
+from leanthink.testbed.training import Training, train
+
+SAMPLES = 4
+PROGRESS_QUESTIONS = 100
+
+
+def save(folder: Path, model: Any, task: Task) -> None:
+    """Write a policy that ``transformers`` loads: weights, configuration, tokenizer, chat template."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, safe_serialization=True)
+    build_tokenizer(task).save_pretrained(folder)
+    (folder / WEIGHTS).chmod(0o644)
+    # Names that transformers 4 knows as well as 5.
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    settings["additional_special_tokens"] = settings.pop("extra_special_tokens", [])
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def rounded(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as JSON, at four decimals."""
+
+    def short(figures: dict[str, Any]) -> dict[str, Any]:
+        return {name: round(value, 4) for name, value in figures.items()}
+
+    found = asdict(evaluation)
+    return {
+        "overall": short(found["overall"]),
+        "by_difficulty": {str(k): short(figures) for k, figures in found["by_difficulty"].items()},
+    }
+
+
+def manifest(folder: Path, command: str, settings: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
+    """How a policy was made, what its files are and what it does."""
+    import transformers
+
+    sums = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name != MANIFEST
+    }
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    return {"command": command, "versions": versions, **settings, "sha256": sums, **results}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the testbed's policy, evaluate it and write it with its manifest."""
+    parser = argparse.ArgumentParser(prog="python -m leanthink.testbed.build", description=main.__doc__)
+    parser.add_argument("--out", type=Path, default=Path("policy"), help="the folder to write; default: ./policy")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=Training.steps)
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--every", type=int, default=200, help="steps between progress lines and checkpoints")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    task, training = Task(), Training(steps=given.steps)
+    tokenizer = build_tokenizer(task)
+    glance = list(questions("test", PROGRESS_QUESTIONS, 1, task))
+
+    def report(step: int, loss: float, seconds: float) -> None:
+        print(f"step {step}/{training.steps}  loss {loss:.4f}  {seconds:.0f} s", flush=True)
+
+    def checkpoint(step: int, model: Any) -> None:
+        print(evaluate(model, tokenizer, items=glance, task=task).table(), flush=True)
+        save(given.out, model, task)
+
+    started = time.perf_counter()
+    model = train(training, task, given.seed, report=report, checkpoint=checkpoint, every=given.every)
+    seconds = time.perf_counter() - started
+    free = evaluate(model, tokenizer, samples=SAMPLES, task=task)
+    blind = evaluate(model, tokenizer, samples=SAMPLES, ban_wait=True, task=task)
+    print(f"{free.table()}\n\nwith no re-checks\n{blind.table()}", flush=True)
+    command = f"python -m leanthink.testbed.build --seed {given.seed} --steps {given.steps} --threads {given.threads}"
+    settings = {
+        "seed": given.seed,
+        "seconds": round(seconds),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "task": asdict(task),
+        "training": asdict(training),
+    }
+    held_out = {"questions": TEST_ROWS, "samples": SAMPLES, "temperature": 1.0, "seed": 0}
+    results = {"held_out": held_out, "free": rounded(free), "wait_banned": rounded(blind)}
+    text = json.dumps(manifest(given.out, command, settings, results), indent=2)
+    (given.out / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The reward manager: facts about one response, never a shaped number.
+
+It runs in verl's reward workers, sees one response at a time and knows neither its siblings nor whether it belongs to
+training or validation. What it returns travels with the response; the sampler on the driver shapes whole groups.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from verl import DataProto
+from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
+
+from leanthink.batch import RolloutBatch
+from leanthink.scoring import text_rewards
+from leanthink.verify import Judgement, Verdict, Verifier
+from leanthink.verl.rollout import end_ids
+from leanthink.verl.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DIFFICULTY: Final = "difficulty"
+
+
+class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is untyped
+    """Verifies one response and measures what the recipe's text rewards need.
+
+    ``reward_score`` is the raw 0/1 verdict, so that validation shows accuracy whatever the recipe shapes. The facts:
+    ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response), ``truncated``,
+    ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
+    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys.
+    """
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any, *_: Any, **__: Any) -> None:
+        """Takes verl's arguments; a custom reward function is ignored, the recipe decides."""
+        super().__init__(config, tokenizer, compute_score)
+        settings = Settings.read(config)
+        self._reward = settings.build().reward
+        self._measured = text_rewards(self._reward)
+        measured_columns = {part.column for part in self._measured}
+        self._columns = sorted(self._reward.requires - measured_columns - set(RolloutBatch.CORE))
+        self._verifier = Verifier(**settings.verify)
+        self._end_ids = end_ids(str(config.actor_rollout_ref.model.path), tokenizer.eos_token_id)
+
+    async def run_single(self, data: DataProto) -> dict[str, Any]:
+        """The facts about the last response of ``data``; a failure is an unknown verdict with its reason, never 0."""
+        item = data[-1:][0]
+        columns = item.non_tensor_batch
+        responses = item.batch["responses"]
+        valid = int(item.batch["attention_mask"][-len(responses) :].sum())
+        tokens = responses[:valid].tolist()
+        fields = columns.get("tool_extra_fields") or {}
+        truncated = bool(fields.get("truncated", False))
+        text = self._text(tokens)
+        judgement = await self._judge(columns, text, truncated)
+        extra_info = columns.get("extra_info") or {}
+        facts: dict[str, Any] = {
+            "acc": 0.0 if judgement.verdict is Verdict.UNKNOWN else judgement.correct,
+            "unknown": float(judgement.verdict is Verdict.UNKNOWN),
+            "truncated": float(truncated),
+            "length": float(len(tokens)),
+            "verify_seconds": judgement.seconds,
+            "pred": judgement.extracted or "",
+            "reason": judgement.code,
+            DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
+        }
+        facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
+        facts |= {part.column: part.measure(text) for part in self._measured}
+        return {"reward_score": facts["acc"], "reward_extra_info": facts}
+
+    def _text(self, tokens: list[int]) -> str:
+        """The response's text without its end token; tags of thinking stay even where they are special tokens."""
+        while tokens and tokens[-1] in self._end_ids:
+            tokens = tokens[:-1]
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=False))
+
+    async def _judge(self, columns: Mapping[str, Any], text: str, truncated: bool) -> Judgement:
+        try:
+            gold = columns["reward_model"]["ground_truth"]
+            return await self._verifier.acheck(str(gold), text, truncated=truncated)
+        except Exception as error:  # verl would train the rest of the group as if nothing had happened
+            logger.exception("a response could not be verified")
+            reason = f"exception: {type(error).__name__}: {error}"
+            return Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge="none", reason=reason)

@@ -1,0 +1,172 @@
+"""Which of verl's keys a recipe stands for, on a GPU cluster and on the CPU; starts nothing and imports no verl."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from leanthink.algorithms import Loss, PpoClip
+from leanthink.errors import ConfigError
+from leanthink.recipe import Profile, Recipe
+from leanthink.verl.cpu import profile as cpu
+from leanthink.verl.hydra import overrides
+from leanthink.verl.settings import NAME, Settings
+
+ACTOR: Final = "actor_rollout_ref.actor"
+ROLLOUT: Final = "actor_rollout_ref.rollout"
+SAMPLER: Final = "trainer.v1.sampler"
+MODE: Final = "trainer.v1.trainer_mode"
+
+GPU: Final[Mapping[str, Any]] = {
+    "trainer.device": "cuda",
+    "trainer.logger": ["console", "tensorboard"],
+    f"{ROLLOUT}.name": "vllm",
+    f"{ROLLOUT}.tensor_model_parallel_size": 1,
+    f"{ROLLOUT}.gpu_memory_utilization": 0.6,
+    f"{ROLLOUT}.log_prob_use_dynamic_bsz": True,
+    "actor_rollout_ref.ref.log_prob_use_dynamic_bsz": True,
+    "actor_rollout_ref.model.use_remove_padding": True,
+    "actor_rollout_ref.model.enable_gradient_checkpointing": True,
+    f"{ACTOR}.use_dynamic_bsz": True,
+    "trainer.save_freq": 20,
+    "trainer.test_freq": 20,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training run: a recipe on data, a model and machines.
+
+    Attributes:
+        recipe: what to train by.
+        profile: ``cpu`` or ``gpu``.
+        model: a folder or a Hub name.
+        train_files: parquet files as ``leanthink prepare`` writes them; so are ``val_files``.
+        checkpoints: where verl keeps its checkpoints.
+        nodes: machines.
+        gpus: GPUs on each; on the CPU, data-parallel ranks.
+        steps: training steps; None for as many as the epochs hold.
+        verify: arguments of the verifier.
+        extra: further keys of verl; they win over everything.
+    """
+
+    recipe: Recipe
+    profile: Profile
+    model: str
+    train_files: tuple[str, ...]
+    val_files: tuple[str, ...]
+    checkpoints: str
+    nodes: int = 1
+    gpus: int = 8
+    steps: int | None = None
+    verify: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def keys(self) -> dict[str, Any]:
+        """verl's keys, later ones winning: the profile's, the loss's, the recipe's, the job's own, ``extra``."""
+        base = cpu.OVERRIDES if self.profile == "cpu" else GPU
+        keys = {**base, **loss_keys(self.recipe.loss), **self.recipe.keys(self.profile), **self._data(), **self.extra}
+        keys |= self._plugin(str(keys.get(MODE, "sync")))
+        ranks = self.nodes * self.gpus
+        (_token_budgets if self.profile == "gpu" else _whole_batches)(keys, ranks)
+        return keys
+
+    def arguments(self) -> list[str]:
+        """The arguments of ``python -m verl.trainer.main_ppo``."""
+        return overrides(self.keys())
+
+    def command(self) -> str:
+        """The whole command, to be pasted into a shell."""
+        lines = ["python -m verl.trainer.main_ppo", *(shlex.quote(argument) for argument in self.arguments())]
+        variables = cpu.ENVIRONMENT if self.profile == "cpu" else {}
+        return " \\\n  ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), *lines])
+
+    def _data(self) -> dict[str, Any]:
+        keys: dict[str, Any] = {
+            "actor_rollout_ref.model.path": self.model,
+            "data.train_files": list(self.train_files),
+            "data.val_files": list(self.val_files),
+            "trainer.nnodes": self.nodes,
+            "trainer.n_gpus_per_node": self.gpus,
+            "trainer.default_local_dir": self.checkpoints,
+            "trainer.project_name": NAME,
+            "trainer.experiment_name": self.recipe.name,
+        }
+        if self.steps is not None:
+            keys["trainer.total_training_steps"] = self.steps
+        return keys
+
+    def _plugin(self, mode: str) -> dict[str, Any]:
+        """What makes verl call us; the same for every recipe."""
+        settings = Settings.of(self.recipe, verify=self.verify, poll_interval=0.05 if self.profile == "cpu" else 0.5)
+        return {
+            "trainer.use_v1": True,
+            "algorithm.adv_estimator": NAME,
+            "+algorithm.leanthink": "${leanthink.advantage}",
+            f"{ROLLOUT}.agent.default_agent_loop": NAME,
+            "reward.reward_manager.source": "importlib",
+            "reward.reward_manager.name": "FactsRewardManager",
+            "reward.reward_manager.module.path": "pkg://leanthink.verl.facts",
+            f"{SAMPLER}.custom_sampler.path": "pkg://leanthink.verl.shaping",
+            f"{SAMPLER}.custom_sampler.name": "ShapingReplayBuffer" if mode == "sync" else "ShapingReplayBufferAsync",
+            f"+{SAMPLER}.sampler_kwargs.leanthink": "${leanthink}",
+            f"+{SAMPLER}.sampler_kwargs.run": {
+                "checkpoints": "${trainer.default_local_dir}",
+                "resume_mode": "${trainer.resume_mode}",
+                "resume_from": "${trainer.resume_from_path}",
+                "filter_groups": "${algorithm.filter_groups}",
+                "sync_refill_failed_groups": f"${{{SAMPLER}.sync_refill_failed_groups}}",
+                "train_batch_size": "${data.train_batch_size}",
+                "gen_batch_size": "${data.gen_batch_size}",
+            },
+            "trainer.checkpoint_callback_class": "leanthink.verl.checkpoint.SaveRewardState",
+            f"+{NAME}": settings.node(),
+        }
+
+
+def loss_keys(loss: Loss) -> dict[str, Any]:
+    """verl's keys of a policy loss."""
+    if isinstance(loss, PpoClip):
+        return {
+            f"{ACTOR}.policy_loss.loss_mode": "vanilla",
+            f"{ACTOR}.clip_ratio": loss.low,
+            f"{ACTOR}.clip_ratio_low": loss.low,
+            f"{ACTOR}.clip_ratio_high": loss.high,
+            f"{ACTOR}.clip_ratio_c": loss.dual,
+            f"{ACTOR}.loss_agg_mode": loss.aggregation,
+        }
+    raise ConfigError(f"loss {type(loss).__name__} has no counterpart in verl; give ppo_clip")
+
+
+def _token_budgets(keys: dict[str, Any], ranks: int) -> None:
+    """Dynamic micro-batches on GPUs: room for at least one longest sequence, as verl demands."""
+    tokens = int(keys.get("data.max_prompt_length", 512)) + int(keys.get("data.max_response_length", 512))
+    for name in (
+        f"{ACTOR}.ppo_max_token_len_per_gpu",
+        f"{ROLLOUT}.log_prob_max_token_len_per_gpu",
+        "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu",
+    ):
+        keys.setdefault(name, max(tokens, 16384))
+    _divides(keys, "data.train_batch_size", ranks)
+
+
+def _whole_batches(keys: dict[str, Any], ranks: int) -> None:
+    """Fixed micro-batches on the CPU, as large as the mini-batch: memory is no concern, the overhead of each is."""
+    per_rank = _divides(keys, f"{ACTOR}.ppo_mini_batch_size", ranks)
+    keys.setdefault(f"{ACTOR}.ppo_micro_batch_size_per_gpu", per_rank)
+    for part in (ROLLOUT, "actor_rollout_ref.ref"):
+        keys.setdefault(f"{part}.log_prob_micro_batch_size_per_gpu", per_rank)
+
+
+def _divides(keys: Mapping[str, Any], prompts_key: str, ranks: int) -> int:
+    """Responses per rank of a batch given in prompts."""
+    prompts = int(keys.get(prompts_key, 1))
+    responses = prompts * int(keys.get(f"{ROLLOUT}.n", 1))
+    if responses % ranks:
+        raise ConfigError(
+            f"{prompts_key} {prompts} x rollout.n = {responses} responses do not divide over {ranks} ranks; "
+            f"choose nodes and GPUs that divide it, or change {prompts_key}"
+        )
+    return responses // ranks

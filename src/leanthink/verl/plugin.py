@@ -1,0 +1,55 @@
+"""Registers with verl what is found by name. Loaded by the ``verl.plugins`` entry point while verl is imported.
+
+That happens in every process, Ray's workers too, and verl reports a failing plug-in at DEBUG only: hence
+:func:`check_registered` at the start of training, and nothing heavy here.
+"""
+
+from __future__ import annotations
+
+import os
+
+from leanthink.errors import DependencyError
+from leanthink.verl.settings import NAME
+
+
+def register() -> None:
+    """Make our advantage estimator, agent loop and, on a CPU, platform known to verl in this process."""
+    if os.environ.get("VERL_PLATFORM") == "cpu":
+        from leanthink.verl import cpu
+
+        cpu.register()
+    from verl.experimental.agent_loop.agent_loop import _agent_loop_registry
+    from verl.trainer.ppo.core_algos import register_adv_est
+
+    from leanthink.verl.advantage import recipe_advantage
+
+    register_adv_est(NAME)(recipe_advantage)
+    # By path, as verl's own configuration files do it: importing the class here would import every engine.
+    _agent_loop_registry[NAME] = {"_target_": "leanthink.verl.rollout.FactsAgentLoop"}
+
+
+def check_registered() -> None:
+    """Say plainly what verl does not know in this process.
+
+    Raises:
+        DependencyError: naming what is missing and how to see why.
+    """
+    from verl.experimental.agent_loop.agent_loop import _agent_loop_registry
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+
+    missing = [
+        what
+        for what, known in (
+            (f"advantage estimator {NAME!r}", NAME in ADV_ESTIMATOR_REGISTRY),
+            (f"agent loop {NAME!r}", NAME in _agent_loop_registry),
+        )
+        if not known
+    ]
+    if missing:
+        raise DependencyError(
+            f"leanthink's plug-in did not register with verl: no {' and no '.join(missing)}; "
+            "run `leanthink doctor`, and check that VERL_USE_EXTERNAL_PLUGINS does not leave leanthink out"
+        )
+
+
+register()

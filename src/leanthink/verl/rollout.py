@@ -1,0 +1,92 @@
+"""An agent loop that keeps what verl's own drops: whether the limit, not the model, ended the response."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+
+CUT = frozenset({"length", "abort", "aborted"})
+ENDED = frozenset({"stop"})
+
+
+def was_truncated(stop_reason: str | None, token_ids: list[int], limit: int, end_ids: frozenset[int]) -> bool:
+    """Whether a response was cut off rather than ended by the model.
+
+    SGLang says "stop" or "length". verl's vLLM server says "completed" for both, so there the response is cut when it
+    fills its limit and does not end in an end token: one that ends exactly at the limit is complete.
+
+    >>> was_truncated("length", [5, 6], 9, frozenset({2}))
+    True
+    >>> was_truncated("completed", [5, 2], 2, frozenset({2})), was_truncated("completed", [5, 6], 2, frozenset({2}))
+    (False, True)
+    """
+    if stop_reason in CUT or stop_reason in ENDED:
+        return stop_reason in CUT
+    return len(token_ids) >= limit and not (token_ids and token_ids[-1] in end_ids)
+
+
+class _Listener:
+    """Passes calls on to the server manager and remembers the last answer."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.output: Any = None
+
+    async def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """One generation."""
+        self.output = await self._inner.generate(*args, **kwargs)
+        return self.output
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is untyped
+    """verl's single-turn loop, with ``truncated`` in the output's extra fields.
+
+    An empty response gets one end token that is masked out of the loss: verl writes rewards at a response's last
+    token and has none to write at.
+    """
+
+    async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
+        """One response."""
+        listener = _Listener(self.server_manager)
+        self.server_manager = listener
+        output = await super().run(sampling_params, priority=priority, **kwargs)
+        config = self.rollout_config
+        prompt_tokens = len(output.prompt_ids)
+        limit = min(config.response_length, config.prompt_length + config.response_length - prompt_tokens)
+        if config.max_model_len:
+            limit = min(limit, config.max_model_len - prompt_tokens)
+        ends = end_ids(self.model_path(), self.tokenizer.eos_token_id)
+        reply = listener.output
+        # A reply longer than the limit was cut by verl's own loop after generation.
+        cut_after = len(reply.token_ids) > len(output.response_ids)
+        output.extra_fields["truncated"] = cut_after or was_truncated(
+            reply.stop_reason, reply.token_ids, limit, ends
+        )
+        if not output.response_ids:
+            output.response_ids, output.response_mask = [self.tokenizer.eos_token_id], [0]
+            if output.response_logprobs is not None:
+                output.response_logprobs = [0.0]
+        return output
+
+    def model_path(self) -> str:
+        """Where the model's generation settings lie."""
+        return str(self.config.actor_rollout_ref.model.path)
+
+
+@lru_cache(maxsize=8)
+def end_ids(model_path: str, eos_token_id: int) -> frozenset[int]:
+    """The tokens that end a response: the tokenizer's and those of the model's generation settings."""
+    from transformers import GenerationConfig
+
+    try:
+        more = GenerationConfig.from_pretrained(model_path).eos_token_id
+    except OSError:  # a model without generation settings ends with its tokenizer's token
+        more = None
+    extra = [] if more is None else [more] if isinstance(more, int) else list(more)
+    return frozenset({eos_token_id, *extra})

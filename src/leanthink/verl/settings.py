@@ -1,0 +1,102 @@
+"""What a training run carries in verl's configuration under the key ``leanthink``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from leanthink.config import build
+from leanthink.errors import ConfigError, did_you_mean
+from leanthink.recipe import PARTS, Recipe
+
+NAME: Final = "leanthink"
+"""The name of our advantage estimator and agent loop in verl's registries, and of our configuration node."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The recipe's parts and the run's options, as every process of verl reads them.
+
+    Attributes:
+        recipe: the recipe's name.
+        reward: its reward, as a node that ``leanthink.config.build`` takes; so are ``advantage`` and ``loss``.
+        verify: arguments of ``leanthink.verify.Verifier``.
+        unknown: what becomes of a response whose verdict is unknown: ``mask`` leaves it out of statistics and loss,
+            ``wrong`` counts it as wrong.
+        max_unknown: training stops when a larger share of a batch than this is unknown.
+        poll_interval: seconds between looks for finished rollouts.
+    """
+
+    recipe: str
+    reward: Any
+    advantage: Any
+    loss: Any
+    verify: Mapping[str, Any] = field(default_factory=dict)
+    unknown: Literal["mask", "wrong"] = "mask"
+    max_unknown: float = 0.5
+    poll_interval: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.unknown not in ("mask", "wrong"):
+            raise ConfigError(f"leanthink.unknown is {self.unknown!r}; give mask or wrong")
+        if not 0 <= self.max_unknown <= 1:
+            raise ConfigError(f"leanthink.max_unknown is {self.max_unknown}; give a share between 0 and 1")
+        if not self.poll_interval > 0:
+            raise ConfigError(f"leanthink.poll_interval is {self.poll_interval}; give seconds greater than 0")
+
+    @classmethod
+    def of(cls, recipe: Recipe, **options: Any) -> Settings:
+        """The settings of a run of ``recipe``."""
+        return cls(recipe=recipe.name, **recipe.parts(), **options)
+
+    @classmethod
+    def read(cls, config: Any) -> Settings:
+        """The settings in verl's configuration, or in the ``leanthink`` node of it.
+
+        Raises:
+            ConfigError: the node is missing, or holds a key that is none.
+        """
+        node = config.get(NAME, None) if hasattr(config, "get") and "recipe" not in config else config
+        if node is None:
+            raise ConfigError(
+                "verl's configuration has no 'leanthink' node, so there is no recipe to train by; start verl with "
+                "`leanthink train RECIPE`, or paste the command that `leanthink show RECIPE --verl` prints"
+            )
+        plain = _plain(node)
+        known = cls.__dataclass_fields__
+        for key in plain:
+            if key not in known:
+                raise ConfigError(f"leanthink.{key}: no such setting; {did_you_mean(key, known)}")
+        return cls(**plain)
+
+    def node(self) -> dict[str, Any]:
+        """The settings as they stand in the configuration; those at their default are left out."""
+        fields = self.__dataclass_fields__.items()
+        return {key: getattr(self, key) for key, field_ in fields if getattr(self, key) != _default(field_)}
+
+    def parts(self) -> dict[str, Any]:
+        """The nodes of reward, advantage and loss."""
+        return {part: getattr(self, part) for part in PARTS}
+
+    def build(self) -> Recipe:
+        """The recipe that the workers and the driver evaluate."""
+        place = f"recipe {self.recipe}"
+        parts = {part: build(node, part, f"{place}, {part}") for part, node in self.parts().items()}  # type: ignore[arg-type]
+        return Recipe(name=self.recipe, **parts)
+
+
+def _default(field_: Any) -> Any:
+    return field_.default_factory() if callable(field_.default_factory) else field_.default
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    """A node of OmegaConf as plain Python; plain Python as it is."""
+    if isinstance(node, dict):
+        return node
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(node, resolve=True)
+    if not isinstance(plain, dict):
+        raise ConfigError(f"leanthink: {type(plain).__name__} instead of a mapping in verl's configuration")
+    return {str(key): value for key, value in plain.items()}
