@@ -1,8 +1,7 @@
 """Contract tests for rewards and advantages, your own included.
 
 Call :func:`check_reward` or :func:`check_advantage` from any test. They raise :class:`ContractError`, which names the
-promise that is broken and shows the batch as code that builds it again. Where a value is wrong, the batch is cut down to
-the group it is wrong in, if the scope allows. ``_N`` runs over responses.
+broken promise and shows the batch as code that builds it again. ``_N`` runs over responses, ``_M`` over some of them.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Int
 from torch import Generator, Tensor
 
 from leanthink.algorithms import Advantage
@@ -25,6 +24,7 @@ from leanthink.module import Breakdown, Reward, RewardN, Scope, State
 from leanthink.scoring import text_rewards
 
 Columns: TypeAlias = Mapping[str, Callable[[Generator, int], Column]]
+Row: TypeAlias = tuple[int, int, int, bool]  # group, length, correct, truncated
 
 TEXTS = ("<think> 2+2 </think> 4", "<think> 2+2", "4", "", "<think> </think> <think> so </think> 4", "wait, wait, 4")
 KINDS = ("mixed", "mixed", "ties", "right", "wrong", "truncated")
@@ -46,48 +46,40 @@ def random_batch(
     >>> batch.num_groups <= 5 and len(batch) <= 30 and len(batch.column("budget")) == len(batch)
     True
     """
-    draw = _drawer(generator)
-    group: list[int] = []
-    length: list[int] = []
-    correct: list[int] = []
-    truncated: list[int] = []
-    for code in range(draw(groups) + 1):
-        kind = KINDS[draw(len(KINDS))]
-        for _ in range(draw(size) + 1):
-            group.append(code)
-            length.append(1000 * draw(2) if kind == "ties" else draw(16_000))
-            correct.append({"right": 1, "wrong": 0}.get(kind, draw(2)))
-            truncated.append(1 if kind == "truncated" else int(draw(8) == 0))
-    order = torch.randperm(len(group), generator=generator).tolist()
-    return RolloutBatch.of(
-        group=[group[row] for row in order],
-        length=[length[row] for row in order],
-        correct=[correct[row] for row in order],
-        truncated=[truncated[row] for row in order],
-        step=step,
-        **{name: make(generator, len(order)) for name, make in (columns or {}).items()},
-    )
+    draw = random.Random(int(torch.randint(2**31, (1,), generator=generator)))  # torch is slow at single numbers
+    rows: list[Row] = []
+    for code in range(draw.randint(1, groups)):
+        kind = draw.choice(KINDS)
+        for _ in range(draw.randint(1, size)):
+            length = draw.choice((0, 1000)) if kind == "ties" else draw.randint(0, 16_000)
+            correct = {"right": 1, "wrong": 0}.get(kind, draw.randint(0, 1))
+            rows.append((code, length, correct, kind == "truncated" or draw.random() < 0.1))
+    draw.shuffle(rows)
+    return _batch(rows, generator, step, columns)
 
 
 def special_batches(generator: Generator, *, step: int = 0, columns: Columns | None = None) -> Iterator[RolloutBatch]:
     """The corners: no response, groups of one, all equal, all right, all wrong, all truncated, nothing written."""
-    rows: list[tuple[list[int], list[int], list[int], int]] = [  # group, length, correct, truncated
-        ([], [], [], 0),
-        ([0], [700], [1], 0),
-        ([0], [700], [0], 1),
-        ([0, 1, 2], [5, 700, 9], [1, 0, 1], 0),
-        ([0, 0, 0, 0], [700] * 4, [1] * 4, 0),
-        ([0, 0, 0, 0], [700] * 4, [1, 0, 1, 0], 0),
-        ([0, 0, 0], [9, 700, 80], [1] * 3, 0),
-        ([0, 0, 0], [9, 700, 80], [0] * 3, 0),
-        ([0, 0, 1, 1], [16_000] * 4, [1, 0, 0, 0], 1),
-        ([0, 0], [0, 0], [0, 1], 0),
+    corners: list[list[Row]] = [
+        [],
+        [(0, 700, 1, False)],
+        [(0, 700, 0, True)],
+        [(0, 5, 1, False), (1, 700, 0, False), (2, 9, 1, False)],
+        [(0, 700, 1, False)] * 4,
+        [(0, 700, 1, False), (0, 700, 0, False)] * 2,
+        [(0, 9, 1, False), (0, 700, 1, False), (0, 80, 1, False)],
+        [(0, 9, 0, False), (0, 700, 0, False), (0, 80, 0, False)],
+        [(0, 16_000, 1, True), (0, 16_000, 0, True), (1, 16_000, 0, True), (1, 16_000, 0, True)],
+        [(0, 0, 0, False), (0, 0, 1, False)],
     ]
-    for group, length, correct, truncated in rows:
-        extras = {name: make(generator, len(group)) for name, make in (columns or {}).items()}
-        yield RolloutBatch.of(
-            group=group, length=length, correct=correct, truncated=[truncated] * len(group), step=step, **extras
-        )
+    for rows in corners:
+        yield _batch(rows, generator, step, columns)
+
+
+def _batch(rows: list[Row], generator: Generator, step: int, columns: Columns | None) -> RolloutBatch:
+    group, length, correct, truncated = zip(*rows, strict=True) if rows else ((), (), (), ())
+    batch = RolloutBatch.of(group=group, length=length, correct=correct, truncated=truncated, step=step)
+    return batch.replace(extras={name: make(generator, len(rows)) for name, make in (columns or {}).items()})
 
 
 def check_reward(
@@ -126,9 +118,7 @@ def check_reward(
     generator = torch.Generator().manual_seed(seed)
     columns = {**_text_columns(reward), **(columns or {})}
     if lacking := sorted(reward.requires - set(columns) - set(RolloutBatch.CORE)):
-        raise ContractError(
-            f"{reward!r} requires {lacking[0]!r}; give columns={{{lacking[0]!r}: generator, n -> column}}"
-        )
+        raise ContractError(f"{reward!r} requires {lacking[0]!r}; give how to draw it in columns")
     copied = _check_object(reward, "reward")
     for step in steps:
         state = reward.init()
@@ -138,7 +128,7 @@ def check_reward(
             if reward.is_term:  # inside a chain
                 running_N = torch.randint(-4, 5, (len(batch),), generator=generator) / 4
                 batch = batch.replace(reward=running_N)
-            state = _RewardCase(reward, batch, state).check(generator, wrong_may_beat_correct or reward.is_term)
+            state = _check_batch(reward, batch, state, generator, wrong_may_beat_correct or reward.is_term)
     if reward != copied:
         raise ContractError(f"{reward!r}: evaluating it must not change it; what it remembers belongs in its state")
 
@@ -160,15 +150,12 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
     _check_object(advantage, "advantage")
     batches = list(special_batches(generator)) + [random_batch(generator) for _ in range(rounds)]
     for batch in batches:
-        group_N = batch.group
-        shaped_N = batch.correct - torch.randint(0, 3, (len(batch),), generator=generator) / 10
+        shaped_N, group_N = batch.correct - torch.randint(0, 3, (len(batch),), generator=generator) / 10, batch.group
         for reward_N in (batch.correct, shaped_N, torch.full_like(shaped_N, 0.1)):
-            shown = batch.replace(reward=reward_N)
-            kept_N = reward_N.clone()
+            shown = copy.deepcopy(batch.replace(reward=reward_N))
             value_N = advantage(reward_N, group_N)
-            if value_N.shape != (len(batch),) or value_N.dtype != torch.float64 or not bool(value_N.isfinite().all()):
-                _fail(advantage, "one finite float64 number per response", shown, f"it gives {value_N}")
-            if not torch.equal(reward_N, kept_N) or not torch.equal(group_N, shown.group):
+            _finite(advantage, "it", shown, value_N)
+            if not torch.equal(reward_N, shown.reward) or not torch.equal(group_N, shown.group):
                 _fail(advantage, "its inputs are not changed", shown)
             _close(advantage, "deterministic", shown, advantage(reward_N, group_N), value_N)
             order_M = torch.randperm(len(batch), generator=generator)
@@ -186,73 +173,59 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
                     _fail(advantage, "it is exactly 0 where rewards are equal", group, f"it gives {alone_M.tolist()}")
 
 
-class _RewardCase:
-    """One reward, batch and state."""
+def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: Generator, any_order: bool) -> State:
+    """All that can be seen on one batch and state; returns the state after the batch."""
 
-    def __init__(self, reward: Reward, batch: RolloutBatch, state: State) -> None:
-        self.reward, self.batch, self.state = reward, batch, state
-
-    def check(self, generator: Generator, any_order: bool) -> State:
-        """Check everything; returns the state after the batch."""
-        reward, batch, state = self.reward, self.batch, self.state
-        batch_before, state_before = copy.deepcopy(batch), copy.deepcopy(state)
-        result = self.run(batch)
-        if batch != batch_before:
-            _fail(reward, "the batch is not changed", batch_before)
-        if state != state_before:
-            _fail(reward, "the state that goes in is not changed", batch, f"{state_before} became {state}")
-        for name, value_N in {"": result.reward, **result.parts}.items():
-            if value_N.shape != (len(batch),) or value_N.dtype != torch.float64 or not bool(value_N.isfinite().all()):
-                _fail(reward, "one finite float64 number per response", batch, f"{name or 'it'} gives {value_N}")
-        again = self.run(batch)
-        _close(reward, "deterministic", batch, again.reward, result.reward)
-        if again.state != result.state:
-            _fail(reward, "deterministic", batch, f"new states are {result.state} and {again.state}")
-        self.check_json(result.state)
-
-        order_M = torch.randperm(len(batch), generator=generator)
-        self.check_rows("permuting the responses permutes the result", order_M, result)
-        if reward.scope <= Scope.GROUP:
-            for code in range(batch.num_groups):
-                rows_M = (batch.group == code).nonzero().squeeze(-1)
-                self.check_rows("groups do not leak into each other (or declare scope BATCH)", rows_M, result)
-        if reward.scope == Scope.RESPONSE and len(batch) > 1:
-            for rows_M in (order_M[:1], order_M[: len(batch) // 2].sort().values):
-                self.check_rows("responses do not leak into each other (or declare scope GROUP)", rows_M, result)
-        if not any_order:
-            self.check_order(result.reward)
-        return result.state
-
-    def run(self, batch: RolloutBatch) -> Breakdown:
+    def run(some: RolloutBatch) -> Breakdown:
         try:
-            return self.reward.breakdown(batch, self.state)
+            return reward.breakdown(some, state)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
-            raise ContractError(_message(self.reward, "every batch has a finite value", batch, text)) from error
+            raise ContractError(_message(reward, "every batch has a finite value", some, text)) from error
 
-    def check_json(self, state: State) -> None:
-        try:
-            restored = json.loads(json.dumps(state, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ContractError(_message(self.reward, "JSON can hold the state", self.batch, f"{error}")) from error
-        if restored != state:
-            _fail(self.reward, "JSON gives the state back", self.batch, f"{state} became {restored}")
+    batch_before, state_before = copy.deepcopy(batch), copy.deepcopy(state)
+    result = run(batch)
+    if batch != batch_before:
+        _fail(reward, "the batch is not changed", batch_before)
+    if state != state_before:
+        _fail(reward, "the state that goes in is not changed", batch, f"{state_before} became {state}")
+    for name, value_N in {"it": result.reward, **result.parts}.items():
+        _finite(reward, name, batch, value_N)
+    again = run(batch)
+    _close(reward, "deterministic", batch, again.reward, result.reward)
+    if again.state != result.state:
+        _fail(reward, "deterministic", batch, f"new states are {result.state} and {again.state}")
+    try:
+        restored = json.loads(json.dumps(result.state, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        restored = error
+    if restored != result.state:
+        _fail(reward, "JSON gives the state back", batch, f"{result.state} became {restored!r}")
 
-    def check_rows(self, promise: str, rows_M: Int[Tensor, " M"], whole: Breakdown) -> None:
-        some = self.run(self.batch.select(rows_M))
-        _close(self.reward, promise, self.batch, some.reward, whole.reward[rows_M], rows_M)
+    order_M = torch.randperm(len(batch), generator=generator)
+    views = [("permuting the responses permutes the result", order_M)]
+    if reward.scope <= Scope.GROUP:
+        promise = "groups do not leak into each other (or declare scope BATCH)"
+        views += [(promise, (batch.group == code).nonzero().squeeze(-1)) for code in range(batch.num_groups)]
+    if reward.scope == Scope.RESPONSE:
+        promise = "responses do not leak into each other (or declare scope GROUP)"
+        views += [(promise, order_M[:1]), (promise, order_M[: len(batch) // 2].sort().values)]
+    for promise, rows_M in views:
+        _close(reward, promise, batch, run(batch.select(rows_M)).reward, result.reward[rows_M], rows_M)
+    if not any_order:
+        _check_order(reward, batch, result.reward)
+    return result.state
 
-    def check_order(self, reward_N: RewardN) -> None:
-        batch = self.batch
-        for code in range(batch.num_groups):
-            in_group_N = batch.group == code
-            right_M, wrong_M = (reward_N[in_group_N & (batch.correct == verdict)] for verdict in (1, 0))
-            if len(right_M) and len(wrong_M) and float(right_M.min()) < float(wrong_M.max()) - 1e-9:
-                shown = batch.select(in_group_N) if self.reward.scope <= Scope.GROUP else batch
-                detail = f"correct {float(right_M.min()):.6g} is below wrong {float(wrong_M.max()):.6g}"
-                cure = "shrink the penalty, set is_term if it is only added to another reward, or declare it"
-                promise = "a correct response never scores below a wrong one of its group"
-                _fail(self.reward, promise, shown, f"{detail}; {cure} (wrong_may_beat_correct)")
+
+def _check_order(reward: Reward, batch: RolloutBatch, reward_N: RewardN) -> None:
+    for code in range(batch.num_groups):
+        in_group_N = batch.group == code
+        right_M, wrong_M = (reward_N[in_group_N & (batch.correct == verdict)] for verdict in (1, 0))
+        if len(right_M) and len(wrong_M) and (low := float(right_M.min())) < (high := float(wrong_M.max())) - 1e-9:
+            shown = batch.select(in_group_N) if reward.scope <= Scope.GROUP else batch
+            promise = "a correct response never scores below a wrong one of its group"
+            cure = "shrink the penalty, set is_term if it is only added to another reward, or declare it"
+            _fail(reward, promise, shown, f"{low:.6g} is below {high:.6g}; {cure} (wrong_may_beat_correct)")
 
 
 def snippet(batch: RolloutBatch) -> str:
@@ -275,17 +248,6 @@ def _shown(values: Column) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def _drawer(generator: Generator) -> Callable[[int], int]:
-    """``draw(n)`` is one of 0..n-1; numbers are drawn a thousand at a time, as one by one is slow."""
-
-    def numbers() -> Iterator[float]:
-        while True:
-            yield from torch.rand(1000, generator=generator, dtype=torch.float64).tolist()
-
-    source = numbers()
-    return lambda below: int(next(source) * below)
-
-
 def _text_columns(reward: Reward) -> Columns:
     def measured(measure: Callable[[str], float]) -> Callable[[Generator, int], Column]:
         values = torch.tensor([measure(text) for text in TEXTS], dtype=torch.float64)
@@ -305,12 +267,14 @@ def _check_object(value: Any, kind: Kind) -> Any:
             f"{value!r}: it must pickle, hash, and build again from its description: {type(error).__name__}: {error}; "
             "make it a frozen, keyword-only dataclass at the top of a module"
         ) from error
-    for name, other in (("pickled", copied), ("described and built again", rebuilt)):
-        if other != value or len(hashes) > 1:
-            raise ContractError(f"{value!r}: {name}, it is unequal ({other!r}); make it a frozen dataclass")
-    if repr(copied) != repr(value):
-        raise ContractError(f"{value!r}: a copy prints differently ({copied!r}); make it a dataclass with a plain repr")
+    if copied != value or rebuilt != value or len(hashes) > 1 or repr(copied) != repr(value):
+        raise ContractError(f"{value!r}: pickled or built again, it is {rebuilt!r}; make it a frozen dataclass")
     return copied
+
+
+def _finite(what: object, name: str, batch: RolloutBatch, value_N: Tensor) -> None:
+    if value_N.shape != (len(batch),) or value_N.dtype != torch.float64 or not bool(value_N.isfinite().all()):
+        _fail(what, "one finite float64 number per response", batch, f"{name} gives {value_N}")
 
 
 def _close(

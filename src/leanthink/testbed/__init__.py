@@ -46,9 +46,10 @@ def verify_policy(folder: Path) -> dict[str, Any]:
     """Check a policy's files against its manifest, which is returned; raise a `DataError` where they differ."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"testbed policy: no readable {MANIFEST} in {folder} ({error}); {CURE}") from error
-    for name, wanted in manifest["sha256"].items():
+        sums = dict(manifest["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"testbed policy: no readable {MANIFEST} in {folder} ({error!r}); {CURE}") from error
+    for name, wanted in sums.items():
         try:
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         except OSError as error:

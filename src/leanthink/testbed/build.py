@@ -69,6 +69,47 @@ def manifest(folder: Path, command: str, settings: dict[str, Any], results: dict
     return {"command": command, "versions": versions, **settings, "sha256": sums, **results}
 
 
+def build(
+    out: Path,
+    *,
+    training: Training,
+    task: Task,
+    seed: int,
+    command: str,
+    every: int = 200,
+    samples: int = SAMPLES,
+) -> dict[str, Any]:
+    """Train a policy, write it to ``out`` and evaluate it; return the manifest, which is written last."""
+    tokenizer = build_tokenizer(task)
+    glance = list(questions("test", PROGRESS_QUESTIONS, 1, task))
+
+    def report(step: int, loss: float, seconds: float) -> None:
+        print(f"step {step}/{training.steps}  loss {loss:.4f}  {seconds:.0f} s", flush=True)
+
+    def checkpoint(step: int, model: Any) -> None:
+        print(evaluate(model, tokenizer, items=glance, task=task).table(), flush=True)
+        save(out, model, task)
+
+    started = time.perf_counter()
+    model = train(training, task, seed, report=report, checkpoint=checkpoint, every=every)
+    seconds = time.perf_counter() - started
+    free = evaluate(model, tokenizer, samples=samples, task=task)
+    banned = evaluate(model, tokenizer, samples=samples, ban_wait=True, task=task)
+    print(f"{free.table()}\n\nwith no re-checks\n{banned.table()}", flush=True)
+    settings = {
+        "seed": seed,
+        "seconds": round(seconds),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "task": asdict(task),
+        "training": asdict(training),
+    }
+    held_out = {"questions": TEST_ROWS, "samples": samples, "temperature": 1.0, "seed": 0}
+    results = {"held_out": held_out, "free": rounded(free), "wait_banned": rounded(banned)}
+    made = manifest(out, command, settings, results)
+    (out / MANIFEST).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the testbed's policy, evaluate it and write it with its manifest."""
     parser = argparse.ArgumentParser(prog="python -m leanthink.testbed.build", description=main.__doc__)
@@ -79,35 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=200, help="steps between progress lines and checkpoints")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    task, training = Task(), Training(steps=given.steps)
-    tokenizer = build_tokenizer(task)
-    glance = list(questions("test", PROGRESS_QUESTIONS, 1, task))
-
-    def report(step: int, loss: float, seconds: float) -> None:
-        print(f"step {step}/{training.steps}  loss {loss:.4f}  {seconds:.0f} s", flush=True)
-
-    def checkpoint(step: int, model: Any) -> None:
-        print(evaluate(model, tokenizer, items=glance, task=task).table(), flush=True)
-        save(given.out, model, task)
-
-    started = time.perf_counter()
-    model = train(training, task, given.seed, report=report, checkpoint=checkpoint, every=given.every)
-    seconds = time.perf_counter() - started
-    free = evaluate(model, tokenizer, samples=SAMPLES, task=task)
-    blind = evaluate(model, tokenizer, samples=SAMPLES, ban_wait=True, task=task)
-    print(f"{free.table()}\n\nwith no re-checks\n{blind.table()}", flush=True)
     command = f"python -m leanthink.testbed.build --seed {given.seed} --steps {given.steps} --threads {given.threads}"
-    settings = {
-        "seed": given.seed,
-        "seconds": round(seconds),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "task": asdict(task),
-        "training": asdict(training),
-    }
-    held_out = {"questions": TEST_ROWS, "samples": SAMPLES, "temperature": 1.0, "seed": 0}
-    results = {"held_out": held_out, "free": rounded(free), "wait_banned": rounded(blind)}
-    text = json.dumps(manifest(given.out, command, settings, results), indent=2)
-    (given.out / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    training = Training(steps=given.steps)
+    build(given.out, training=training, task=Task(), seed=given.seed, command=command, every=given.every)
 
 
 if __name__ == "__main__":

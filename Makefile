@@ -1,0 +1,41 @@
+# Everything runs in .venv, which the first command makes. PYTHON names the interpreter to make it with (3.11 or 3.12).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STEPS ?= 80
+
+.PHONY: demo test lint types unit verl-tests setup clean
+
+demo: setup ## train grpo and trle from the same policy with real verl, then compare them
+	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
+	$(BIN)/leanthink train trle --profile cpu --steps $(STEPS) --out runs/demo/trle
+	$(BIN)/leanthink report runs/demo/grpo runs/demo/trle --plot runs/demo/curves.png
+
+test: setup lint types unit verl-tests ## all checks; under 25 minutes on 2 cores
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup ## unit, contract, packaging and documentation tests
+	$(BIN)/coverage run -m pytest -m "not verl"
+	$(BIN)/coverage report --skip-covered --sort=cover
+
+verl-tests: setup ## a real verl run of a few steps, killed and resumed
+	$(BIN)/pytest -m verl
+
+setup: $(VENV)/.ready
+
+# torch first and below 2.14: a newer one would bring gigabytes of CUDA libraries to a machine without a GPU.
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] < (3, 13), "leanthink needs Python 3.11 or 3.12"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch>=2.7,<2.14'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[verl,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist runs .coverage .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,5 @@
+"""``python -m leanthink``."""
+
+from leanthink.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,59 @@
+"""The command line: one program, ``leanthink``; an error is one paragraph on standard error and a non-zero exit."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+
+from leanthink import __version__
+from leanthink.errors import LeanthinkError
+
+COMMANDS: Final = ("list", "show", "train", "score", "prepare", "report", "doctor")
+
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    program = argparse.ArgumentParser(
+        prog="leanthink",
+        description="Rewards and algorithms that make reasoning models think no longer than they need.",
+    )
+    program.add_argument("--version", action="version", version=f"leanthink {__version__}")
+    subparsers = program.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = importlib.import_module(f"leanthink.commands.{name}")
+        sub = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return program
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # so that "my_rewards:Mine" is found next to where the command runs
+    args = parser().parse_args(arguments)
+    try:
+        return int(args.run(args, Console()))
+    except LeanthinkError as error:
+        print(f"leanthink {args.command}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(f"leanthink {args.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `leanthink score ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,111 @@
+"""What ``show`` and ``train`` share: from arguments to a job."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from leanthink.config import parse_yaml
+from leanthink.errors import ConfigError, DataError
+from leanthink.recipe import PARTS, Profile, load_recipe
+from leanthink.verl.launch import Job
+
+SEED_KEYS = (
+    "data.seed",
+    "actor_rollout_ref.actor.data_loader_seed",
+    "actor_rollout_ref.actor.fsdp_config.seed",
+    "actor_rollout_ref.rollout.seed",
+)
+RUN_KEYS = ("trainer.default_local_dir", "trainer.validation_data_dir", "hydra.run.dir")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that make a job."""
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a path ending in .yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe or to verl's keys")
+    parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: gpu where one is seen, else cpu")
+    parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
+    parser.add_argument("--train-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
+    parser.add_argument("--val-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
+    parser.add_argument("--steps", type=int, help="training steps (cpu: 80; gpu: what the epochs hold)")
+    parser.add_argument("--nodes", type=int, default=1, help="machines (default: 1)")
+    parser.add_argument("--gpus", type=int, help="GPUs a machine (default: 8), or CPU ranks (default: 1)")
+    parser.add_argument("--seed", type=int, help="seed of data order, rollouts and training")
+
+
+def job_of(args: argparse.Namespace, data: Path | None) -> Job:
+    """The job that the arguments describe; with ``data``, the testbed's files are written there if they are needed.
+
+    Raises:
+        ConfigError: an argument is wrong or missing.
+    """
+    profile: Profile = args.profile or default_profile()
+    for name in ("steps", "nodes", "gpus"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} is {value}; give 1 or more")
+    extra = _extra(args.overrides)
+    if args.seed is not None:
+        extra = {**dict.fromkeys(SEED_KEYS, args.seed), **extra}
+    recipe = load_recipe(args.recipe, [text for text in args.overrides if text.split("=")[0].split(".")[0] in PARTS])
+    model, train, val = args.model, args.train_file, args.val_file
+    if profile == "cpu":
+        model, train, val = _testbed(model, train, val, data)
+    elif data is not None:
+        missing = [flag for flag, value in (("model", model), ("train-file", train), ("val-file", val)) if not value]
+        if missing:
+            raise ConfigError(f"--profile gpu needs --{missing[0]}; prepare data with `leanthink prepare`")
+    if data is not None:
+        for path in (*train, *val):
+            if not Path(path).expanduser().exists():
+                raise DataError(f"no file {path}; write it with `leanthink prepare`")
+    return Job(
+        recipe=recipe,
+        profile=profile,
+        model=model or "MODEL",
+        train_files=tuple(train or ("TRAIN.parquet",)),
+        val_files=tuple(val or ("VAL.parquet",)),
+        checkpoints="checkpoints",
+        nodes=args.nodes,
+        gpus=args.gpus or (1 if profile == "cpu" else 8),
+        steps=args.steps or (80 if profile == "cpu" else None),
+        extra=extra,
+    )
+
+
+def default_profile() -> Profile:
+    """``gpu`` where torch sees one, else ``cpu``."""
+    import torch
+
+    return "gpu" if torch.cuda.is_available() else "cpu"
+
+
+def _extra(overrides: list[str]) -> dict[str, Any]:
+    """verl's own keys among the overrides."""
+    extra = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{text!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
+        if key in RUN_KEYS:
+            raise ConfigError(f"{key} is decided by the run's folder; choose that with --out")
+        if key.split(".")[0] not in PARTS:
+            extra[key] = parse_yaml(value, f"override {key}")
+    return extra
+
+
+def _testbed(
+    model: str | None, train: list[str] | None, val: list[str] | None, data: Path | None
+) -> tuple[str | None, list[str] | None, list[str] | None]:
+    """Fill in the testbed's policy and questions where the caller gave none; data of one's own need a model."""
+    if (train or val) and not (train and val and model):
+        raise ConfigError("your own data on the CPU need --model, --train-file and --val-file together")
+    if train:
+        return model, train, val
+    from leanthink import testbed
+
+    if data is not None:
+        files = testbed.write_questions(data)
+        train, val = [str(files["train"])], [str(files["test"])]
+    return model or str(testbed.policy_path()), train, val

@@ -1,0 +1,29 @@
+"""``leanthink show``: a resolved recipe, or the verl command it stands for."""
+
+from __future__ import annotations
+
+import argparse
+
+import yaml
+from rich.console import Console
+
+from leanthink.commands import jobs
+from leanthink.recipe import load_recipe
+
+HELP = "the resolved recipe; with --verl the whole command it stands for"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    jobs.add_arguments(parser)
+    parser.add_argument("--verl", action="store_true", help="print the `python -m verl.trainer.main_ppo` command")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print the recipe as YAML, or the command."""
+    if args.verl:
+        print(jobs.job_of(args, data=None).command())
+    else:
+        recipe = load_recipe(args.recipe, args.overrides)
+        print(yaml.safe_dump(recipe.to_node(), sort_keys=False, allow_unicode=True), end="")
+    return 0

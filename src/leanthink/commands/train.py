@@ -1,0 +1,85 @@
+"""``leanthink train``: real verl, with a progress bar, a summary, a plot and a before/after table."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from leanthink.commands import jobs
+from leanthink.report import before_after_table, phase_table, plot_runs
+from leanthink.runs import Run
+from leanthink.verl.train import require_verl, train
+
+HELP = "train a policy by a recipe with the real verl trainer"
+
+SHOWN = (
+    ("accuracy", "leanthink/accuracy", "{:.0%}"),
+    ("tokens", "leanthink/length/all", "{:.1f}"),
+    ("truncated", "leanthink/truncated_share", "{:.1%}"),
+    ("reward", "leanthink/reward/all", "{:.3f}"),
+    ("seconds", "timing_s/step", "{:.1f}"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    jobs.add_arguments(parser)
+    parser.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE); an unfinished run goes on")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Train, then print and write what came of it."""
+    require_verl()
+    folder = args.out or Path("runs") / Path(args.recipe).stem
+    run_ = Run(folder=folder)
+    job = jobs.job_of(args, data=folder.parent / "data")
+    resumed = run_.last_checkpoint()
+    where = f"from step {resumed}" if resumed else "from the start"
+    console.print(f"training {job.recipe.name} ({job.profile} profile) in {folder}, {where}; verl prints to {run_.log}")
+    with _Follower(console, job.steps) as follower:
+        summary = train(job, run_, follower.on_step)
+    plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
+    console.print(before_after_table([summary]), phase_table([summary]))
+    console.print(f"summary: {run_.summary}, curves: {folder / 'curves.png'}")
+    return 0
+
+
+class _Follower:
+    """A progress bar on a terminal; one line a step elsewhere."""
+
+    def __init__(self, console: Console, steps: int | None) -> None:
+        self._console = console
+        self._started = time.monotonic()
+        self._first: int | None = None
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task("starting verl, Ray and the rollout engine", total=steps)
+
+    def __enter__(self) -> _Follower:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def on_step(self, row: Mapping[str, Any]) -> None:
+        """Show one step."""
+        if row["step"] == 0 or SHOWN[0][1] not in row:
+            return
+        if self._first is None:
+            self._first = row["step"]
+            waited = time.monotonic() - self._started
+            self._console.print(f"first step done after {waited:.0f} s")
+        text = "  ".join(f"{label} {form.format(row[key])}" for label, key, form in SHOWN if key in row)
+        self._progress.update(self._task, completed=row["step"], description=text)
+        if not self._console.is_terminal:
+            self._console.print(f"step {row['step']}  {text}")

@@ -1,0 +1,118 @@
+"""Tables and plots of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number for a table; a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def with_error(value: float | None, error: float | None, digits: int = 1) -> str:
+    """A mean with its standard error."""
+    return number(value, digits) + ("" if error is None else f" ± {error:.{digits}f}")
+
+
+def percent(share: float | None, error: float | None = None) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.5, 0.01)
+    '50.0 ± 1.0'
+    """
+    return with_error(None if share is None else 100 * share, None if error is None else 100 * error)
+
+
+def before_after_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
+    """Accuracy and tokens on the held-out set before and after training, overall and by difficulty."""
+    questions = summaries[0]["after"]["questions"] if summaries else 0
+    table = Table(title=f"Held-out set, {questions} questions: before -> after (± standard error)")
+    for heading in ("recipe", "steps", "difficulty"):
+        table.add_column(heading)
+    for heading in ("accuracy %", "tokens", "tokens change", "truncated %"):
+        table.add_column(heading, justify="right")
+    for summary in summaries:
+        before, after = summary["before"], summary["after"]
+        rows = [("all", before, after)]
+        rows += [
+            (name, before["by_difficulty"].get(name, {}), figures) for name, figures in after["by_difficulty"].items()
+        ]
+        for place, (difficulty, was, now) in enumerate(rows):
+            table.add_row(
+                summary["recipe"] if place == 0 else "",
+                str(summary["steps"]) if place == 0 else "",
+                difficulty,
+                f"{_percent_of(was)} -> {_percent_of(now)}",
+                f"{_tokens_of(was)} -> {_tokens_of(now)}",
+                _change(was.get("mean_tokens"), now.get("mean_tokens")),
+                f"{percent(was.get('truncated_share'))} -> {percent(now.get('truncated_share'))}",
+                end_section=place == len(rows) - 1,
+            )
+    return table
+
+
+def _percent_of(figures: Mapping[str, Any]) -> str:
+    return percent(figures.get("accuracy"), figures.get("accuracy_error"))
+
+
+def _tokens_of(figures: Mapping[str, Any]) -> str:
+    return with_error(figures.get("mean_tokens"), figures.get("mean_tokens_error"))
+
+
+def _change(was: float | None, now: float | None) -> str:
+    return "-" if not was or now is None else f"{100 * (now / was - 1):+.1f} %"
+
+
+def phase_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
+    """Where a training step's seconds go."""
+    table = Table(title="Mean seconds of a training step")
+    table.add_column("phase")
+    for summary in summaries:
+        table.add_column(summary["recipe"], justify="right")
+    phases = [dict(summary["seconds"]["per_step"]) for summary in summaries]
+    names = list(dict.fromkeys(name for phase in phases for name in phase if name not in ("step", "testing")))
+    for name in [*names, "step"]:
+        table.add_row(name, *(number(phase.get(name), 2) for phase in phases), end_section=name == names[-1])
+    return table
+
+
+def plot_runs(metrics: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Accuracy and response length over training steps, one curve per run, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (top, bottom) = pyplot.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
+    for colour, (name, rows) in zip(COLOURS * (len(metrics) // len(COLOURS) + 1), metrics.items(), strict=False):
+        for axis, key, scale in ((top, "leanthink/accuracy", 100), (bottom, "leanthink/length/all", 1)):
+            points = [(row["step"], scale * row[key]) for row in rows if key in row]
+            if points:
+                axis.plot(*zip(*points, strict=True), color=colour, alpha=0.35, linewidth=1)
+                axis.plot(*zip(*_smooth(points), strict=True), color=colour, label=name, linewidth=2)
+    top.set_ylabel("accuracy of training rollouts (%)")
+    bottom.set_ylabel("response length (tokens)")
+    bottom.set_ylim(bottom=0)
+    bottom.set_xlabel("training step (thin: each step, thick: mean of 9 around it)")
+    for axis in (top, bottom):
+        axis.grid(alpha=0.3)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend()
+    figure.savefig(path, dpi=140)
+    pyplot.close(figure)
+
+
+def _smooth(points: Sequence[tuple[float, float]], width: int = 9) -> list[tuple[float, float]]:
+    """A centred moving mean, with what there is at the ends."""
+    half = width // 2
+    values = [value for _, value in points]
+    windows = [values[max(0, place - half) : place + half + 1] for place in range(len(values))]
+    return [(step, sum(window) / len(window)) for (step, _), window in zip(points, windows, strict=True)]

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from leanthink.testbed.rows import rows, write_parquet
+
+
+def test_rows_are_what_verl_reads() -> None:
+    first = next(rows("test", 1, 0))
+    assert set(first) == {"data_source", "prompt", "ability", "reward_model", "extra_info"}
+    assert first["prompt"][0]["role"] == "user"
+    assert first["extra_info"] == {"index": 0, "split": "test", "difficulty": 2}
+    question = first["prompt"][0]["content"]
+    assert first["reward_model"] == {"style": "rule", "ground_truth": str(eval(question.removesuffix("=")))}
+
+
+def test_parquet_round_trip_and_disjoint_files(tmp_path: Path) -> None:
+    train, test = (pq.read_table(path).to_pylist() for path in write_parquet(tmp_path / "new", train=300, test=50))
+    assert train == list(rows("train", 300, 0))
+    assert test == list(rows("test", 50, 0))
+    contents = [{row["prompt"][0]["content"] for row in part} for part in (train, test)]
+    assert not contents[0] & contents[1]
+    assert len(contents[1]) == 50
