@@ -84,7 +84,8 @@ def test_rewards_come_out_as_float64(dtype: torch.dtype) -> None:
 
 def test_facts_follow_from_the_parts() -> None:
     plain = Sum(correct=Correct(), overlong=SoftOverlong(limit=9, buffer=1))
-    assert (plain.scope, plain.requires, plain.reads_state, plain.is_term) == (Scope.RESPONSE, set(), False, False)
+    assert plain.scope == Scope.RESPONSE and not plain.requires
+    assert not plain.reads_state and not plain.is_term
     wide = Sum(correct=Correct(), gate=Gate(column="budget", of=Chain(format=Format(), mean=MeanSoFar())))
     assert wide.scope == Scope.BATCH and wide.reads_state
     assert wide.requires == {"budget", Format().column}
@@ -136,11 +137,10 @@ def test_foreign_state_is_refused(reward: Reward, state: State) -> None:
 
 
 def test_the_breakdown_names_every_part_by_its_path() -> None:
+    late = Scale(by=2, of=SoftOverlong(limit=9, buffer=1))
     reward = Sum(
         correct=Correct(),
-        length=Scale(
-            by=0.5, of=Chain(base=SigmoidLength(alpha=0.4), late=Scale(by=2, of=SoftOverlong(limit=9, buffer=1)))
-        ),
+        length=Scale(by=0.5, of=Chain(base=SigmoidLength(alpha=0.4), late=late)),
         by_group=Switch(select=Returns(value=torch.zeros(3)), shaped=Correct(right=3), plain=Sum(one=Correct())),
     )
     parts = reward.breakdown(BATCH).parts

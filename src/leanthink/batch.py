@@ -55,7 +55,7 @@ class RolloutBatch:
         group: Iterable[Hashable] | Tensor,
         length: Iterable[float] | Tensor,
         correct: Iterable[float] | Tensor,
-        truncated: Iterable[bool] | Tensor | None = None,
+        truncated: Iterable[float] | Tensor | None = None,
         step: int = 0,
         device: torch.device | str | None = None,
         **extras: Iterable[Any] | Tensor,

@@ -30,7 +30,7 @@ class Recipe:
         advantage: the advantage estimator.
         loss: the policy loss.
         verl: verl's own configuration keys, dotted, as the paper sets them.
-        cpu: the same keys scaled to the CPU testbed; they replace those of ``verl`` there.
+        cpu: keys for the CPU profile, which replace those of ``verl`` and the testbed's sizes there.
         description: one line for ``leanthink list``.
         reference: ``paper`` and ``where`` in it.
         wrong_may_beat_correct: declares that the paper's reward can rank a wrong response above a correct one.
@@ -49,10 +49,6 @@ class Recipe:
     def parts(self) -> dict[str, Any]:
         """Reward, advantage and loss as nodes that build them again: what a training run carries with it."""
         return {part: describe(getattr(self, part)) for part in PARTS}
-
-    def keys(self, profile: Profile) -> dict[str, Any]:
-        """The keys for verl under a profile."""
-        return {**self.verl, **self.cpu} if profile == "cpu" else dict(self.verl)
 
     def to_node(self) -> dict[str, Any]:
         """The whole recipe as YAML would hold it; ``recipe_from`` builds an equal one."""

@@ -1,9 +1,9 @@
 """A run's folder: what a training run leaves behind, and how to read it.
 
-    recipe.yaml      the resolved recipe            command.txt   what was started
-    metrics.jsonl    one line a step                attempts/     the same as verl wrote it, one file per start
-    validation/      verl's dumps, {step}.jsonl     checkpoints/  verl's checkpoints and the reward's state
-    log.txt          everything verl printed        summary.json  before, after, seconds by phase, versions
+recipe.yaml      the resolved recipe            command.txt   what was started
+metrics.jsonl    one line a step                attempts/     the same as verl wrote it, one file per start
+validation/      verl's dumps, {step}.jsonl     checkpoints/  verl's checkpoints and the reward's state
+log.txt          everything verl printed        summary.json  before, after, seconds by phase, versions
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Run:
                 f"{self.folder} holds no summary.json: no finished run; give the folder that `leanthink train` wrote"
             ) from None
         except ValueError as error:
-            raise DataError(f"{self.summary} is no JSON ({error}); run `leanthink train` on the folder again") from error
+            raise DataError(f"{self.summary} is no JSON ({error}); train in the folder again") from error
         return content
 
 
@@ -126,8 +126,9 @@ def evaluation(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Rows whose verdict is unknown are left out and counted.
 
-    >>> evaluation([{"acc": 1.0, "length": 8, "truncated": 0.0}, {"acc": 0.0, "length": 4, "truncated": 0.0}])["accuracy"]
-    0.5
+    >>> rows = [{"acc": 1.0, "length": 8, "truncated": 0.0}, {"acc": 0.0, "length": 4, "truncated": 0.0}]
+    >>> evaluation(rows)["accuracy"], evaluation(rows)["mean_tokens"]
+    (0.5, 6.0)
     """
     by_difficulty: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -172,7 +173,7 @@ def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]
 
 
 def seconds_by_phase(metrics: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The mean seconds a step spends in each of verl's phases, the first two steps left out as warm-up if there are more.
+    """The mean seconds a step spends in each of verl's phases; the first two steps, as warm-up, left out if possible.
 
     >>> seconds_by_phase([{"step": 1, "timing_s/gen": 2.0}])
     {'gen': 2.0}

@@ -34,8 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of data order, rollouts and training")
 
 
-def job_of(args: argparse.Namespace, data: Path | None) -> Job:
-    """The job that the arguments describe; with ``data``, the testbed's files are written there if they are needed.
+def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
+    """The job that the arguments describe.
+
+    Args:
+        args: the parsed arguments.
+        testbed_data: the folder of the testbed's questions, which need not exist yet; None where the job is only shown.
 
     Raises:
         ConfigError: an argument is wrong or missing.
@@ -45,21 +49,22 @@ def job_of(args: argparse.Namespace, data: Path | None) -> Job:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} is {value}; give 1 or more")
-    extra = _extra(args.overrides)
+    given = _verl_keys(args.overrides)
+    options = {key.removeprefix("leanthink."): value for key, value in given.items() if key.startswith("leanthink.")}
+    extra = {key: value for key, value in given.items() if not key.startswith("leanthink.")}
     if args.seed is not None:
         extra = {**dict.fromkeys(SEED_KEYS, args.seed), **extra}
     recipe = load_recipe(args.recipe, [text for text in args.overrides if text.split("=")[0].split(".")[0] in PARTS])
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
-        model, train, val = _testbed(model, train, val, data)
-    elif data is not None:
+        model, train, val = _with_testbed(model, train, val, testbed_data or Path("data"))
+    elif testbed_data is not None:
         missing = [flag for flag, value in (("model", model), ("train-file", train), ("val-file", val)) if not value]
         if missing:
             raise ConfigError(f"--profile gpu needs --{missing[0]}; prepare data with `leanthink prepare`")
-    if data is not None:
-        for path in (*train, *val):
-            if not Path(path).expanduser().exists():
-                raise DataError(f"no file {path}; write it with `leanthink prepare`")
+    for path in (*(args.train_file or ()), *(args.val_file or ())):
+        if testbed_data is not None and not Path(path).expanduser().exists():
+            raise DataError(f"no file {path}; write it with `leanthink prepare`")
     return Job(
         recipe=recipe,
         profile=profile,
@@ -70,6 +75,7 @@ def job_of(args: argparse.Namespace, data: Path | None) -> Job:
         nodes=args.nodes,
         gpus=args.gpus or (1 if profile == "cpu" else 8),
         steps=args.steps or (80 if profile == "cpu" else None),
+        options=options,
         extra=extra,
     )
 
@@ -81,9 +87,9 @@ def default_profile() -> Profile:
     return "gpu" if torch.cuda.is_available() else "cpu"
 
 
-def _extra(overrides: list[str]) -> dict[str, Any]:
-    """verl's own keys among the overrides."""
-    extra = {}
+def _verl_keys(overrides: list[str]) -> dict[str, Any]:
+    """The overrides that do not reach into the recipe: verl's own keys, and ours under ``leanthink.``."""
+    keys = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
@@ -91,21 +97,28 @@ def _extra(overrides: list[str]) -> dict[str, Any]:
         if key in RUN_KEYS:
             raise ConfigError(f"{key} is decided by the run's folder; choose that with --out")
         if key.split(".")[0] not in PARTS:
-            extra[key] = parse_yaml(value, f"override {key}")
-    return extra
+            keys[key] = parse_yaml(value, f"override {key}")
+    return keys
 
 
-def _testbed(
-    model: str | None, train: list[str] | None, val: list[str] | None, data: Path | None
-) -> tuple[str | None, list[str] | None, list[str] | None]:
-    """Fill in the testbed's policy and questions where the caller gave none; data of one's own need a model."""
-    if (train or val) and not (train and val and model):
+def _with_testbed(
+    model: str | None, train: list[str] | None, val: list[str] | None, data: Path
+) -> tuple[str, list[str], list[str]]:
+    """The testbed's policy and questions where the caller gave none; data of one's own need a model."""
+    from leanthink.testbed import policy_path
+
+    if not train and not val:
+        return model or str(policy_path()), [str(data / "train.parquet")], [str(data / "test.parquet")]
+    if not (train and val and model):
         raise ConfigError("your own data on the CPU need --model, --train-file and --val-file together")
-    if train:
-        return model, train, val
-    from leanthink import testbed
+    return model, train, val
 
-    if data is not None:
-        files = testbed.write_questions(data)
-        train, val = [str(files["train"])], [str(files["test"])]
-    return model or str(testbed.policy_path()), train, val
+
+def write_testbed(job: Job, data: Path) -> None:
+    """Write the testbed's questions if the job trains on them and they are not there yet."""
+    if str(data / "train.parquet") in job.train_files and not data.exists():
+        from leanthink.testbed.rows import write_parquet
+
+        part = data.with_name(data.name + ".part")
+        write_parquet(part)
+        part.rename(data)

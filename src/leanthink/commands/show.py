@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the recipe as YAML, or the command."""
     if args.verl:
-        print(jobs.job_of(args, data=None).command())
+        print(jobs.job_of(args, testbed_data=None).command())
     else:
         recipe = load_recipe(args.recipe, args.overrides)
         print(yaml.safe_dump(recipe.to_node(), sort_keys=False, allow_unicode=True), end="")

@@ -38,12 +38,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     require_verl()
     folder = args.out or Path("runs") / Path(args.recipe).stem
     run_ = Run(folder=folder)
-    job = jobs.job_of(args, data=folder.parent / "data")
+    data = folder.absolute() / "data"
+    job = jobs.job_of(args, testbed_data=data)
     resumed = run_.last_checkpoint()
     where = f"from step {resumed}" if resumed else "from the start"
     console.print(f"training {job.recipe.name} ({job.profile} profile) in {folder}, {where}; verl prints to {run_.log}")
     with _Follower(console, job.steps) as follower:
-        summary = train(job, run_, follower.on_step)
+        summary = train(job, run_, follower.on_step, write_data=lambda: jobs.write_testbed(job, data))
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
     console.print(before_after_table([summary]), phase_table([summary]))
     console.print(f"summary: {run_.summary}, curves: {folder / 'curves.png'}")

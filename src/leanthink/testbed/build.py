@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("policy"), help="the folder to write; default: ./policy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=Training.steps)
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; at this size a second one mostly waits")
     parser.add_argument("--every", type=int, default=200, help="steps between progress lines and checkpoints")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)

@@ -54,7 +54,7 @@ class Task:
     max_operands: int = 6
     smallest_start: int = 30
     largest_start: int = 80
-    largest_operand: int = 20
+    largest_operand: int = 12
     smallest: int = 21
     largest: int = 99
     first_hard_step: int = 3

@@ -37,7 +37,7 @@ class Training:
         intermediate_size: width of its MLPs.
     """
 
-    steps: int = 5000
+    steps: int = 3000
     batch_size: int = 64
     micro_batches: int = 2
     learning_rate: float = 2e-3

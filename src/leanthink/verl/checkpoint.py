@@ -55,8 +55,8 @@ def load_state(folder: Path, settings: Settings) -> State:
         raise StateError(f"{path} is no JSON ({error}); resume from an earlier checkpoint") from error
     if content["parts"]["reward"] != settings.reward:
         raise StateError(
-            f"checkpoint {folder} belongs to recipe {content['recipe']}, this run trains {settings.recipe} with another "
-            "reward; give the run its own folder, or train the recipe of the checkpoint"
+            f"checkpoint {folder} belongs to recipe {content['recipe']}, this run trains {settings.recipe} with "
+            "another reward; give the run its own folder, or train the recipe of the checkpoint"
         )
     state: State = content["state"]
     return state

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from leanthink.batch import RolloutBatch
@@ -18,6 +17,7 @@ from leanthink.scoring import text_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl.rollout import end_ids
 from leanthink.verl.settings import Settings
+from verl import DataProto
 
 logger = logging.getLogger(__name__)
 

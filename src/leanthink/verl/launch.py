@@ -34,6 +34,35 @@ GPU: Final[Mapping[str, Any]] = {
     "trainer.test_freq": 20,
 }
 
+VERL_DEFAULTS: Final[Mapping[str, int]] = {
+    "data.train_batch_size": 1024,
+    "data.max_prompt_length": 512,
+    "data.max_response_length": 512,
+    f"{ACTOR}.ppo_mini_batch_size": 256,
+    f"{ROLLOUT}.n": 1,
+}
+
+TESTBED_SIZES: Final[Mapping[str, Any]] = {
+    "data.train_batch_size": 16,
+    "data.max_prompt_length": 16,
+    "data.max_response_length": 96,
+    f"{ROLLOUT}.n": 8,
+    f"{ACTOR}.ppo_mini_batch_size": 16,
+    f"{ACTOR}.optim.lr": 1e-4,
+    f"{ACTOR}.use_kl_loss": False,  # no reference model beside the policy
+    "algorithm.use_kl_in_reward": False,
+}
+"""What the CPU profile puts in place of a paper's sizes; a recipe's ``cpu`` block wins over it."""
+
+CPU: Final[Mapping[str, Any]] = {
+    **cpu.OVERRIDES,
+    "trainer.total_epochs": 1_000_000,  # the number of steps decides
+    "trainer.save_freq": 20,
+    "trainer.test_freq": 1_000_000,  # before training and, as verl always does, after the last step
+    f"{ROLLOUT}.val_kwargs.do_sample": True,
+    f"{ROLLOUT}.val_kwargs.temperature": 1.0,  # as in training: overthinking is a matter of sampling
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -48,7 +77,7 @@ class Job:
         nodes: machines.
         gpus: GPUs on each; on the CPU, data-parallel ranks.
         steps: training steps; None for as many as the epochs hold.
-        verify: arguments of the verifier.
+        options: our own options, as `Settings` has them.
         extra: further keys of verl; they win over everything.
     """
 
@@ -61,13 +90,17 @@ class Job:
     nodes: int = 1
     gpus: int = 8
     steps: int | None = None
-    verify: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def keys(self) -> dict[str, Any]:
         """verl's keys, later ones winning: the profile's, the loss's, the recipe's, the job's own, ``extra``."""
-        base = cpu.OVERRIDES if self.profile == "cpu" else GPU
-        keys = {**base, **loss_keys(self.recipe.loss), **self.recipe.keys(self.profile), **self._data(), **self.extra}
+        recipe = self.recipe
+        if self.profile == "cpu":
+            keys = {**CPU, **loss_keys(recipe.loss), **recipe.verl, **TESTBED_SIZES, **recipe.cpu}
+        else:
+            keys = {**GPU, **loss_keys(recipe.loss), **recipe.verl}
+        keys |= {**self._data(), **self.extra}
         keys |= self._plugin(str(keys.get(MODE, "sync")))
         ranks = self.nodes * self.gpus
         (_token_budgets if self.profile == "gpu" else _whole_batches)(keys, ranks)
@@ -100,7 +133,8 @@ class Job:
 
     def _plugin(self, mode: str) -> dict[str, Any]:
         """What makes verl call us; the same for every recipe."""
-        settings = Settings.of(self.recipe, verify=self.verify, poll_interval=0.05 if self.profile == "cpu" else 0.5)
+        poll_interval = 0.05 if self.profile == "cpu" else 0.5
+        settings = Settings.of(self.recipe, **{"poll_interval": poll_interval, **self.options})
         return {
             "trainer.use_v1": True,
             "algorithm.adv_estimator": NAME,
@@ -142,7 +176,7 @@ def loss_keys(loss: Loss) -> dict[str, Any]:
 
 def _token_budgets(keys: dict[str, Any], ranks: int) -> None:
     """Dynamic micro-batches on GPUs: room for at least one longest sequence, as verl demands."""
-    tokens = int(keys.get("data.max_prompt_length", 512)) + int(keys.get("data.max_response_length", 512))
+    tokens = _size(keys, "data.max_prompt_length") + _size(keys, "data.max_response_length")
     for name in (
         f"{ACTOR}.ppo_max_token_len_per_gpu",
         f"{ROLLOUT}.log_prob_max_token_len_per_gpu",
@@ -162,11 +196,15 @@ def _whole_batches(keys: dict[str, Any], ranks: int) -> None:
 
 def _divides(keys: Mapping[str, Any], prompts_key: str, ranks: int) -> int:
     """Responses per rank of a batch given in prompts."""
-    prompts = int(keys.get(prompts_key, 1))
-    responses = prompts * int(keys.get(f"{ROLLOUT}.n", 1))
+    prompts, n = _size(keys, prompts_key), _size(keys, f"{ROLLOUT}.n")
+    responses = prompts * n
     if responses % ranks:
         raise ConfigError(
-            f"{prompts_key} {prompts} x rollout.n = {responses} responses do not divide over {ranks} ranks; "
+            f"{prompts_key} {prompts} x rollout.n {n} = {responses} responses do not divide over {ranks} ranks; "
             f"choose nodes and GPUs that divide it, or change {prompts_key}"
         )
     return responses // ranks
+
+
+def _size(keys: Mapping[str, Any], key: str) -> int:
+    return int(keys.get(key, VERL_DEFAULTS[key]))

@@ -51,10 +51,11 @@ class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is unty
     token and has none to write at.
     """
 
+    server_manager: Any
+
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One response."""
-        listener = _Listener(self.server_manager)
-        self.server_manager = listener
+        listener = self.server_manager = _Listener(self.server_manager)
         output = await super().run(sampling_params, priority=priority, **kwargs)
         config = self.rollout_config
         prompt_tokens = len(output.prompt_ids)

@@ -47,7 +47,15 @@ class Settings:
 
     @classmethod
     def of(cls, recipe: Recipe, **options: Any) -> Settings:
-        """The settings of a run of ``recipe``."""
+        """The settings of a run of ``recipe``.
+
+        Raises:
+            ConfigError: an option that is none.
+        """
+        allowed = set(cls.__dataclass_fields__) - {"recipe", *PARTS}
+        for name in options:
+            if name not in allowed:
+                raise ConfigError(f"{NAME}.{name}: no such option; {did_you_mean(name, allowed)}")
         return cls(recipe=recipe.name, **recipe.parts(), **options)
 
     @classmethod

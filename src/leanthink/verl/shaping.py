@@ -128,7 +128,7 @@ class _Shaping:
         self.shaper = Shaper(
             settings, Path(run["checkpoints"]).absolute(), Path(resume_from).absolute() if resume_from else None
         )
-        super().__init__(
+        super().__init__(  # type: ignore[call-arg]  # the replay buffer that a subclass adds
             sampler_kwargs=sampler_kwargs, poll_interval=settings.poll_interval, **kwargs, **_filtering(run, self)
         )
 

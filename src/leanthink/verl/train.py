@@ -37,13 +37,14 @@ class TrainingFailedError(LeanthinkError, RuntimeError):
     """verl ended with an error."""
 
 
-def train(job: Job, run: Run, on_step: OnStep) -> dict[str, Any]:
+def train(job: Job, run: Run, on_step: OnStep, write_data: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Run verl to the end, or go on where an earlier start of the same run stopped.
 
     Args:
         job: what to train; its checkpoints are put into the run's folder.
         run: the folder.
         on_step: called with each step's flat metrics as they appear, earlier steps of a resumed run included.
+        write_data: called once the folder is this run's, before verl starts.
 
     Returns:
         The summary, which also lies in ``summary.json``.
@@ -58,6 +59,7 @@ def train(job: Job, run: Run, on_step: OnStep) -> dict[str, Any]:
     with (run.folder / "lock").open("w") as lock:
         _lock(lock, run)
         _claim(job, run)
+        write_data()
         started = time.time()
         job = replace(job, checkpoints=str(run.checkpoints.absolute()), extra={**_files(run), **job.extra})
         (run.folder / "command.txt").write_text(job.command() + "\n", encoding="utf-8")
@@ -86,7 +88,8 @@ def _lock(lock: IO[str], run: Run) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise StateError(
-            f"{run.folder} is being trained by another process; wait for it, stop it, or choose another folder with --out"
+            f"{run.folder} is being trained by another process; wait for it, stop it, or choose another folder "
+            "with --out"
         ) from None
 
 
@@ -169,7 +172,7 @@ def _report(run: Run, seen: int, on_step: OnStep) -> int:
         part.replace(run.metrics)
     for row in new:
         on_step(row)
-    return max([seen, *(row["step"] for row in new)])
+    return max([seen, *(int(row["step"]) for row in new)])
 
 
 def _end_with_parent() -> None:

@@ -50,7 +50,7 @@ def _init_process_group(original: Callable[..., None]) -> Callable[..., None]:
 
 def share_cores(processes: int) -> None:
     """Give this process its share of the cores: Ray would leave it the one logical CPU of its actor."""
-    torch.set_num_threads(max(1, _cores() // max(1, processes)))
+    torch.set_num_threads(int(os.environ.get("LT_THREADS", max(1, _cores() // max(1, processes)))))
 
 
 def _cores() -> int:

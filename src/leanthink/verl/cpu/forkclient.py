@@ -1,7 +1,7 @@
-"""Stands in for ``python`` when Ray starts a worker: ``forkclient.py SOCKET PROGRAM ARGUMENT...``.
+"""Stands in for ``python`` when Ray starts a worker: ``forkclient.py SOCKET OPTION... PROGRAM ARGUMENT...``.
 
-Asks the fork server for the worker, passes signals on to it, and ends when it ends, with its status. Standard library
-only: it is run by path, without the site packages, to be quick.
+Asks the fork server for the worker, passes signals on to it, and ends when it ends, with its status; without a server it
+is ``python`` itself. Standard library only: it is run by path, without the site packages, to be quick.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ import sys
 def main(path: str, argv: list[str]) -> int:
     """Run ``argv`` in a fork of the server; return its exit status."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(path)
-        header = {"argv": argv, "environ": dict(os.environ), "cwd": os.getcwd()}
+        try:
+            connection.connect(path)
+        except OSError:
+            os.execv(sys.executable, [sys.executable, *argv])
+        # Options such as -u are python's own; the fork's streams are what they are.
+        program = next(place for place, argument in enumerate(argv) if not argument.startswith("-"))
+        header = {"argv": argv[program:], "environ": dict(os.environ), "cwd": os.getcwd()}
         message = json.dumps(header).encode() + b"\n"
         sent = socket.send_fds(connection, [message], [0, 1, 2])
         connection.sendall(message[sent:])
         answers = connection.makefile("rb")
-        pid = json.loads(answers.readline() or b"0")
+        pid = int(answers.readline() or 0)
         if not pid:
             return 1
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda received, _frame: os.kill(pid, received))
-        return int(json.loads(answers.readline() or b"1"))
+        return int(answers.readline() or 1)
 
 
 if __name__ == "__main__":
-    # Ray passes -u and the like to python; the fork's streams are what they are.
-    arguments = sys.argv[2:]
-    while arguments and arguments[0].startswith("-"):
-        arguments = arguments[1:]
-    sys.exit(main(sys.argv[1], arguments))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

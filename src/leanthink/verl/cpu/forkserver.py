@@ -1,12 +1,12 @@
 """Ray workers as forks of a process that has its imports behind it.
 
 A training run starts about ten Ray workers, most of them one after another, and each imports torch, tensordict,
-transformers and much else: on two cores that takes longer than all the rest until the first step. A `ForkServer` is a
-process that imports those libraries once. Ray is told, by ``py_executable`` of its runtime environment, to start Python
-through `leanthink.verl.cpu.forkclient`, which asks the server for a fork of itself instead.
+transformers and much else: on two cores that takes longer than all the rest until the first step. So the process that
+trains imports those libraries first and forks a server. Ray is told, by ``py_executable`` of its runtime environment, to
+start Python through `leanthink.verl.cpu.forkclient`, which asks the server for a fork of itself instead.
 
 The server imports neither Ray nor verl: Ray reads its settings from the environment when it is imported, so that every
-worker must import it afresh, and verl imports Ray. It ends when the process that started it does.
+worker must import it afresh, and verl imports Ray.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
-from types import TracebackType
 from typing import NoReturn
 
+from leanthink.errors import LeanthinkError
 from leanthink.verl.cpu import forkclient
 
 PRELOAD = (
@@ -69,66 +69,77 @@ PRELOAD = (
 _HEADER = 1 << 20
 
 
-class ForkServer:
-    """The server as a context: it runs within ``with``, at the longest as long as this process.
+class ForkServerError(LeanthinkError, RuntimeError):
+    """The fork server cannot be used in this process."""
 
-    Its `command` stands for ``python`` in ``ray_kwargs.ray_init.runtime_env.py_executable``.
+
+def start() -> str:
+    """Import what workers need, fork the server, and return the command that stands for ``python``.
+
+    The command goes into ``ray_kwargs.ray_init.runtime_env.py_executable``. To be called first thing, in the process that
+    will train: it profits from the imports as well, and the server lives as long as it does.
     """
-
-    def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="leanthink-"))
-        self.socket = self._directory / "fork"
-        self.command = shlex.join(
-            [sys.executable, "-I", "-S", str(Path(forkclient.__file__).resolve()), str(self.socket)]
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> ForkServer:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(self.socket))
-        listener.listen(128)
-        # The server watches its standard input, which ends when this process closes it or dies.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(listener.fileno())],
-            stdin=subprocess.PIPE,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,  # an interrupt from the terminal is for those who train
-        )
-        listener.close()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            assert process.stdin is not None
-            process.stdin.close()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:  # it may still be importing
-                process.kill()
-                process.wait()
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def serve(listener: socket.socket) -> None:
-    """Import, then fork for whoever asks, until standard input ends."""
+    inherited = _open_descriptors()
     for name in PRELOAD:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    if "ray" in sys.modules or threading.active_count() > 1:
+        threads = [thread.name for thread in threading.enumerate()]
+        raise ForkServerError(
+            f"fork server: it must be started before Ray is imported (it {'is' if 'ray' in sys.modules else 'is not'}) and "
+            f"before there are threads (there are {threads}); start it earlier, or set LEANTHINK_FORK=0 to do without"
+        )
+    directory = tempfile.mkdtemp(prefix="leanthink-")
+    path = os.path.join(directory, "fork")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen(128)
+    # The trainer keeps the writing end and never writes: its end is what the server sees when the trainer is gone.
+    trainer, alive = os.pipe()
     gc.collect()
     gc.freeze()  # what is loaded stays shared between the forks
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
-    while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [])
-        if sys.stdin in ready:
-            return
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            _become_worker(connection)
-        connection.close()
+    if os.fork() == 0:
+        for descriptor in (alive, *inherited):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        _serve(listener, trainer, directory)
+    os.close(trainer)
+    listener.close()
+    return shlex.join([sys.executable, "-I", "-S", str(Path(forkclient.__file__).resolve()), path])
+
+
+def _open_descriptors() -> list[int]:
+    """What this process was given beside its standard streams, such as a lock: none of the workers' business."""
+    found = []
+    for name in os.listdir("/dev/fd"):
+        with contextlib.suppress(OSError):  # the listing itself was one
+            os.fstat(int(name))
+            found.append(int(name))
+    return [descriptor for descriptor in found if descriptor > 2]
+
+
+def _serve(listener: socket.socket, trainer: int, directory: str) -> NoReturn:
+    """Fork for whoever asks, until the trainer is gone."""
+    status = 1
+    try:
+        os.setsid()  # an interrupt from the terminal is for the trainer
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+        while True:
+            ready, _, _ = select.select([listener, trainer], [], [])
+            if trainer in ready:
+                break
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                os.close(trainer)
+                _become_worker(connection)
+            connection.close()
+        shutil.rmtree(directory, ignore_errors=True)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def _become_worker(connection: socket.socket) -> NoReturn:
@@ -181,6 +192,3 @@ def _forget_parent() -> None:
     if (torch := sys.modules.get("torch")) and os.environ.get("OMP_NUM_THREADS", "").isdigit():
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
-
-if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -62,7 +62,7 @@ class GenerationServer:
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        torch.set_num_threads(config.num_threads or _cores())
+        torch.set_num_threads(int(os.environ.get("LT_GEN_THREADS", config.num_threads or _cores())))
         self._model, self._stop_ids = load_model(config)
         self._targets = {name: tensor.detach() for name, tensor in self._model.state_dict().items()}
         self._limit = min(

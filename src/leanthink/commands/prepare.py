@@ -1,0 +1,81 @@
+"""``leanthink prepare``: questions and answers to verl's parquet files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from leanthink.errors import ConfigError
+from leanthink.prepare import TEMPLATES, Prepared, Settings, prepare, read_source, write_rows
+
+HELP = "turn questions and answers into the parquet files that verl trains on"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    add = parser.add_argument
+    add("source", metavar="SOURCE", help="JSONL or parquet, or a data set on the Hub, as openai/gsm8k")
+    add("--out", type=Path, required=True, metavar="DIR", help="where train.parquet and test.parquet go")
+    add("--template", default="boxed", help=f"{', '.join(TEMPLATES)}, or text with {{question}} in it (default: boxed)")
+    add("--question-field", default="question", metavar="FIELD", help="default: question")
+    add("--answer-field", default="answer", metavar="FIELD", help="default: answer")
+    add(
+        "--answer-pattern",
+        metavar="REGEX",
+        help="what the answer is in its field (default: what follows ####, if all have it)",
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--test-share", type=float, default=0.05, help="share of questions held out (default: 0.05); 0 and 1: one file"
+    )
+    size.add_argument(
+        "--test-size", type=int, help="hold out this many; questions added later may then take their place"
+    )
+    add("--seed-text", default="leanthink", help="another text gives another split (default: leanthink)")
+    add("--data-source", metavar="NAME", help="the name in verl's validation metrics (default: SOURCE's)")
+    add("--keep", action="append", default=[], metavar="FIELD", help="carry a field that a recipe needs; repeatable")
+    add("--limit", type=int, help="read only the first rows")
+    add("--subset", help="of a data set on the Hub, as main of openai/gsm8k")
+    add("--split", default="train", help="of a data set on the Hub (default: train)")
+    add("--force", action="store_true", help="overwrite files that are there")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Write the files and say what is in them."""
+    settings = Settings(
+        data_source=args.data_source or (Path(args.source).stem if Path(args.source).exists() else args.source),
+        template=args.template,
+        question_field=args.question_field,
+        answer_field=args.answer_field,
+        answer_pattern=args.answer_pattern,
+        test_share=args.test_share,
+        test_size=args.test_size,
+        seed_text=args.seed_text,
+        keep=tuple(args.keep),
+    )
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit is {args.limit}; give 1 or more")
+    records = read_source(args.source, subset=args.subset, split=args.split)
+    prepared = prepare(records[: args.limit], settings)
+    paths = write_rows(args.out, prepared.rows, force=args.force)
+    console.print(_table(prepared, {str(split): path for split, path in paths.items()}))
+    first = next(iter(prepared.rows.values()))[0]
+    console.print(f"first prompt: {first['prompt'][0]['content']!r}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"its answer: {first['reward_model']['ground_truth']!r}", markup=False, highlight=False, soft_wrap=True
+    )
+    for notice in prepared.notices:
+        console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _table(prepared: Prepared, paths: dict[str, Path]) -> Table:
+    table = Table("", "questions", "file", title="Prepared")
+    table.add_row("read", str(prepared.read), "")
+    table.add_row("duplicates left out", str(prepared.duplicates), "", end_section=True)
+    for split, rows in prepared.rows.items():
+        table.add_row(split, str(len(rows)), str(paths[split]))
+    return table

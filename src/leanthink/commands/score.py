@@ -1,0 +1,198 @@
+"""``leanthink score``: what recipes make of stored rollouts, before a GPU is spent on them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from leanthink.records import files_of, read_records
+from leanthink.replay import Replay, load_recipes, replay
+from leanthink.report import number, percent
+from leanthink.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
+from leanthink.verify import Verdict
+
+HELP = "replay stored rollouts through recipes: every part of the reward, advantages, diagnostics"
+
+LISTED: Final = 20  # rows named one by one
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    add = parser.add_argument
+    add("file", metavar="FILE", type=Path, help="JSONL or parquet, verl's dumps included; or a folder of them")
+    add("--recipe", action="append", default=[], metavar="R", help="a name, or a path ending in .yaml; repeatable")
+    add("--reward", metavar="YAML", help="a reward tree, as YAML or a .yaml file, shown under the name 'reward'")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="[R:]key=value",
+        help="change every recipe, or only R, as in trle:reward.sigmoid_length.alpha=0.4; repeatable",
+    )
+    add("--step", type=int, help="score as at this training step, from 0: a schedule may still warm up at 0")
+    add("--tokenizer", metavar="PATH", help="folder or Hub name, to count tokens where the file has only text")
+    add("--workers", type=int, default=2, help="processes that verify answers (default: 2)")
+    add("--deadline", type=float, default=5.0, help="seconds to judge one answer; then it is unknown (default: 5)")
+    add("--json", action="store_true", help="one JSON object per response on standard output, in the file's order")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print the tables, or the objects with all notices on standard error."""
+    recipes = load_recipes(args.recipe, args.reward, args.set)
+    records = [record for file in files_of(args.file) for record in read_records(file)]
+    rollouts = read_rollouts(
+        records, tokenizer=args.tokenizer, step=args.step, workers=args.workers, deadline=args.deadline
+    )
+    replays = {name: replay(recipe, rollouts) for name, recipe in recipes.items()}
+    graded = agreement(rollouts)
+    notices = [*rollouts.notices, *(notice for one in replays.values() for notice in one.notices)]
+    if args.json:
+        for line in json_lines(rollouts, replays):
+            console.file.write(line + "\n")
+        for reason, rows in unknown_rows(rollouts).items():
+            notices.append(f"{len(rows)} verdicts unknown, left out: {reason}, first in {rows[0].place}")
+        console = Console(stderr=True)
+    else:
+        console.print(rollouts_table(rollouts, next(iter(replays.values()))))
+        for one in replays.values():
+            console.print(parts_table(one))
+        console.print(comparison_table(replays))
+    if graded is not None:
+        console.print(grader_text(graded), markup=False, highlight=False, soft_wrap=True)
+    for notice in notices:
+        console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def json_lines(rollouts: Rollouts, replays: Mapping[str, Replay]) -> Iterator[str]:
+    """One object per response, in the order of the file; null where the verdict is unknown."""
+    columns = {
+        name: {
+            "reward": _numbers(one.reward),
+            "advantage": _numbers(one.advantage),
+            "parts": {part: _numbers(values) for part, values in one.parts.items()},
+        }
+        for name, one in replays.items()
+    }
+    for row, judgement in enumerate(rollouts.judgements):
+        unknown = judgement.verdict is Verdict.UNKNOWN
+        recipes: dict[str, Any] = {
+            name: {
+                "reward": values["reward"][row],
+                "advantage": values["advantage"][row],
+                "parts": {part: numbers[row] for part, numbers in values["parts"].items()},
+            }
+            for name, values in columns.items()
+        }
+        length = rollouts.length[row]
+        content = {
+            "index": row,
+            "group": rollouts.group[row],
+            "step": rollouts.step[row],
+            "verdict": str(judgement.verdict),
+            "extracted": judgement.extracted,
+            "correct": None if unknown else int(judgement.correct),
+            "length": int(length) if length.is_integer() else length,
+            "truncated": rollouts.truncated[row],
+            "recipes": recipes,
+        }
+        yield json.dumps(content, allow_nan=False)
+
+
+def rollouts_table(rollouts: Rollouts, any_replay: Replay) -> Table:
+    """What is the same for every recipe: accuracy, lengths, truncation, groups, unknown verdicts."""
+    metrics = any_replay.metrics
+    steps = sorted(set(rollouts.step))
+    prompts = len(set(zip(rollouts.step, rollouts.group, strict=True)))
+    table = Table(title=f"{len(rollouts)} responses in {prompts} prompt groups", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row(
+        "step" if len(steps) == 1 else f"{len(steps)} steps", "-".join(map(str, steps[:: len(steps) - 1 or 1]))
+    )
+    for label, key in (
+        ("right %", "accuracy"),
+        ("truncated %", "truncated_share"),
+        ("all-right groups %", "groups/all_correct_share"),
+        ("all-wrong groups %", "groups/all_wrong_share"),
+    ):
+        table.add_row(label, percent(metrics.get(key)))
+    for label, key in (("all", "length/all"), ("right", "length/correct"), ("wrong", "length/wrong")):
+        table.add_row(f"mean length, {label}", number(metrics.get(key)))
+    unknown = unknown_rows(rollouts)
+    table.add_row("verdict unknown (left out)", str(sum(map(len, unknown.values()))))
+    for reason, rows in unknown.items():
+        table.add_row(f"  {reason} (first: line {rows[0].line})", str(len(rows)))
+    return table
+
+
+def parts_table(one: Replay) -> Table:
+    """Mean and standard deviation of the reward, of each named part and of the advantage, by verdict."""
+    table = Table("part", title=f"{one.recipe.name}: mean ± standard deviation")
+    correct_M = one.batch.correct == 1
+    for label, mask_M in (("all", correct_M | True), ("right", correct_M), ("wrong", ~correct_M)):
+        table.add_column(f"{label} ({int(mask_M.sum())})", justify="right")
+    parts = [(f"  {name}", part) for name, part in one.parts.items()]
+    for label, values_N in (("reward", one.reward), *parts, ("advantage", one.advantage)):
+        values_M = values_N[one.known]
+        table.add_row(label, *(_mean_std(values_M[mask_M]) for mask_M in (correct_M | True, correct_M, ~correct_M)))
+    return table
+
+
+def comparison_table(replays: Mapping[str, Replay]) -> Table:
+    """The recipes side by side."""
+    table = Table("recipe", title="Side by side", caption="per 100 tokens: within a prompt's right responses")
+    headings = (
+        "reward,\nright",
+        "reward,\nwrong",
+        "advantage per\n100 tokens, right",
+        "right, yet\npushed down %",
+        "groups without\nsignal %",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, one in replays.items():
+        metrics = one.metrics
+        table.add_row(
+            name,
+            number(metrics.get("reward/correct"), 3),
+            number(metrics.get("reward/wrong"), 3),
+            _signed(metrics["advantage_per_100_tokens"]),
+            percent(metrics.get("correct_pushed_down_share")),
+            percent(metrics.get("groups/no_signal_share")),
+        )
+    return table
+
+
+def grader_text(graded: Agreement) -> str:
+    """How the verdicts compare with the file's own grader; rows that differ are named."""
+    known = graded.agree + len(graded.differ)
+    text = (
+        f"grader_correct agrees with {graded.agree} of {known} verdicts; {graded.unknown} unknown, counted as neither"
+    )
+    if not graded.differ:
+        return text
+    lines = ", ".join(str(record.line) for record in graded.differ[:LISTED])
+    more = len(graded.differ) - LISTED
+    return f"{text}\n  they differ in line {lines}{f' and {more} more' if more > 0 else ''}"
+
+
+def _numbers(values_N: Tensor) -> Sequence[float | None]:
+    return [None if value != value else value for value in values_N.tolist()]
+
+
+def _mean_std(values_M: Tensor) -> str:
+    values_M = values_M[~values_M.isnan()]
+    return f"{values_M.mean():.3f} ± {values_M.std(correction=0):.3f}" if len(values_M) else "-"
+
+
+def _signed(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.4f}"

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+import oracles
+from leanthink.algorithms import Advantage, Grpo, Rloo, grpo_advantage, rloo_advantage
+from leanthink.batch import RolloutBatch
+from leanthink.errors import ConfigError
+from leanthink.testing import check_advantage
+
+
+def rewards_of(batch: RolloutBatch) -> list[torch.Tensor]:
+    """The raw outcome, ties included, and a shaped one."""
+    return [batch.correct, batch.correct - batch.length / 20_000]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"ddof": 0}, {"eps": 1e-3}, {"scale": "none"}, {"eps": 0.0}],
+    ids=str,
+)
+def test_grpo_agrees_with_the_loop(batches: list[RolloutBatch], settings: dict[str, Any]) -> None:
+    for batch in batches:
+        for reward_N in rewards_of(batch):
+            slow = oracles.grpo(reward_N.tolist(), batch.group.tolist(), **settings)
+            given_N = Grpo(**settings)(reward_N, batch.group)
+            torch.testing.assert_close(given_N, torch.tensor(slow, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+
+
+def test_rloo_agrees_with_the_loop(batches: list[RolloutBatch]) -> None:
+    for batch in batches:
+        for reward_N in rewards_of(batch):
+            slow = oracles.rloo(reward_N.tolist(), batch.group.tolist())
+            given_N = Rloo()(reward_N, batch.group)
+            torch.testing.assert_close(given_N, torch.tensor(slow, dtype=torch.float64), rtol=1e-9, atol=1e-12)
+
+
+def test_rloo_is_mean_centring_times_n_over_n_minus_1(batches: list[RolloutBatch]) -> None:
+    for batch in batches[:100]:
+        size_N = batch.group.bincount()[batch.group]
+        factor_N = size_N / (size_N - 1).clamp(min=1)
+        for reward_N in rewards_of(batch):
+            centred_N = grpo_advantage(reward_N, batch.group, scale="none")
+            torch.testing.assert_close(rloo_advantage(reward_N, batch.group), factor_N * centred_N)
+
+
+@pytest.mark.parametrize(
+    "advantage", [Grpo(), Grpo(eps=0.0), Grpo(ddof=0, eps=0.0), Grpo(scale="none"), Rloo()], ids=repr
+)
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e9, 1e-30, 0.9765531234])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 16])
+def test_equal_rewards_give_exactly_0(advantage: Advantage, value: float, size: int) -> None:
+    group_N = torch.zeros(size, dtype=torch.int64)
+    assert advantage(torch.full((size,), value, dtype=torch.float64), group_N).tolist() == [0.0] * size
+
+
+@pytest.mark.parametrize("advantage", [Grpo(), Rloo()], ids=repr)
+def test_single_precision_and_integers_come_out_as_float64(advantage: Advantage) -> None:
+    group_N = torch.tensor([0, 0, 0])
+    expected_N = advantage(torch.tensor([1, 0, 0], dtype=torch.float64), group_N)
+    for dtype in (torch.float32, torch.bfloat16, torch.int64, torch.bool):
+        given_N = advantage(torch.tensor([1, 0, 0]).to(dtype), group_N)
+        assert given_N.dtype == torch.float64 and torch.equal(given_N, expected_N)
+
+
+def test_the_standard_deviation_is_the_sample_one_by_default() -> None:
+    given = Grpo(eps=0.0)(torch.tensor([1.0, 0.0, 0.0, 0.0]), torch.zeros(4, dtype=torch.int64)).tolist()
+    assert given == pytest.approx([1.5, -0.5, -0.5, -0.5])
+    given = Grpo(eps=0.0, ddof=0)(torch.tensor([1.0, 0.0, 0.0, 0.0]), torch.zeros(4, dtype=torch.int64)).tolist()
+    assert given == pytest.approx([math.sqrt(3), *[-1 / math.sqrt(3)] * 3])
+
+
+@pytest.mark.parametrize(
+    ("rewards", "expected"),
+    [([1, 1, -1, -1], [0.866025, 0.866025, -0.866025, -0.866025]), ([1, 1, -1], [0.577350, 0.577350, -1.154700])],
+)
+def test_worked_example_of_overlong_filtering(rewards: list[float], expected: list[float]) -> None:
+    """With the truncated response in the statistics of its group, and without it."""
+    reward_N = torch.tensor(rewards, dtype=torch.float64)
+    group_N = torch.zeros(len(rewards), dtype=torch.int64)
+    assert Grpo()(reward_N, group_N).tolist() == pytest.approx(expected, abs=2e-6)  # the example adds no eps
+    assert Grpo(eps=0.0)(reward_N, group_N).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"eps": -1.0}, {"ddof": 2}, {"ddof": -1}])
+def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        Grpo(**settings)
+
+
+@pytest.mark.parametrize("advantage", [Grpo(), Grpo(scale="none", ddof=0), Rloo()], ids=repr)
+def test_contract(advantage: Advantage) -> None:
+    check_advantage(advantage, rounds=30)

@@ -1,0 +1,130 @@
+"""Every registered reward and advantage, and every shipped recipe's reward, keeps the contract.
+
+A new registry entry needs an example here, at settings that make it bite.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from leanthink.algorithms import Advantage, Grpo, PpoClip, Rloo
+from leanthink.config import REGISTRY, build, describe
+from leanthink.module import Reward
+from leanthink.recipe import load_recipe, recipe_names
+from leanthink.rewards import (
+    Chain,
+    Clip,
+    Correct,
+    Format,
+    Freeze,
+    Gate,
+    GroupNormalize,
+    KimiLength,
+    PassRateAtLeast,
+    Running,
+    Scale,
+    SigmoidLength,
+    SoftOverlong,
+    Sum,
+    Switch,
+)
+from leanthink.schedules import Cosine, Cyclic, Exponential, Linear, Schedule, Stairs
+from leanthink.testing import Columns, check_advantage, check_reward
+
+OVERLONG = SoftOverlong(limit=12_000, buffer=4000)
+
+REWARDS: dict[str, list[Reward]] = {
+    "chain": [Chain(base=Correct(right=2), overlong=Sum(so_far=Running(), late=OVERLONG), clip=Clip(low=0.0))],
+    "clip": [Clip(low=-0.25, high=0.5), Clip(high=0.5, of=Correct())],
+    "correct": [Correct(), Correct(right=0.1, wrong=-1.0)],
+    "format": [Format(), Format(kept=0.0, broken=-1, opened_by_prompt=True)],
+    "freeze": [Freeze(of=Sum(correct=Correct(), format=Scale(by=0.5, of=Format())))],
+    "gate": [Gate(column="budget", of=OVERLONG), Gate(column="correct", negate=True), Gate(column="truncated", of=KimiLength())],
+    "group_normalize": [GroupNormalize(), GroupNormalize(of=KimiLength(), ddof=0), GroupNormalize(of=OVERLONG, divide=False)],
+    "kimi_length": [KimiLength()],
+    "pass_rate_at_least": [PassRateAtLeast(threshold=0.5), PassRateAtLeast(threshold=Linear(start=0.0, stop=1.0, steps=30))],
+    "running": [Running()],
+    "scale": [Scale(by=Linear(start=1.0, stop=0.1, steps=30), of=Correct()), Scale(by=-2.0)],
+    "sigmoid_length": [SigmoidLength(alpha=0.4), SigmoidLength(alpha=0.9, ddof=1, eps=1.0, check_eos=False)],
+    "soft_overlong": [OVERLONG, SoftOverlong(limit=4000, buffer=4000, factor=2.0, clamp=False)],
+    "sum": [Sum(correct=Correct(), length=Scale(by=1.5, of=KimiLength()))],
+    "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
+}  # fmt: skip
+
+OTHERS: dict[str, list[Any]] = {
+    "grpo": [Grpo(), Grpo(scale="none"), Grpo(ddof=0, eps=0.0)],
+    "rloo": [Rloo()],
+    "ppo_clip": [PpoClip(), PpoClip(high=0.28, aggregation="seq-mean-token-mean")],
+    "cosine": [Cosine(start=1.0, stop=0.5, steps=7)],
+    "cyclic": [Cyclic(high=8.0, low=4.0, period=10)],
+    "exponential": [Exponential(start=8.0, rate=0.5, limit=1.0)],
+    "linear": [Linear(start=0.0, stop=1.0, steps=5, delay=2)],
+    "stairs": [Stairs(values=(0.0, 1.0), boundaries=(3,))],
+}
+
+COLUMNS: Columns = {  # how to draw each column that some reward reads
+    "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,
+}
+
+EXAMPLES = [reward for examples in REWARDS.values() for reward in examples]
+ADVANTAGES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Advantage)]
+SCHEDULES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Schedule)]
+LOSSES = [value for examples in OTHERS.values() for value in examples if isinstance(value, PpoClip)]
+
+
+def test_every_registered_name_has_examples_of_its_class() -> None:
+    registered = {name: cls for table in REGISTRY.values() for name, cls in table.items()}
+    examples = {**REWARDS, **OTHERS}
+    assert examples.keys() == registered.keys(), "add the new entry to REWARDS or OTHERS above"
+    for name, values in examples.items():
+        assert values and all(type(value) is registered[name] for value in values), name
+
+
+def columns_of(reward: Reward) -> Columns:
+    return {name: COLUMNS[name] for name in reward.requires if name in COLUMNS}
+
+
+@pytest.mark.parametrize("reward", EXAMPLES, ids=lambda reward: repr(reward)[:80])
+def test_every_reward_keeps_the_contract(reward: Reward) -> None:
+    check_reward(reward, columns_of(reward), steps=(0, 15, 1000), rounds=10)
+
+
+@pytest.mark.parametrize("advantage", ADVANTAGES, ids=repr)
+def test_every_advantage_keeps_the_contract(advantage: Advantage) -> None:
+    check_advantage(advantage, rounds=30)
+
+
+@pytest.mark.parametrize("value", [*LOSSES, *SCHEDULES], ids=repr)
+def test_every_loss_and_schedule_is_described_and_built_again(value: Any) -> None:
+    kind: Any = "schedule" if isinstance(value, Schedule) else "loss"
+    assert build(describe(value), kind, kind) == value and hash(value) == hash(build(describe(value), kind, kind))
+
+
+def steps_of(value: Any) -> set[int]:
+    """The steps around which any schedule inside ``value`` changes."""
+    found = {0, 1, 10_000}
+    for part in value.walk():
+        for setting in vars(part).values():
+            if isinstance(setting, Stairs):
+                found |= {step + around for step in setting.boundaries for around in (-1, 0)}
+            elif isinstance(setting, Schedule):
+                length = getattr(setting, "steps", 0) or getattr(setting, "period", 0)
+                found |= {getattr(setting, "delay", 0) + length * share // 4 for share in range(5)}
+    return found
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipes_reward_keeps_the_contract_at_every_stage(name: str) -> None:
+    recipe = load_recipe(name)
+    assert not recipe.reward.is_term, "a term is no reward by itself; add correctness"
+    check_reward(
+        recipe.reward,
+        columns_of(recipe.reward),
+        wrong_may_beat_correct=recipe.wrong_may_beat_correct,
+        steps=sorted(steps_of(recipe.reward)),
+        rounds=15,
+    )
+    check_advantage(recipe.advantage, rounds=10)

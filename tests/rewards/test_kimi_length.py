@@ -1,0 +1,66 @@
+"""Kimi k1.5, arXiv 2501.12599, Sec. 2.3.3."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import oracles
+from leanthink.algorithms import Grpo
+from leanthink.batch import RolloutBatch
+from leanthink.rewards import Correct, KimiLength, Scale, Sum
+from leanthink.rewards.kimi_length import kimi_length
+from leanthink.schedules import Stairs
+from leanthink.testing import ContractError, check_reward
+
+SIX = RolloutBatch.of(group=[0] * 6, length=[500, 1000, 1500, 2000, 3000, 2500], correct=[1, 0, 1, 0, 0, 1])
+
+
+def with_weight(weight: float) -> Sum:
+    return Sum(correct=Correct(), length=Scale(by=weight, of=KimiLength()))
+
+
+def test_worked_example() -> None:
+    assert KimiLength()(SIX)[0].tolist() == pytest.approx([0.5, 0.0, 0.1, -0.1, -0.5, -0.3], abs=1e-6)
+    all_right = SIX.replace(correct=[1] * 6)
+    assert KimiLength()(all_right)[0].tolist() == pytest.approx([0.5, 0.3, 0.1, -0.1, -0.5, -0.3], abs=1e-6)
+
+
+def test_worked_example_totals() -> None:
+    total_N, _ = with_weight(1.0)(SIX)
+    assert total_N.tolist() == pytest.approx([1.5, 0.0, 1.1, -0.1, -0.5, 0.7], abs=1e-6)
+    assert total_N.mean().item() == pytest.approx(0.45, abs=1e-6)
+    advantage_N = Grpo(scale="none")(total_N, SIX.group)
+    assert advantage_N.tolist() == pytest.approx([1.05, -0.45, 0.65, -0.55, -0.95, 0.25], abs=1e-6)
+    assert with_weight(0.4)(SIX)[0].tolist() == pytest.approx([1.2, 0.0, 1.04, -0.04, -0.2, 0.88], abs=1e-6)
+
+
+@pytest.mark.parametrize("correct", [[1, 1, 1], [0, 1, 0], [0, 0, 0]])
+def test_worked_example_equal_lengths(correct: list[int]) -> None:
+    batch = RolloutBatch.of(group=[0] * 3, length=[800] * 3, correct=correct)
+    assert KimiLength()(batch)[0].tolist() == [0.0] * 3
+
+
+def test_agrees_with_the_loop(batches: list[RolloutBatch]) -> None:
+    for batch in batches:
+        lists = batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist()
+        expected = torch.tensor(oracles.kimi_length(*lists), dtype=torch.float64)
+        given = kimi_length(batch.length, batch.correct == 1, batch.group)
+        torch.testing.assert_close(given, expected, rtol=1e-12, atol=1e-12)
+        assert torch.equal(KimiLength()(batch)[0], given)
+
+
+def test_truncation_changes_nothing_by_itself() -> None:
+    assert torch.equal(KimiLength()(SIX.replace(truncated=[1] * 6))[0], KimiLength()(SIX)[0])
+
+
+def test_a_weight_below_2_keeps_correct_above_wrong_and_more_does_not() -> None:
+    check_reward(with_weight(1.9), rounds=10)
+    with pytest.raises(ContractError, match="correct response never scores below a wrong one"):
+        check_reward(with_weight(2.5))
+
+
+def test_the_warm_up_switches_the_term_on() -> None:
+    reward = Sum(correct=Correct(), length=Scale(by=Stairs(values=(0.0, 0.5), boundaries=(20,)), of=KimiLength()))
+    assert torch.equal(reward(SIX.replace(step=19))[0], SIX.correct)
+    assert torch.equal(reward(SIX.replace(step=20))[0], with_weight(0.5)(SIX)[0])

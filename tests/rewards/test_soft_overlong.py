@@ -1,0 +1,59 @@
+"""DAPO's soft overlong punishment, arXiv 2503.14476, Eq. 13."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import oracles
+from leanthink.batch import RolloutBatch
+from leanthink.errors import ConfigError
+from leanthink.rewards import Correct, SoftOverlong, Sum
+from leanthink.rewards.soft_overlong import soft_overlong
+
+SEVEN = RolloutBatch.of(
+    group=[0] * 7, length=[1000, 16384, 16385, 18432, 20000, 20480, 20481], correct=[1, 1, 1, 1, 0, 0, 0]
+)
+PENALTY = SoftOverlong(limit=20480, buffer=4096)
+
+
+def test_worked_example() -> None:
+    assert PENALTY(SEVEN)[0].tolist() == pytest.approx([0, 0, -0.000244, -0.5, -0.882812, -1, -1], abs=1e-6)
+
+
+def test_worked_example_verl_form() -> None:
+    reward_N, _ = SoftOverlong(limit=20480, buffer=4096, clamp=False)(SEVEN)
+    assert reward_N.tolist() == pytest.approx([0, 0, -0.000244, -0.5, -0.882812, -1, -1.000244], abs=1e-6)
+
+
+def test_worked_example_with_a_base_of_plus_and_minus_1() -> None:
+    reward = Sum(correct=Correct(right=1, wrong=-1), overlong=PENALTY)
+    expected = [1.0, 1.0, 0.999756, 0.5, -1.882812, -2.0, -2.0]
+    assert reward(SEVEN)[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("clamp", [True, False])
+@pytest.mark.parametrize(("limit", "buffer", "factor"), [(8000, 2000, 1.0), (3000, 3000, 0.5), (16_001, 1, 2.0)])
+def test_agrees_with_the_loop(
+    batches: list[RolloutBatch], limit: float, buffer: float, factor: float, clamp: bool
+) -> None:
+    length_N = torch.cat([batch.length for batch in batches])
+    expected = torch.tensor(oracles.soft_overlong(length_N.tolist(), limit, buffer, factor, clamp), dtype=torch.float64)
+    given = soft_overlong(length_N, limit, buffer, factor, clamp)
+    torch.testing.assert_close(given, expected, rtol=1e-12, atol=1e-12)
+    for batch in batches[:30]:
+        reward = SoftOverlong(limit=limit, buffer=buffer, factor=factor, clamp=clamp)
+        assert torch.equal(reward(batch)[0], soft_overlong(batch.length, limit, buffer, factor, clamp))
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"limit": 10, "buffer": 0}, "buffer is 0"),
+        ({"limit": 10, "buffer": 11}, "buffer is 11 and limit 10"),
+        ({"limit": 10, "buffer": 5, "factor": -1}, "factor is -1"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, float], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        SoftOverlong(**settings)  # type: ignore[arg-type]

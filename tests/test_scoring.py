@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from leanthink.algorithms import Grpo, Rloo
+from leanthink.batch import RolloutBatch
+from leanthink.errors import BatchError, MissingColumnError
+from leanthink.recipe import Recipe, load_recipe, recipe_names
+from leanthink.rewards import Correct, Format, Gate, SigmoidLength, SoftOverlong, Sum
+from leanthink.scoring import batch_of_facts, measure_texts, score_step, spread, text_rewards
+
+OVERLONG = Sum(correct=Correct(), overlong=SoftOverlong(limit=100, buffer=50))
+BATCH = RolloutBatch.of(
+    group=[0, 0, 0, 1, 1, 2],
+    length=[50, 75, 100, 10, 20, 80],
+    correct=[1, 1, 0, 0, 0, 1],
+    truncated=[0, 0, 1, 0, 0, 0],
+)
+
+
+def test_one_step_gives_reward_parts_and_advantage() -> None:
+    scored = score_step(Recipe(name="mine", reward=OVERLONG, advantage=Rloo()), BATCH)
+    assert scored.reward.tolist() == pytest.approx([1, 0.5, -1, 0, 0, 0.4])
+    assert scored.parts["overlong"].tolist() == pytest.approx([0, -0.5, -1, 0, 0, -0.6])
+    assert scored.advantage.tolist() == pytest.approx([1.25, 0.5, -1.75, 0, 0, 0])
+    assert scored.state == {}
+
+
+def test_metrics_are_plain_means_with_correct_and_wrong_apart() -> None:
+    metrics = score_step(Recipe(name="mine", reward=OVERLONG, advantage=Grpo()), BATCH).metrics
+    expected = {
+        "accuracy": 0.5,
+        "truncated_share": 1 / 6,
+        "length/all": 335 / 6,
+        "length/correct": 205 / 3,
+        "length/wrong": 130 / 3,
+        "reward/all": 0.9 / 6,
+        "reward/correct": 1.9 / 3,
+        "reward/wrong": -1 / 3,
+        "part/correct": 0.5,
+        "part/overlong": -2.1 / 6,
+        "correct_pushed_down_share": 0.0,
+        "groups/all_correct_share": 1 / 3,
+        "groups/all_wrong_share": 1 / 3,
+        "groups/no_signal_share": 2 / 3,
+        "groups/size": 2.0,
+    }
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    assert metrics.keys() - expected.keys() == {"reward/all_std", "part/correct_std", "part/overlong_std"}
+    assert metrics["part/correct_std"] == pytest.approx(0.5)
+
+
+def test_a_mean_over_nothing_is_left_out() -> None:
+    recipe = Recipe(name="mine", reward=Correct())
+    all_right = score_step(recipe, BATCH.select(BATCH.correct == 1)).metrics
+    assert "length/wrong" not in all_right and "reward/wrong" not in all_right
+    assert score_step(recipe, BATCH.select(torch.zeros(6) > 0)).metrics == {}
+
+
+def test_long_correct_responses_pushed_down_are_counted() -> None:
+    batch = RolloutBatch.of(group=[0] * 4, length=[10, 20, 30, 40], correct=[1] * 4)
+    recipe = Recipe(name="mine", reward=SigmoidLength(alpha=0.2), advantage=Rloo())
+    assert score_step(recipe, batch).metrics["correct_pushed_down_share"] == 0.5
+
+
+@pytest.mark.parametrize("advantage", [Grpo(), Grpo(scale="none"), Rloo()])
+def test_equal_rewards_are_no_signal_whatever_the_rounding(advantage: Any) -> None:
+    batch = RolloutBatch.of(group=[0] * 7, length=[800] * 7, correct=[1] * 7)
+    recipe = Recipe(name="mine", reward=SigmoidLength(alpha=0.1), advantage=advantage)
+    assert score_step(recipe, batch).metrics["groups/no_signal_share"] == 1.0
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_scores_a_batch(name: str) -> None:
+    recipe = load_recipe(name)
+    columns = {part.column: [0.0] * 6 for part in text_rewards(recipe.reward)}
+    columns |= {column: [1.0] * 6 for column in recipe.reward.requires - set(columns)}
+    scored = score_step(recipe, BATCH.replace(extras=columns))
+    assert scored.advantage.isfinite().all() and all(math.isfinite(value) for value in scored.metrics.values())
+
+
+def test_a_missing_column_is_named_before_anything_runs() -> None:
+    recipe = Recipe(name="mine", reward=Gate(column="budget", of=Correct()))
+    with pytest.raises(MissingColumnError, match=r"recipe mine needs the column 'budget'.*length, correct"):
+        score_step(recipe, BATCH)
+
+
+def test_texts_are_measured_once_for_each_setting() -> None:
+    reward = Sum(a=Format(), b=Sum(c=Format(), d=Format(kept=2)), correct=Correct())
+    assert text_rewards(reward) == [Format(), Format(kept=2)]
+    columns = measure_texts(reward, ["<think> a </think> b", "b"])
+    assert {name: column.tolist() for name, column in columns.items()} == {
+        Format().column: [1.0, 0.0],
+        Format(kept=2).column: [2.0, 0.0],
+    }
+    batch = RolloutBatch.of(group=[0, 0], length=[4, 1], correct=[1, 0], **columns)  # type: ignore[arg-type]
+    assert reward(batch)[0].tolist() == [5.0, 0.0]
+    assert measure_texts(Correct(), ["x"]) == {} and measure_texts(Format(), [])[Format().column].shape == (0,)
+
+
+def test_spread_puts_values_back_in_their_rows() -> None:
+    full = spread(torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([True, False, True]))
+    assert full[[0, 2]].tolist() == [1.0, 2.0] and full[1].isnan()
+
+
+def test_facts_become_a_batch() -> None:
+    facts = [
+        {"correct": 1, "length": 5, "budget": 8, "text": "a"},
+        {"text": "b", "correct": 0, "length": 6, "budget": 9},
+    ]
+    batch = batch_of_facts(facts, ["x", "x"], step=3)
+    assert batch == RolloutBatch.of(
+        group=["x", "x"], length=[5, 6], correct=[1, 0], budget=[8, 9], text=["a", "b"], step=3
+    )
+    assert len(batch_of_facts([], [], step=0)) == 0
+    cut = batch_of_facts([{"correct": 0, "length": 5, "truncated": True, "device": 1}], ["x"], step=0)
+    assert cut.truncated.tolist() == [True] and cut.column("device").tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            [{"correct": 1, "length": 5, "budget": 8}, {"correct": 0, "length": 6}],
+            ["row 1", "'budget'", "some responses"],
+        ),
+        ([{"correct": 1, "length": 5}, {"correct": 0, "length": 6, "late": 1}], ["row 1", "'late'"]),
+        ([{"correct": 1}, {"correct": 0}], ["'length' is missing"]),
+        ([{"length": 1}, {"length": 0}], ["'correct' is missing"]),
+        ([{"correct": 1, "length": 5, "reward": 8}] * 2, ["'reward'", "another name"]),
+        ([{"correct": 1, "length": 5, "step": 8}] * 2, ["'step'", "another name"]),
+        ([{"correct": 0.5, "length": 5}] * 2, ["'correct'", "row 0", "0.5"]),
+        ([{"correct": 1, "length": 5}], ["1 rows", "'group' has 2"]),
+    ],
+)
+def test_ragged_or_malformed_facts_are_refused(facts: list[dict[str, Any]], words: list[str]) -> None:
+    with pytest.raises(BatchError) as caught:
+        batch_of_facts(facts, ["x", "x"], step=0)
+    for word in words:
+        assert word in str(caught.value)

@@ -1,0 +1,263 @@
+"""The contract kit finds what it promises to find, and shows it so that it can be run again."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from leanthink.algorithms import Advantage
+from leanthink.batch import RolloutBatch
+from leanthink.groups import group_mean
+from leanthink.module import Reward, RewardN, Scope, State, StatefulReward
+from leanthink.rewards import Correct, Gate
+from leanthink.testing import ContractError, check_advantage, check_reward, random_batch, special_batches
+
+SEEN: list[int] = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bad(Reward):
+    """Breaks one promise."""
+
+    how: str
+    is_term = True
+
+    @property
+    def scope(self) -> Scope:
+        return Scope.GROUP if self.how == "leaks across groups" else Scope.RESPONSE
+
+    def score(self, batch: RolloutBatch) -> RewardN:
+        length_N = batch.length
+        if self.how == "changes the batch":
+            return length_N.sub_(1)
+        if self.how == "random":
+            return length_N * random.random()
+        if self.how == "by row":
+            return length_N + torch.arange(len(batch))
+        if self.how == "leaks across groups":
+            return length_N - length_N.mean() if len(batch) else length_N
+        if self.how == "leaks within groups":
+            return length_N - group_mean(length_N, batch.group)[batch.group]
+        if self.how == "not finite":
+            return length_N / batch.correct
+        if self.how == "crashes when empty":
+            return length_N / length_N.max()
+        if self.how == "shape":
+            return length_N.mean()
+        if self.how == "remembers outside its state":
+            object.__setattr__(self, "how", "changed")
+        return torch.zeros_like(length_N)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadState(StatefulReward):
+    """Breaks one promise about state."""
+
+    how: str
+    scope = Scope.BATCH
+    is_term = True
+
+    def init(self) -> State:
+        return {"seen": [], "step": 0}
+
+    def update(self, batch: RolloutBatch, state: State) -> tuple[RewardN, State]:
+        after: Any = {"seen": [*state["seen"][-2:], len(batch)], "step": batch.step}
+        if self.how == "changes the state":
+            state["seen"].append(1)
+        if self.how == "tensor":
+            after["step"] = torch.tensor(batch.step)
+        if self.how == "nan":
+            after["step"] = float("nan")
+        if self.how == "tuple":
+            after["step"] = (1, 2)
+        if self.how == "number as key":
+            after = {**after, "by step": {batch.step: 1}}
+        if self.how == "differs":
+            SEEN.append(1)
+            after["step"] = len(SEEN)
+        if self.how == "fails later" and state["seen"]:
+            return torch.full_like(batch.length, torch.nan), after
+        return torch.zeros_like(batch.length), after
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongIsGood(Reward):
+    """Pays for length, right or wrong."""
+
+    def score(self, batch: RolloutBatch) -> RewardN:
+        return batch.correct + batch.length / 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgeted(Reward):
+    """Reads a column."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({"budget"})
+
+    def score(self, batch: RolloutBatch) -> RewardN:
+        return batch.correct * (batch.length <= batch.column("budget"))
+
+
+class NoDataclass(Reward):
+    """Compares by identity."""
+
+    def score(self, batch: RolloutBatch) -> RewardN:
+        return batch.correct.clone()
+
+
+@dataclass(kw_only=True)
+class NotFrozen(NoDataclass):
+    """Cannot be hashed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadAdvantage(Advantage):
+    """Breaks one promise."""
+
+    how: str
+
+    def __call__(self, reward_N: torch.Tensor, group_N: torch.Tensor) -> torch.Tensor:
+        centred_N = reward_N - group_mean(reward_N, group_N)[group_N]
+        match self.how:
+            case "whole batch":
+                return reward_N - (reward_N.mean() if len(reward_N) else 0.0)
+            case "rounding":
+                return centred_N + 1e-18
+            case "not centred":
+                return reward_N * (reward_N != 0.1)
+            case "not finite":
+                return centred_N / (centred_N.abs().sum() if len(reward_N) else 1.0)
+            case "single precision":
+                return centred_N.float()
+            case "changes rewards":
+                return reward_N.sub_(group_mean(reward_N, group_N)[group_N])
+            case "by row":
+                return centred_N * torch.arange(1, len(reward_N) + 1)
+        return centred_N
+
+
+@pytest.mark.parametrize(
+    ("how", "promise"),
+    [
+        ("changes the batch", "the batch is not changed"),
+        ("random", "deterministic"),
+        ("by row", "permuting the responses"),
+        ("leaks across groups", "groups do not leak"),
+        ("leaks within groups", "responses do not leak"),
+        ("not finite", "finite"),
+        ("crashes when empty", "finite value: IndexError|finite value: RuntimeError"),
+        ("shape", "one value per response"),
+        ("remembers outside its state", "evaluating it must not change it"),
+    ],
+)
+def test_a_bad_reward_is_found(how: str, promise: str) -> None:
+    with pytest.raises(ContractError, match=promise):
+        check_reward(Bad(how=how))
+    check_reward(Bad(how="not at all"), rounds=2)
+
+
+@pytest.mark.parametrize(
+    ("how", "promise"),
+    [
+        ("changes the state", "the state that goes in is not changed"),
+        ("tensor", "JSON gives the state back"),
+        ("nan", "JSON gives the state back|deterministic"),
+        ("tuple", "JSON gives the state back"),
+        ("number as key", "JSON gives the state back"),
+        ("differs", "deterministic"),
+        ("fails later", "must be finite"),
+    ],
+)
+def test_bad_state_is_found(how: str, promise: str) -> None:
+    with pytest.raises(ContractError, match=promise):
+        check_reward(BadState(how=how))
+    check_reward(BadState(how="not at all"), rounds=2)
+
+
+@pytest.mark.parametrize("reward", [NoDataclass(), NotFrozen()], ids=["by identity", "not frozen"])
+def test_a_reward_that_is_no_value_is_found(reward: Reward) -> None:
+    with pytest.raises(ContractError, match="make it a frozen"):
+        check_reward(reward)
+
+
+def test_a_local_class_is_found() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Local(Reward):
+        def score(self, batch: RolloutBatch) -> RewardN:
+            return batch.correct
+
+    with pytest.raises(ContractError, match="at the top of a module"):
+        check_reward(Local())
+
+
+def test_wrong_above_correct_is_found_and_shown_so_that_it_can_be_run() -> None:
+    with pytest.raises(ContractError, match="correct response never scores below a wrong one") as caught:
+        check_reward(LongIsGood())
+    code = re.search(r"batch = (RolloutBatch\.of\(.*)", str(caught.value))
+    assert code is not None
+    batch = eval(code[1], {"RolloutBatch": RolloutBatch})
+    reward_N, _ = LongIsGood()(batch)
+    assert batch.num_groups == 1 and reward_N[batch.correct == 1].min() < reward_N[batch.correct == 0].max()
+    check_reward(LongIsGood(), wrong_may_beat_correct=True, rounds=2)
+
+
+def test_columns_are_drawn_by_the_caller() -> None:
+    with pytest.raises(ContractError, match=r"requires 'budget'; give how to draw it in columns"):
+        check_reward(Budgeted())
+    columns = {"budget": lambda generator, n: torch.randint(0, 9000, (n,), generator=generator)}
+    check_reward(Budgeted(), columns, rounds=3)
+    check_reward(Gate(column="tags", of=Correct()), {"tags": lambda generator, n: [True] * n}, rounds=3)
+
+
+def test_an_undeclared_column_is_found() -> None:
+    with pytest.raises(ContractError, match="no column 'budget'"):
+        check_reward(Undeclared())
+
+
+class Undeclared(Budgeted):
+    """Reads a column without saying so."""
+
+    requires = frozenset()  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("how", "promise"),
+    [
+        ("whole batch", "groups do not leak"),
+        ("rounding", "exactly 0 where rewards are equal"),
+        ("not centred", "sums to 0"),
+        ("not finite", "finite"),
+        ("single precision", "float64"),
+        ("changes rewards", "inputs are not changed"),
+        ("by row", "permuting the responses"),
+    ],
+)
+def test_a_bad_advantage_is_found(how: str, promise: str) -> None:
+    with pytest.raises(ContractError, match=promise):
+        check_advantage(BadAdvantage(how=how))
+    check_advantage(BadAdvantage(how="not centred"), centred=False, rounds=5)
+
+
+def test_random_batches_have_every_kind_of_group_and_repeat() -> None:
+    generator = torch.Generator().manual_seed(3)
+    batches = [random_batch(generator) for _ in range(300)]
+    sizes, rates, tied, truncated, mixed_order = set(), set(), 0, 0, 0
+    for batch in batches:
+        for code in range(batch.num_groups):
+            in_group_N = batch.group == code
+            sizes.add(int(in_group_N.sum()))
+            rates.add(float(batch.correct[in_group_N].mean()))
+            tied += len(set(batch.length[in_group_N].tolist())) < in_group_N.sum()
+            truncated += bool(batch.truncated[in_group_N].all())
+        mixed_order += bool((batch.group.diff() < 0).any())
+    assert sizes == {1, 2, 3, 4, 5, 6} and {0.0, 1.0} < rates and min(tied, truncated, mixed_order) > 20
+    again = torch.Generator().manual_seed(3)
+    assert [random_batch(again) for _ in range(300)] == batches
+    assert any(len(batch) == 0 for batch in special_batches(generator))

@@ -1,0 +1,107 @@
+import asyncio
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tensordict import TensorDict
+from verl import DataProto
+
+from leanthink.recipe import Recipe
+from leanthink.rewards import Correct, Format, Gate, Sum
+from leanthink.verl import facts
+from leanthink.verl.settings import Settings
+
+WORDS = ["<pad>", "<eos>", "<think>", "</think>", r"\boxed{", "}", "4", "5", "thus"]
+RECIPE = Recipe(name="mine", reward=Gate(column="budget", of=Sum(correct=Correct(), form=Format())))
+
+
+class Tokenizer:
+    eos_token_id = 1
+
+    def decode(self, ids, skip_special_tokens):
+        assert not skip_special_tokens  # thinking tags are special tokens in some vocabularies
+        return " ".join(WORDS[i] for i in ids)
+
+
+class Config(dict):
+    actor_rollout_ref = SimpleNamespace(model=SimpleNamespace(path="nowhere"))
+
+
+@pytest.fixture
+def manager(monkeypatch):
+    monkeypatch.setattr(facts, "end_ids", lambda path, eos: frozenset({eos}))
+
+    def make(recipe=RECIPE, **options):
+        return facts.FactsRewardManager(Config(leanthink=Settings.of(recipe, **options).node()), Tokenizer(), None)
+
+    return make
+
+
+def response(text, *, gold="4", pad=0, truncated=False, extra_info=None):
+    ids = [WORDS.index(word) for word in text.split()]
+    batch = TensorDict(
+        {
+            "responses": torch.tensor([ids + [0] * pad]),
+            "attention_mask": torch.tensor([[1, 1] + [1] * len(ids) + [0] * pad]),
+        },
+        batch_size=1,
+    )
+    columns = {
+        "reward_model": np.array([{"ground_truth": gold}], dtype=object),
+        "extra_info": np.array([{"budget": 7, "difficulty": 3} if extra_info is None else extra_info], dtype=object),
+        "tool_extra_fields": np.array([{"truncated": truncated}], dtype=object),
+    }
+    return DataProto(batch=batch, non_tensor_batch=columns)
+
+
+def run(manager, data):
+    return asyncio.run(manager.run_single(data))
+
+
+GOOD = r"<think> 5 </think> \boxed{ 4 } <eos>"
+
+
+def test_facts_of_a_correct_response(manager):
+    result = run(manager(), response(GOOD, pad=3))
+    got = result["reward_extra_info"]
+    assert result["reward_score"] == got["acc"] == 1.0
+    assert (got["unknown"], got["truncated"], got["length"], got["pred"]) == (0.0, 0.0, 7.0, "4")
+    assert (got["budget"], got["difficulty"], got[Format().column]) == (7, "3", 1.0)
+
+
+def test_facts_of_a_truncated_response(manager):
+    got = run(manager(), response("<think> 5 4", truncated=True))["reward_extra_info"]
+    assert (got["acc"], got["unknown"], got["truncated"], got["pred"]) == (0.0, 0.0, 1.0, "")
+    assert got["reason"] == "wrong/unfinished_thinking"
+
+
+def test_wrong_answer_is_wrong_and_not_shaped(manager):
+    assert run(manager(), response(GOOD, gold="5"))["reward_score"] == 0.0
+
+
+def test_a_failing_verifier_is_unknown_and_counted(manager, monkeypatch):
+    broken = manager()
+
+    async def explode(*_, **__):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(broken, "_verifier", SimpleNamespace(acheck=explode))
+    got = run(broken, response(GOOD))["reward_extra_info"]
+    assert (got["acc"], got["unknown"], got["reason"]) == (0.0, 1.0, "unknown/exception")
+
+
+def test_a_response_without_gold_is_unknown(manager):
+    data = response(GOOD)
+    data.non_tensor_batch["reward_model"] = np.array([{}], dtype=object)
+    assert run(manager(), data)["reward_extra_info"]["unknown"] == 1.0
+
+
+def test_every_response_has_the_same_keys(manager):
+    plain = manager(Recipe(name="plain", reward=Correct()))
+    keys = [
+        set(run(plain, data)["reward_extra_info"])
+        for data in (response(GOOD), response("thus", truncated=True), response(GOOD, extra_info={}))
+    ]
+    assert keys[0] == keys[1] == keys[2]
+    assert "reward" not in keys[0]  # verl counts a fact of that name twice
