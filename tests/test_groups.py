@@ -36,16 +36,20 @@ from leanthink.groups import (
     ids=["sum", "mean", "std", "std ddof 1", "min", "max", "count"],
 )
 def test_reductions_agree_with_loops(
-    batches: list[RolloutBatch], ours: Callable[..., Tensor], slow: Callable[[list[float]], float]
+    batches: list[RolloutBatch],
+    merged: RolloutBatch,
+    ours: Callable[..., Tensor],
+    slow: Callable[[list[float]], float],
 ) -> None:
-    for batch in batches:
-        lengths, group = batch.length.tolist(), batch.group.tolist()
-        for where_N in (None, batch.correct == 1):
-            where = None if where_N is None else where_N.tolist()
-            expected_N = torch.tensor(oracles.per_group(slow, lengths, group, where), dtype=torch.float64)
-            given_G = ours(batch.length, batch.group, where_N)
-            assert given_G.shape == (batch.num_groups,)
-            torch.testing.assert_close(given_G[batch.group], expected_N, equal_nan=True, rtol=1e-9, atol=1e-6)
+    for restricted in (False, True):
+        expected: list[float] = []
+        for batch in batches:
+            where = (batch.correct == 1).tolist() if restricted else None
+            expected += oracles.per_group(slow, batch.length.tolist(), batch.group.tolist(), where)
+        given_G = ours(merged.length, merged.group, merged.correct == 1 if restricted else None)
+        assert given_G.shape == (merged.num_groups,) and given_G.dtype == torch.float64
+        expected_N = torch.tensor(expected, dtype=torch.float64)
+        torch.testing.assert_close(given_G[merged.group], expected_N, equal_nan=True, rtol=1e-9, atol=1e-6)
 
 
 def test_unselected_values_may_be_nan_or_infinite() -> None:

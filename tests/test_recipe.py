@@ -27,12 +27,6 @@ def test_what_is_left_out_has_a_default() -> None:
     assert recipe_from({"reward": "correct", "verl": None, "loss": None}, "mine").loss == PpoClip()
 
 
-def test_profiles_share_keys_and_the_cpu_wins_on_the_cpu() -> None:
-    recipe = recipe_from({"reward": "correct", "verl": {"a.b": 1, "c": 2}, "cpu": {"c": 3, "d": 4}}, "mine")
-    assert recipe.keys("gpu") == {"a.b": 1, "c": 2}
-    assert recipe.keys("cpu") == {"a.b": 1, "c": 3, "d": 4}
-
-
 def test_it_pickles_and_prints() -> None:
     recipe = load_recipe("kimi")
     assert pickle.loads(pickle.dumps(recipe)) == recipe and "KimiLength" in repr(recipe)
@@ -116,10 +110,11 @@ def test_parts_the_recipe_leaves_to_the_default_can_be_overridden() -> None:
 
 def test_all_other_overrides_are_verls_and_win_in_both_profiles() -> None:
     recipe = load_recipe("trle", ["data.train_batch_size=8", "trainer.logger=[console]", "x.y=1e-5", "z="])
-    for profile in ("cpu", "gpu"):
-        keys = recipe.keys(profile)
+    for keys in (recipe.verl, recipe.cpu):
         assert keys["data.train_batch_size"] == 8 and keys["trainer.logger"] == ["console"]
         assert keys["x.y"] == 1e-5 and keys["z"] is None
+    untouched = load_recipe("trle")
+    assert {**untouched.verl, **recipe.verl} == recipe.verl
 
 
 def test_overrides_leave_the_node_alone_and_do_not_reach_through_aliases() -> None:

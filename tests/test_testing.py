@@ -224,7 +224,7 @@ def test_an_undeclared_column_is_found() -> None:
 class Undeclared(Budgeted):
     """Reads a column without saying so."""
 
-    requires = frozenset()  # type: ignore[assignment]
+    requires = frozenset()
 
 
 @pytest.mark.parametrize(
@@ -248,13 +248,15 @@ def test_a_bad_advantage_is_found(how: str, promise: str) -> None:
 def test_random_batches_have_every_kind_of_group_and_repeat() -> None:
     generator = torch.Generator().manual_seed(3)
     batches = [random_batch(generator) for _ in range(300)]
-    sizes, rates, tied, truncated, mixed_order = set(), set(), 0, 0, 0
+    sizes: set[int] = set()
+    rates: set[float] = set()
+    tied = truncated = mixed_order = 0
     for batch in batches:
         for code in range(batch.num_groups):
             in_group_N = batch.group == code
             sizes.add(int(in_group_N.sum()))
             rates.add(float(batch.correct[in_group_N].mean()))
-            tied += len(set(batch.length[in_group_N].tolist())) < in_group_N.sum()
+            tied += len(set(batch.length[in_group_N].tolist())) < int(in_group_N.sum())
             truncated += bool(batch.truncated[in_group_N].all())
         mixed_order += bool((batch.group.diff() < 0).any())
     assert sizes == {1, 2, 3, 4, 5, 6} and {0.0, 1.0} < rates and min(tied, truncated, mixed_order) > 20

@@ -77,6 +77,13 @@ class Settings:
                     f"answer pattern {self.answer_pattern!r}: {error}; give a regular expression"
                 ) from error
 
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits to write."""
+        if self.test_size is None and self.test_share in (0, 1):
+            return ("test",) if self.test_share else ("train",)
+        return SPLITS
+
     def prompt(self, question: str) -> str:
         """The question in its template."""
         return TEMPLATES.get(self.template, self.template).replace(QUESTION, question)
@@ -116,6 +123,19 @@ def verl_row(
     }
 
 
+def free_paths(folder: Path, splits: Iterable[Split], *, force: bool = False) -> dict[Split, Path]:
+    """Where the splits go.
+
+    Raises:
+        DataError: a file is there already and ``force`` is not set.
+    """
+    paths = {split: folder / f"{split}.parquet" for split in splits}
+    standing = [path for path in paths.values() if path.exists()]
+    if standing and not force:
+        raise DataError(f"{standing[0]} is there already; give another folder, or --force to overwrite it")
+    return paths
+
+
 def write_rows(
     folder: Path, rows: Mapping[Split, Sequence[Mapping[str, Any]]], *, force: bool = False
 ) -> dict[Split, Path]:
@@ -127,10 +147,7 @@ def write_rows(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    paths = {split: folder / f"{split}.parquet" for split in rows}
-    standing = [path for path in paths.values() if path.exists()]
-    if standing and not force:
-        raise DataError(f"{standing[0]} is there already; give another folder, or --force to overwrite it")
+    paths = free_paths(folder, rows, force=force)
     parts = {split: path.with_name(f".{path.name}.{os.getpid()}.part") for split, path in paths.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +176,7 @@ def read_source(source: str, *, subset: str | None = None, split: str = "train")
     if path.exists() or path.suffix.lower() in ENDINGS or not _HUB_NAME.fullmatch(source):
         return read_records(path)
     try:
-        import datasets
+        import datasets  # type: ignore[import-untyped]
     except ImportError as error:
         raise DependencyError(
             f"no file {source}, and reading it from the Hub needs datasets, which is not installed; "
@@ -169,7 +186,7 @@ def read_source(source: str, *, subset: str | None = None, split: str = "train")
         rows = datasets.load_dataset(source, subset, split=split)
     except Exception as error:  # of every kind: no network, no such name, a subset to choose, a broken file
         raise DataError(
-            f"no file {source}, and the Hub gives no data set of that name, subset {subset!r}, split {split!r}: "
+            f"no file {source}, and no data set from the Hub (subset {subset!r}, split {split!r}): "
             f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; check name, --subset, --split and the "
             "network, or download the data and give the file"
         ) from error
@@ -201,7 +218,7 @@ def prepare(records: Sequence[Record], settings: Settings) -> Prepared:
             f"({answers[row]!r}) from line {records[kept].line} ({answers[kept]!r}): check which is right"
         )
     test = _test_side(list(first), settings)
-    splits: dict[Split, list[dict[str, Any]]] = {split: [] for split in _wanted(settings)}
+    splits: dict[Split, list[dict[str, Any]]] = {split: [] for split in settings.splits}
     for question, row in first.items():
         split: Split = "test" if question in test else "train"
         splits[split].append(
@@ -243,13 +260,6 @@ def _test_side(questions: Sequence[str], settings: Settings) -> set[str]:
         )
     order = partial(_hash, seed_text=settings.seed_text)
     return set(sorted(questions, key=order)[: settings.test_size])
-
-
-def _wanted(settings: Settings) -> list[Split]:
-    """The splits to write."""
-    if settings.test_size is None and settings.test_share in (0, 1):
-        return ["test" if settings.test_share else "train"]
-    return list(SPLITS)
 
 
 def _hash(question: str, seed_text: str) -> float:

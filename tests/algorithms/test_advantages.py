@@ -23,29 +23,30 @@ def rewards_of(batch: RolloutBatch) -> list[torch.Tensor]:
     [{}, {"ddof": 0}, {"eps": 1e-3}, {"scale": "none"}, {"eps": 0.0}],
     ids=str,
 )
-def test_grpo_agrees_with_the_loop(batches: list[RolloutBatch], settings: dict[str, Any]) -> None:
-    for batch in batches:
-        for reward_N in rewards_of(batch):
-            slow = oracles.grpo(reward_N.tolist(), batch.group.tolist(), **settings)
-            given_N = Grpo(**settings)(reward_N, batch.group)
-            torch.testing.assert_close(given_N, torch.tensor(slow, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+def test_grpo_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch, settings: dict[str, Any]) -> None:
+    for which, reward_N in enumerate(rewards_of(merged)):
+        expected: list[float] = []
+        for batch in batches:
+            expected += oracles.grpo(rewards_of(batch)[which].tolist(), batch.group.tolist(), **settings)
+        given_N = Grpo(**settings)(reward_N, merged.group)
+        torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
 
 
-def test_rloo_agrees_with_the_loop(batches: list[RolloutBatch]) -> None:
-    for batch in batches:
-        for reward_N in rewards_of(batch):
-            slow = oracles.rloo(reward_N.tolist(), batch.group.tolist())
-            given_N = Rloo()(reward_N, batch.group)
-            torch.testing.assert_close(given_N, torch.tensor(slow, dtype=torch.float64), rtol=1e-9, atol=1e-12)
+def test_rloo_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch) -> None:
+    for which, reward_N in enumerate(rewards_of(merged)):
+        expected: list[float] = []
+        for batch in batches:
+            expected += oracles.rloo(rewards_of(batch)[which].tolist(), batch.group.tolist())
+        given_N = Rloo()(reward_N, merged.group)
+        torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-12)
 
 
-def test_rloo_is_mean_centring_times_n_over_n_minus_1(batches: list[RolloutBatch]) -> None:
-    for batch in batches[:100]:
-        size_N = batch.group.bincount()[batch.group]
-        factor_N = size_N / (size_N - 1).clamp(min=1)
-        for reward_N in rewards_of(batch):
-            centred_N = grpo_advantage(reward_N, batch.group, scale="none")
-            torch.testing.assert_close(rloo_advantage(reward_N, batch.group), factor_N * centred_N)
+def test_rloo_is_mean_centring_times_n_over_n_minus_1(merged: RolloutBatch) -> None:
+    size_N = merged.group.bincount()[merged.group]
+    factor_N = size_N / (size_N - 1).clamp(min=1)
+    for reward_N in rewards_of(merged):
+        centred_N = grpo_advantage(reward_N, merged.group, scale="none")
+        torch.testing.assert_close(rloo_advantage(reward_N, merged.group), factor_N * centred_N)
 
 
 @pytest.mark.parametrize(

@@ -42,17 +42,28 @@ REWARDS: dict[str, list[Reward]] = {
     "correct": [Correct(), Correct(right=0.1, wrong=-1.0)],
     "format": [Format(), Format(kept=0.0, broken=-1, opened_by_prompt=True)],
     "freeze": [Freeze(of=Sum(correct=Correct(), format=Scale(by=0.5, of=Format())))],
-    "gate": [Gate(column="budget", of=OVERLONG), Gate(column="correct", negate=True), Gate(column="truncated", of=KimiLength())],
-    "group_normalize": [GroupNormalize(), GroupNormalize(of=KimiLength(), ddof=0), GroupNormalize(of=OVERLONG, divide=False)],
+    "gate": [
+        Gate(column="budget", of=OVERLONG),
+        Gate(column="correct", negate=True),
+        Gate(column="truncated", of=KimiLength()),
+    ],
+    "group_normalize": [
+        GroupNormalize(),
+        GroupNormalize(of=KimiLength(), ddof=0),
+        GroupNormalize(of=OVERLONG, divide=False),
+    ],
     "kimi_length": [KimiLength()],
-    "pass_rate_at_least": [PassRateAtLeast(threshold=0.5), PassRateAtLeast(threshold=Linear(start=0.0, stop=1.0, steps=30))],
+    "pass_rate_at_least": [
+        PassRateAtLeast(threshold=0.5),
+        PassRateAtLeast(threshold=Linear(start=0.0, stop=1.0, steps=30)),
+    ],
     "running": [Running()],
     "scale": [Scale(by=Linear(start=1.0, stop=0.1, steps=30), of=Correct()), Scale(by=-2.0)],
     "sigmoid_length": [SigmoidLength(alpha=0.4), SigmoidLength(alpha=0.9, ddof=1, eps=1.0, check_eos=False)],
     "soft_overlong": [OVERLONG, SoftOverlong(limit=4000, buffer=4000, factor=2.0, clamp=False)],
     "sum": [Sum(correct=Correct(), length=Scale(by=1.5, of=KimiLength()))],
     "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
-}  # fmt: skip
+}
 
 OTHERS: dict[str, list[Any]] = {
     "grpo": [Grpo(), Grpo(scale="none"), Grpo(ddof=0, eps=0.0)],

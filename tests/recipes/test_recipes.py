@@ -37,11 +37,21 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
 }
 
 SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
-    "grpo": {"actor_rollout_ref.rollout.n": 64, "actor_rollout_ref.actor.optim.lr": 1e-6, "data.max_response_length": 1024},
+    "grpo": {
+        "actor_rollout_ref.rollout.n": 64,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "data.max_response_length": 1024,
+    },
     "kimi": {},
-    "trle": {"data.train_batch_size": 32, "actor_rollout_ref.rollout.n": 8, "actor_rollout_ref.actor.optim.lr": 5e-6,
-             "data.max_prompt_length": 512, "data.max_response_length": 32000, "algorithm.kl_ctrl.kl_coef": 0.001},
-}  # fmt: skip
+    "trle": {
+        "data.train_batch_size": 32,
+        "actor_rollout_ref.rollout.n": 8,
+        "actor_rollout_ref.actor.optim.lr": 5e-6,
+        "data.max_prompt_length": 512,
+        "data.max_response_length": 32000,
+        "algorithm.kl_ctrl.kl_coef": 0.001,
+    },
+}
 
 
 def test_every_recipe_is_spelled_out_here() -> None:
@@ -57,7 +67,7 @@ def test_the_yaml_is_the_python_object(name: str) -> None:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_the_papers_settings_are_kept(name: str) -> None:
-    keys = load_recipe(name).keys("gpu")
+    keys = load_recipe(name).verl
     assert {key: keys[key] for key in SETS_OF_THE_PAPER[name]} == SETS_OF_THE_PAPER[name]
 
 
@@ -77,18 +87,16 @@ def test_it_says_what_it_is_and_where_it_is_from(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_both_profiles_set_what_a_run_needs(name: str) -> None:
-    recipe = load_recipe(name)
-    for profile in ("gpu", "cpu"):
-        keys = recipe.keys(profile)  # type: ignore[arg-type]
-        for key in (
-            "data.train_batch_size",
-            "data.max_prompt_length",
-            "data.max_response_length",
-            "actor_rollout_ref.rollout.n",
-            "actor_rollout_ref.actor.ppo_mini_batch_size",
-            "actor_rollout_ref.actor.optim.lr",
-        ):
-            assert isinstance(keys[key], int | float) and keys[key] > 0, f"{profile}: {key}"
-        assert keys["data.train_batch_size"] % keys["actor_rollout_ref.actor.ppo_mini_batch_size"] == 0
-        assert keys["actor_rollout_ref.rollout.n"] > 1, "a group of one has nothing to compare with"
+def test_it_sets_what_a_run_needs(name: str) -> None:
+    keys = load_recipe(name).verl
+    for key in (
+        "data.train_batch_size",
+        "data.max_prompt_length",
+        "data.max_response_length",
+        "actor_rollout_ref.rollout.n",
+        "actor_rollout_ref.actor.ppo_mini_batch_size",
+        "actor_rollout_ref.actor.optim.lr",
+    ):
+        assert isinstance(keys[key], int | float) and keys[key] > 0, key
+    assert keys["data.train_batch_size"] % keys["actor_rollout_ref.actor.ppo_mini_batch_size"] == 0
+    assert keys["actor_rollout_ref.rollout.n"] > 1, "a group of one has nothing to compare with"

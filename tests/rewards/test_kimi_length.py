@@ -41,13 +41,13 @@ def test_worked_example_equal_lengths(correct: list[int]) -> None:
     assert KimiLength()(batch)[0].tolist() == [0.0] * 3
 
 
-def test_agrees_with_the_loop(batches: list[RolloutBatch]) -> None:
+def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch) -> None:
+    expected: list[float] = []
     for batch in batches:
-        lists = batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist()
-        expected = torch.tensor(oracles.kimi_length(*lists), dtype=torch.float64)
-        given = kimi_length(batch.length, batch.correct == 1, batch.group)
-        torch.testing.assert_close(given, expected, rtol=1e-12, atol=1e-12)
-        assert torch.equal(KimiLength()(batch)[0], given)
+        expected += oracles.kimi_length(batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist())
+    given_N = kimi_length(merged.length, merged.correct == 1, merged.group)
+    torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+    assert torch.equal(KimiLength()(merged)[0], given_N)
 
 
 def test_truncation_changes_nothing_by_itself() -> None:

@@ -61,14 +61,17 @@ def test_worked_example_std_normalised_advantage_hides_alpha(alpha: float, expec
 
 
 @pytest.mark.parametrize(("alpha", "eps", "ddof"), [(0.1, 1e-7, 0), (0.4, 1e-6, 1), (0.0, 1.0, 0), (0.99, 50.0, 0)])
-def test_agrees_with_the_loop(batches: list[RolloutBatch], alpha: float, eps: float, ddof: int) -> None:
+def test_agrees_with_the_loop(
+    batches: list[RolloutBatch], merged: RolloutBatch, alpha: float, eps: float, ddof: int
+) -> None:
+    expected: list[float] = []
     for batch in batches:
-        correct_N = (batch.correct == 1) & ~batch.truncated
-        lists = batch.length.tolist(), correct_N.tolist(), batch.group.tolist()
-        expected = torch.tensor(oracles.sigmoid_length(*lists, alpha, eps, ddof), dtype=torch.float64)
-        given = sigmoid_length(batch.length, correct_N, batch.group, alpha, eps, ddof)
-        torch.testing.assert_close(given, expected, rtol=1e-9, atol=1e-9)
-        assert torch.equal(SigmoidLength(alpha=alpha, eps=eps, ddof=ddof)(batch)[0], given)
+        correct = ((batch.correct == 1) & ~batch.truncated).tolist()
+        expected += oracles.sigmoid_length(batch.length.tolist(), correct, batch.group.tolist(), alpha, eps, ddof)
+    correct_N = (merged.correct == 1) & ~merged.truncated
+    given_N = sigmoid_length(merged.length, correct_N, merged.group, alpha, eps, ddof)
+    torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+    assert torch.equal(SigmoidLength(alpha=alpha, eps=eps, ddof=ddof)(merged)[0], given_N)
 
 
 def test_correct_responses_earn_between_1_minus_alpha_and_1_and_less_the_longer(batches: list[RolloutBatch]) -> None:

@@ -32,10 +32,15 @@ class Config(dict):
 def manager(monkeypatch):
     monkeypatch.setattr(facts, "end_ids", lambda path, eos: frozenset({eos}))
 
-    def make(recipe=RECIPE, **options):
-        return facts.FactsRewardManager(Config(leanthink=Settings.of(recipe, **options).node()), Tokenizer(), None)
+    made = []
 
-    return make
+    def make(recipe=RECIPE, **options):
+        made.append(facts.FactsRewardManager(Config(leanthink=Settings.of(recipe, **options).node()), Tokenizer(), None))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.loop.close()  # verl opens one where none runs; in its workers one does
 
 
 def response(text, *, gold="4", pad=0, truncated=False, extra_info=None):

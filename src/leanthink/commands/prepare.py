@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from leanthink.errors import ConfigError
-from leanthink.prepare import TEMPLATES, Prepared, Settings, prepare, read_source, write_rows
+from leanthink.prepare import TEMPLATES, Prepared, Settings, free_paths, prepare, read_source, write_rows
 
 HELP = "turn questions and answers into the parquet files that verl trains on"
 
@@ -58,6 +58,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     )
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit is {args.limit}; give 1 or more")
+    free_paths(args.out, settings.splits, force=args.force)  # said before a long download
     records = read_source(args.source, subset=args.subset, split=args.split)
     prepared = prepare(records[: args.limit], settings)
     paths = write_rows(args.out, prepared.rows, force=args.force)

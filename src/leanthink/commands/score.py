@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def json_lines(rollouts: Rollouts, replays: Mapping[str, Replay]) -> Iterator[str]:
     """One object per response, in the order of the file; null where the verdict is unknown."""
-    columns = {
+    columns: dict[str, dict[str, Any]] = {
         name: {
             "reward": _numbers(one.reward),
             "advantage": _numbers(one.advantage),
@@ -84,7 +84,7 @@ def json_lines(rollouts: Rollouts, replays: Mapping[str, Replay]) -> Iterator[st
     }
     for row, judgement in enumerate(rollouts.judgements):
         unknown = judgement.verdict is Verdict.UNKNOWN
-        recipes: dict[str, Any] = {
+        recipes = {
             name: {
                 "reward": values["reward"][row],
                 "advantage": values["advantage"][row],

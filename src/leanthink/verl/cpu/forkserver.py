@@ -105,6 +105,7 @@ def start() -> str:
         _serve(listener, trainer, directory)
     os.close(trainer)
     listener.close()
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)  # Ray kills the children of a driver that ends
     return shlex.join([sys.executable, "-I", "-S", str(Path(forkclient.__file__).resolve()), path])
 
 
