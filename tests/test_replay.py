@@ -17,8 +17,8 @@ from leanthink.batch import RolloutBatch
 from leanthink.cli import main
 from leanthink.errors import BatchError, ConfigError, DataError, LeanthinkError, MissingColumnError
 from leanthink.module import Reward, RewardN, State, StatefulReward
-from leanthink.records import files_of, read_records
 from leanthink.recipe import Recipe
+from leanthink.records import files_of, read_records
 from leanthink.replay import Replay, load_recipes, replay
 from leanthink.rewards import Correct, Format, Sum
 from leanthink.rollouts import Rollouts, agreement, read_rollouts, unknown_rows
@@ -146,7 +146,7 @@ def test_json_has_one_object_a_response_in_order(tmp_path: Path, capsys: pytest.
         },
     }
     assert lines[0]["recipes"]["trle"]["reward"] == pytest.approx(0.95)  # alone among the right ones of its group
-    assert "1 verdicts unknown, left out: stored, first in" in err
+    assert "1 verdicts unknown, left out: no reason in the file, first in" in err
     assert "reward.length.by is 0 at step 7 (warm-up) and 0.5 at step 20" in err
 
 
@@ -274,7 +274,7 @@ def test_extra_columns_reach_the_reward_and_missing_ones_are_named(tmp_path: Pat
     rows[3]["budget"] = None
     with pytest.raises(MissingColumnError, match=r"r.jsonl, line 4: no 'budget', which recipe reward needs"):
         replay(recipe, read(tmp_path / "r.jsonl", rows))
-    with pytest.raises(MissingColumnError, match=r"line 1: no 'budget'.*rows have: group"):
+    with pytest.raises(MissingColumnError, match=r"line 1: no 'budget'.*it has: group"):
         replay(recipe, read(tmp_path / "r.jsonl", ROWS))
     rows[3]["budget"] = "much"
     with pytest.raises(

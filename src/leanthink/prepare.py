@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -142,7 +143,8 @@ def write_rows(
     """Write ``train.parquet`` and ``test.parquet`` into a folder, made if missing; whole files or none.
 
     Raises:
-        DataError: a file is there already and ``force`` is not set, or the folder cannot be written.
+        DataError: a file is there already and ``force`` is not set, the folder cannot be written, or a field has
+            values of different types.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -157,9 +159,15 @@ def write_rows(
             part.replace(paths[split])
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error}; check the folder and the space on its disk") from error
+    except pa.ArrowException as error:
+        raise DataError(
+            f"cannot write to {folder}: {' '.join(str(error).split())}; a field has values of different types: "
+            "give every field that is kept one type"
+        ) from error
     finally:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
     return paths
 
 

@@ -205,7 +205,7 @@ def _measured(recipe: Recipe, rollouts: Rollouts) -> dict[str, list[float]]:
             bare = next(record for record in rollouts.records if not record.has(name))
             raise MissingColumnError(
                 f"{bare.place}: no {name!r}, which recipe {recipe.name} needs; give it in every row "
-                f"(the rows have: {', '.join(rollouts.columns)})"
+                f"(it has: {', '.join(name for name in bare.fields if bare.has(name))})"
             )
         if rollouts.texts is None:
             raise MissingColumnError(

@@ -259,7 +259,7 @@ def _judgements(
 def _stored_judgement(record: Record, name: str) -> Judgement:
     """The file's own verdict; the reason and the answer where verl's dump has them from us."""
     verdict = Verdict.UNKNOWN if _is_unknown(record) else Verdict.CORRECT if _flag(record, name) else Verdict.WRONG
-    reason = str(record.fields.get("reason") or "stored").removeprefix(f"{verdict}/")
+    reason = str(record.fields.get("reason") or "no reason in the file").removeprefix(f"{verdict}/")
     return Judgement(verdict=verdict, extracted=record.fields.get("pred") or None, judge="file", reason=reason)
 
 
