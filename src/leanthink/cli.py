@@ -14,26 +14,38 @@ from rich.console import Console
 from leanthink import __version__
 from leanthink.errors import LeanthinkError
 
-COMMANDS: Final = ("list", "show", "train", "score", "prepare", "report", "doctor")
+COMMANDS: Final = {
+    "list": "recipes and registered parts",
+    "show": "the resolved recipe; with --verl the whole command it stands for",
+    "train": "train a policy by a recipe with the real verl trainer",
+    "score": "replay stored rollouts through recipes: every part of the reward, advantages, diagnostics",
+    "prepare": "turn questions and answers into the parquet files that verl trains on",
+    "report": "finished runs side by side: accuracy and tokens before and after",
+    "doctor": "check versions, the plug-in in verl, the verifier, the testbed, disk and memory",
+}
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def parser(wanted: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line; only the ``wanted`` command's module is imported, if one is named.
+
+    So ``leanthink doctor`` still answers where what another command needs is broken.
+    """
     program = argparse.ArgumentParser(
         prog="leanthink",
         description="Rewards and algorithms that make reasoning models think no longer than they need.",
     )
     program.add_argument("--version", action="version", version=f"leanthink {__version__}")
     subparsers = program.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        module = importlib.import_module(f"leanthink.commands.{name}")
-        sub = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
-        module.add_arguments(sub)
-        sub.set_defaults(run=module.run)
+    for name, text in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=text, description=text)
+        if wanted in (None, name):
+            module = importlib.import_module(f"leanthink.commands.{name}")
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
     return program
 
 
@@ -41,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # so that "my_rewards:Mine" is found next to where the command runs
-    args = parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    args = parser(next((word for word in given if word in COMMANDS), "")).parse_args(given)
     try:
         return int(args.run(args, Console()))
     except LeanthinkError as error:

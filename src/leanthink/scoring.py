@@ -85,25 +85,10 @@ def step_metrics(
     return metrics | {f"{name}_std": float(value.std(correction=0)) for name, value in spread.items() if len(value)}
 
 
-def measure_texts(reward: Reward, responses: Sequence[str]) -> dict[str, Float[Tensor, " N"]]:
-    """The columns that the text rewards of a tree need, measured on each response's text."""
-    return {
-        part.column: torch.tensor([part.measure(text) for text in responses], dtype=torch.float64)
-        for part in text_rewards(reward)
-    }
-
-
 def text_rewards(reward: Reward) -> list[TextReward]:
     """The parts of a reward tree that are measured on text, each setting once."""
     found = {part.column: part for part in reward.walk() if isinstance(part, TextReward)}
     return list(found.values())
-
-
-def spread(values: Float[Tensor, " M"], known: Bool[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """Values of the known rows at their places among all N; NaN, "no value", at the others."""
-    full = torch.full(known.shape, torch.nan, dtype=torch.float64, device=values.device)
-    full[known] = values
-    return full
 
 
 def batch_of_facts(rows: Iterable[Mapping[str, Any]], group: Sequence[Any], step: int) -> RolloutBatch:

@@ -1,1 +1,1 @@
-"""The subcommands of ``leanthink``: each module has ``HELP``, ``add_arguments(parser)`` and ``run(args, console)``."""
+"""The subcommands of ``leanthink``: each module has ``add_arguments(parser)`` and ``run(args, console)``."""

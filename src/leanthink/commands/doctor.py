@@ -14,8 +14,6 @@ from rich.table import Table
 
 from leanthink.doctor import Check, Status, checks, system
 
-HELP = "check versions, the plug-in in verl, the verifier, the testbed, disk and memory"
-
 STYLES: Final = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: "bold red"}
 
 

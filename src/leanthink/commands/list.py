@@ -14,8 +14,6 @@ from leanthink.config import REGISTRY
 from leanthink.module import Composite, Reward
 from leanthink.recipe import load_recipe, recipe_names
 
-HELP = "recipes and registered parts"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""

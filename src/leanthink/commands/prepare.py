@@ -11,8 +11,6 @@ from rich.table import Table
 from leanthink.errors import ConfigError
 from leanthink.prepare import TEMPLATES, Prepared, Settings, free_paths, prepare, read_source, write_rows
 
-HELP = "turn questions and answers into the parquet files that verl trains on"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""

@@ -10,8 +10,6 @@ from rich.console import Console
 from leanthink.report import before_after_table, phase_table, plot_runs
 from leanthink.runs import Run
 
-HELP = "finished runs side by side: accuracy and tokens before and after"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""

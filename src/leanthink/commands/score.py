@@ -19,8 +19,6 @@ from leanthink.report import number, percent
 from leanthink.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
 from leanthink.verify import Verdict
 
-HELP = "replay stored rollouts through recipes: every part of the reward, advantages, diagnostics"
-
 LISTED: Final = 20  # rows named one by one
 
 

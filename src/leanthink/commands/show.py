@@ -10,8 +10,6 @@ from rich.console import Console
 from leanthink.commands import jobs
 from leanthink.recipe import load_recipe
 
-HELP = "the resolved recipe; with --verl the whole command it stands for"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""

@@ -16,8 +16,6 @@ from leanthink.report import before_after_table, phase_table, plot_runs
 from leanthink.runs import Run
 from leanthink.verl.train import require_verl, train
 
-HELP = "train a policy by a recipe with the real verl trainer"
-
 SHOWN = (
     ("accuracy", "leanthink/accuracy", "{:.0%}"),
     ("tokens", "leanthink/length/all", "{:.1f}"),

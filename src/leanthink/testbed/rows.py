@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from leanthink.prepare import verl_row, write_rows
 from leanthink.testbed.task import Question, Split, Task, answer, questions
 
 DATA_SOURCE = "leanthink/testbed"
@@ -18,13 +19,14 @@ def row(question: Question, split: Split, index: int) -> dict[str, Any]:
     >>> row(Question(numbers=(30, 12), operators=("+",)), "train", 0)["reward_model"]
     {'style': 'rule', 'ground_truth': '42'}
     """
-    return {
-        "data_source": DATA_SOURCE,
-        "prompt": [{"role": "user", "content": question.text}],
-        "ability": "math",
-        "reward_model": {"style": "rule", "ground_truth": str(answer(question))},
-        "extra_info": {"index": index, "split": split, "difficulty": question.difficulty},
-    }
+    return verl_row(
+        prompt=question.text,
+        answer=str(answer(question)),
+        split=split,
+        index=index,
+        data_source=DATA_SOURCE,
+        extra_info={"difficulty": question.difficulty},
+    )
 
 
 def rows(split: Split, count: int, seed: int, task: Task | None = None) -> Iterator[dict[str, Any]]:
@@ -35,13 +37,7 @@ def rows(split: Split, count: int, seed: int, task: Task | None = None) -> Itera
 
 def write_parquet(
     folder: Path, *, train: int = TRAIN_ROWS, test: int = TEST_ROWS, seed: int = 0, task: Task | None = None
-) -> tuple[Path, Path]:
-    """Write ``train.parquet`` and ``test.parquet`` into a folder, made if missing; return their paths."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = folder / "train.parquet", folder / "test.parquet"
-    pq.write_table(pa.Table.from_pylist(list(rows("train", train, seed, task))), paths[0])
-    pq.write_table(pa.Table.from_pylist(list(rows("test", test, seed, task))), paths[1])
-    return paths
+) -> dict[Split, Path]:
+    """Write ``train.parquet`` and ``test.parquet`` into a folder, made if missing; return their paths by split."""
+    content = {"train": list(rows("train", train, seed, task)), "test": list(rows("test", test, seed, task))}
+    return write_rows(folder, content, force=True)

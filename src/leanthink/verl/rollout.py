@@ -66,9 +66,7 @@ class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is unty
         reply = listener.output
         # A reply longer than the limit was cut by verl's own loop after generation.
         cut_after = len(reply.token_ids) > len(output.response_ids)
-        output.extra_fields["truncated"] = cut_after or was_truncated(
-            reply.stop_reason, reply.token_ids, limit, ends
-        )
+        output.extra_fields["truncated"] = cut_after or was_truncated(reply.stop_reason, reply.token_ids, limit, ends)
         if not output.response_ids:
             output.response_ids, output.response_mask = [self.tokenizer.eos_token_id], [0]
             if output.response_logprobs is not None:

@@ -29,7 +29,7 @@ from leanthink.verl.settings import NAME, Settings
 logger = logging.getLogger(__name__)
 
 FIELDS = ("rm_scores", "response_mask", "extra_fields", "uid")
-NOT_COLUMNS = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason", "difficulty"})
+NOT_COLUMNS = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason"})
 
 
 class Shaper:
@@ -81,6 +81,8 @@ class Shaper:
             )
         takes_part_N = ~unknown_N if self.settings.unknown == "mask" else torch.ones_like(unknown_N)
         rows = takes_part_N.nonzero().squeeze(-1).tolist()
+        if not rows:
+            return torch.zeros(len(facts), dtype=torch.float64), takes_part_N, metrics
         batch = self._batch([facts[row] for row in rows], [uids[row] for row in rows], step)
         scored: ScoredStep = score_step(self.recipe, batch, self._state)
         self._state = scored.state
