@@ -138,6 +138,10 @@ def test_a_column_without_numbers_says_so(values: Any, facts: list[str]) -> None
         assert fact in str(caught.value)
 
 
+def test_a_list_of_single_tensors_is_a_column_of_numbers() -> None:
+    assert four(x=list(torch.arange(4))).column("x").tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
 def test_a_column_may_say_no_value() -> None:
     batch = four(gain=[0.5, float("nan"), 1, 2])
     assert batch.column("gain").isnan().tolist() == [False, True, False, False]

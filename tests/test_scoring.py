@@ -11,7 +11,7 @@ from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
 from leanthink.recipe import Recipe, load_recipe, recipe_names
 from leanthink.rewards import Correct, Format, Gate, SigmoidLength, SoftOverlong, Sum
-from leanthink.scoring import batch_of_facts, measure_texts, score_step, spread, text_rewards
+from leanthink.scoring import batch_of_facts, score_step, text_rewards
 
 OVERLONG = Sum(correct=Correct(), overlong=SoftOverlong(limit=100, buffer=50))
 BATCH = RolloutBatch.of(
@@ -89,22 +89,10 @@ def test_a_missing_column_is_named_before_anything_runs() -> None:
         score_step(recipe, BATCH)
 
 
-def test_texts_are_measured_once_for_each_setting() -> None:
+def test_text_rewards_are_found_once_for_each_setting() -> None:
     reward = Sum(a=Format(), b=Sum(c=Format(), d=Format(kept=2)), correct=Correct())
     assert text_rewards(reward) == [Format(), Format(kept=2)]
-    columns = measure_texts(reward, ["<think> a </think> b", "b"])
-    assert {name: column.tolist() for name, column in columns.items()} == {
-        Format().column: [1.0, 0.0],
-        Format(kept=2).column: [2.0, 0.0],
-    }
-    batch = RolloutBatch.of(group=[0, 0], length=[4, 1], correct=[1, 0], **columns)  # type: ignore[arg-type]
-    assert reward(batch)[0].tolist() == [5.0, 0.0]
-    assert measure_texts(Correct(), ["x"]) == {} and measure_texts(Format(), [])[Format().column].shape == (0,)
-
-
-def test_spread_puts_values_back_in_their_rows() -> None:
-    full = spread(torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([True, False, True]))
-    assert full[[0, 2]].tolist() == [1.0, 2.0] and full[1].isnan()
+    assert text_rewards(Correct()) == []
 
 
 def test_facts_become_a_batch() -> None:

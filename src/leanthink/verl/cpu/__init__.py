@@ -21,14 +21,13 @@ def register() -> None:
     """
     from verl.plugin.platform.platform_manager import PlatformRegistry
 
-    from leanthink.verl.cpu import compat
+    from leanthink.verl.cpu import compat, profile
     from leanthink.verl.cpu.platform import CpuPlatform
 
     if PlatformRegistry.get("cpu") is not CpuPlatform:
         PlatformRegistry.register(platform="cpu")(CpuPlatform)
-    # verl registers its FSDP engine for "cuda" and "npu" although it runs on any torch device; this is verl's own switch
-    # for choosing one. Registering the class again for "cpu" would import the engines into every process.
-    os.environ.setdefault("VERL_ENGINE_DEVICE", "cuda")
+    # verl's own switch for choosing an engine; see the profile. Set here too, for those who set VERL_PLATFORM alone.
+    os.environ.setdefault("VERL_ENGINE_DEVICE", profile.ENVIRONMENT["VERL_ENGINE_DEVICE"])
     compat.install()
 
     from verl.workers.rollout import base

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
+import logging
 from collections.abc import Callable
 from typing import Any
-
-import torch
 
 from leanthink.errors import DependencyError
 
@@ -25,36 +23,41 @@ def install() -> None:
 
     if not hasattr(dist.init_process_group, _MARK):
         _require(dist.init_process_group, "torch.distributed.init_process_group", {"backend", "world_size"})
-        dist.init_process_group = _init_process_group(dist.init_process_group)  # type: ignore[assignment]
+        dist.init_process_group = _init_process_group(dist.init_process_group)
+    chatty = logging.getLogger("verl.utils.tokenizer.continuous_token_wiring")
+    if not any(isinstance(known, _Once) for known in chatty.filters):
+        chatty.addFilter(_Once())  # it remarks for every single response that Llama has no tokenisation of its own
+
+
+class _Once(logging.Filter):
+    """Lets each message of a logger pass once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return message not in self._said and not self._said.add(message)  # type: ignore[func-returns-value]
 
 
 def _init_process_group(original: Callable[..., None]) -> Callable[..., None]:
     """Let verl's ``cpu:gloo,<device>:<backend>`` pass when the device is the CPU itself.
 
     torch refuses ``cpu:gloo,cpu:gloo`` as a duplicate. Only the training workers of verl create a process group, before
-    they build their model, so this is also where a process learns that it is one: the rest of what they need is done
-    here, and no other process pays for its imports.
+    they build their model, so this is also where a process learns that it is one: the other replacement is made here,
+    and no other process pays for its imports.
     """
 
     @functools.wraps(original)
     def init_process_group(backend: str | None = None, *args: Any, **kwargs: Any) -> None:
         if isinstance(backend, str):
             backend = ",".join(dict.fromkeys(backend.split(",")))
-        share_cores(kwargs.get("world_size", 1))
         load_value_models_with_sdpa()
         original(backend, *args, **kwargs)
 
     setattr(init_process_group, _MARK, True)
     return init_process_group
-
-
-def share_cores(processes: int) -> None:
-    """Give this process its share of the cores: Ray would leave it the one logical CPU of its actor."""
-    torch.set_num_threads(int(os.environ.get("LT_THREADS", max(1, _cores() // max(1, processes)))))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_value_models_with_sdpa() -> None:
@@ -63,11 +66,12 @@ def load_value_models_with_sdpa() -> None:
 
     original = verl.utils.model.load_valuehead_model
     if not hasattr(original, _MARK):
-        _require(original, "verl.utils.model.load_valuehead_model", set(inspect.signature(_load_value_model).parameters))
+        parameters = set(inspect.signature(_load_value_model).parameters)
+        _require(original, "verl.utils.model.load_valuehead_model", parameters)
         verl.utils.model.load_valuehead_model = _load_value_model
 
 
-def _load_value_model(local_path: str, torch_dtype: torch.dtype, model_config: Any, trust_remote_code: bool) -> Any:
+def _load_value_model(local_path: str, torch_dtype: Any, model_config: Any, trust_remote_code: bool) -> Any:
     from transformers import AutoModelForTokenClassification
 
     return AutoModelForTokenClassification.from_pretrained(
@@ -87,8 +91,8 @@ def require_dict(module: Any, name: str) -> dict[Any, Any]:
     registry = getattr(module, name, None)
     if not isinstance(registry, dict):
         raise DependencyError(
-            f"CPU profile: {module.__name__}.{name} is {type(registry).__name__}, not a dict; this version of leanthink "
-            "fits verl 0.9.x, install that or update leanthink"
+            f"CPU profile: {module.__name__}.{name} is {type(registry).__name__}, not a dict; this version of "
+            "leanthink fits verl 0.9.x, install that or update leanthink"
         )
     return registry
 

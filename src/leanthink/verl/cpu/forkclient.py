@@ -1,7 +1,7 @@
 """Stands in for ``python`` when Ray starts a worker: ``forkclient.py SOCKET OPTION... PROGRAM ARGUMENT...``.
 
-Asks the fork server for the worker, passes signals on to it, and ends when it ends, with its status; without a server it
-is ``python`` itself. Standard library only: it is run by path, without the site packages, to be quick.
+Asks the fork server for the worker, passes signals on to it, and ends when it ends, with its status; without a server
+it is ``python`` itself. Standard library only: it is run by path, without the site packages, to be quick.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A training run starts about ten Ray workers, most of them one after another, and each imports torch, tensordict,
 transformers and much else: on two cores that takes longer than all the rest until the first step. So the process that
-trains imports those libraries first and forks a server. Ray is told, by ``py_executable`` of its runtime environment, to
-start Python through `leanthink.verl.cpu.forkclient`, which asks the server for a fork of itself instead.
+trains imports those libraries first and forks a server. Ray is told, by ``py_executable`` of its runtime environment,
+to start Python through `leanthink.verl.cpu.forkclient`, which asks the server for a fork of itself instead.
 
 The server imports neither Ray nor verl: Ray reads its settings from the environment when it is imported, so that every
 worker must import it afresh, and verl imports Ray.
@@ -29,7 +29,7 @@ import tempfile
 import threading
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from leanthink.errors import LeanthinkError
 from leanthink.verl.cpu import forkclient
@@ -76,18 +76,18 @@ class ForkServerError(LeanthinkError, RuntimeError):
 def start() -> str:
     """Import what workers need, fork the server, and return the command that stands for ``python``.
 
-    The command goes into ``ray_kwargs.ray_init.runtime_env.py_executable``. To be called first thing, in the process that
-    will train: it profits from the imports as well, and the server lives as long as it does.
+    The command goes into ``ray_kwargs.ray_init.runtime_env.py_executable``. To be called first thing, in the process
+    that will train: it profits from the imports as well, and the server lives as long as it does.
     """
     inherited = _open_descriptors()
     for name in PRELOAD:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     if "ray" in sys.modules or threading.active_count() > 1:
-        threads = [thread.name for thread in threading.enumerate()]
         raise ForkServerError(
-            f"fork server: it must be started before Ray is imported (it {'is' if 'ray' in sys.modules else 'is not'}) and "
-            f"before there are threads (there are {threads}); start it earlier, or set LEANTHINK_FORK=0 to do without"
+            f"fork server: Ray is imported ({'ray' in sys.modules}) or there is more than one thread "
+            f"({[thread.name for thread in threading.enumerate()]}); start the server before either, or set "
+            "LEANTHINK_FORK=0 to do without"
         )
     directory = tempfile.mkdtemp(prefix="leanthink-")
     path = os.path.join(directory, "fork")
@@ -126,7 +126,7 @@ def _serve(listener: socket.socket, trainer: int, directory: str) -> NoReturn:
         os.setsid()  # an interrupt from the terminal is for the trainer
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
         while True:
-            ready, _, _ = select.select([listener, trainer], [], [])
+            ready, _, _ = select.select([listener.fileno(), trainer], [], [])
             if trainer in ready:
                 break
             connection, _ = listener.accept()
@@ -175,7 +175,7 @@ def _become_worker(connection: socket.socket) -> NoReturn:
         os._exit(status)
 
 
-def _receive(connection: socket.socket) -> tuple[dict[str, dict[str, str]], list[int]]:
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     message, streams, _, _ = socket.recv_fds(connection, _HEADER, 3)
     while not message.endswith(b"\n"):
         message += connection.recv(_HEADER)
@@ -183,13 +183,11 @@ def _receive(connection: socket.socket) -> tuple[dict[str, dict[str, str]], list
 
 
 def _forget_parent() -> None:
-    """What a fresh process would have of its own: random numbers, module paths, the threads its environment grants."""
+    """What a fresh process would have of its own: random numbers and module paths."""
     random.seed()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
     for path in reversed(os.environ.get("PYTHONPATH", "").split(os.pathsep)):
         if path and path not in sys.path:
             sys.path.insert(1, path)
-    if (torch := sys.modules.get("torch")) and os.environ.get("OMP_NUM_THREADS", "").isdigit():
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 

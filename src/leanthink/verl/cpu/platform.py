@@ -16,8 +16,8 @@ from leanthink.verl.cpu import device
 class CpuPlatform(PlatformBase):  # type: ignore[misc]  # verl is untyped
     """Everything verl asks of a device, answered for the CPU.
 
-    One answer is not literal: workers are counted in Ray's "GPU" resource, because verl looks for GPU or NPU only when it
-    checks that the machine is large enough. `leanthink.verl.cpu.profile` declares that many logical ones.
+    One answer is not literal: workers are counted in Ray's "GPU" resource, because verl looks for GPU or NPU only when
+    it checks that the machine is large enough. `leanthink.verl.cpu.profile` declares that many logical ones.
     """
 
     @property

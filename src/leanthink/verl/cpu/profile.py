@@ -1,7 +1,7 @@
 """The settings of verl, and of the processes around it, that the CPU profile stands for.
 
-Plain data, for whoever starts verl: `OVERRIDES` are keys of verl's configuration, `ENVIRONMENT` variables of the driver,
-which Ray hands to all its processes. Keys that verl's schema does not know begin with ``+``, as Hydra wants them.
+Plain data, for whoever starts verl: `OVERRIDES` are keys of verl's configuration, `ENVIRONMENT` variables of the
+driver, which Ray hands to all its processes. Keys that verl's schema does not know begin with ``+``, as Hydra wants.
 """
 
 from __future__ import annotations
@@ -46,9 +46,18 @@ OVERRIDES: dict[str, object] = {
 
 ENVIRONMENT: dict[str, str] = {
     "VERL_PLATFORM": "cpu",
+    # verl registers its FSDP engine for "cuda" and "npu", although it runs on any torch device; this is verl's own
+    # switch for choosing one. Registering the class again for "cpu" would import all engines into every process.
+    "VERL_ENGINE_DEVICE": "cuda",
+    # On small matrices two threads wait for each other longer than they compute, the more so where other programs run:
+    # sampling with two was four times slower. For models beyond some 50 M parameters on an idle machine, raise both.
+    "OMP_NUM_THREADS": "1",
+    "TQ_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "RAY_DEDUP_LOGS": "0",
-    "HF_HUB_OFFLINE": "1",
     # Workers are started when an actor needs one; those Ray starts in advance do not fit verl's runtime environment.
     "RAY_prestart_worker_first_driver": "0",
+    # A metric of one step is a line of its own in the log, also when it repeats the last step's.
+    "RAY_DEDUP_LOGS": "0",
+    # Nothing is looked up on the network: a model is a folder, or in the Hub's cache already.
+    "HF_HUB_OFFLINE": "1",
 }

@@ -27,7 +27,7 @@ class CpuReplica(RolloutReplica):  # type: ignore[misc]  # verl is untyped
     """One rollout server; verl makes as many as there are training ranks."""
 
     async def launch_servers(self) -> None:
-        """Start the server and return at once: calls wait for its model, and verl goes on building the rest meanwhile."""
+        """Start the server and return at once: verl goes on building the rest while the model is loaded."""
         if self.world_size != 1:
             raise ConfigError(
                 f"CPU rollout: a replica over {self.world_size} ranks; set actor_rollout_ref.rollout."
@@ -85,9 +85,10 @@ class CpuRollout(BaseRollout):  # type: ignore[misc]  # verl is untyped
     ) -> None:
         """Send the full tensors to the server and wait until it uses them."""
         if wire_format != "named_tensors" or peft_config is not None:
+            what = wire_format if peft_config is None else "LoRA adapters"
             raise ConfigError(
-                f"CPU rollout: weights as {wire_format}{', LoRA adapters' if peft_config is not None else ''}; it takes "
-                "whole tensors: set actor_rollout_ref.rollout.checkpoint_engine.backend=naive and model.lora.merge=True"
+                f"CPU rollout: weights sent as {what}; it takes whole tensors: set model.lora.merge=True and "
+                "actor_rollout_ref.rollout.checkpoint_engine.backend=naive"
             )
         # Every rank walks through all tensors, as gathering a sharded one is a collective call. Arrays rather than
         # tensors, because Ray moves them through shared memory without a copy.

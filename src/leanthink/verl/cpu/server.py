@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from leanthink.errors import ConfigError, LeanthinkError, did_you_mean
 from leanthink.verl.cpu.reply import Reply
 from leanthink.verl.cpu.sampler import Completion, Request, sample
 
-_SAMPLING = {"temperature", "top_p", "top_k", "max_tokens", "max_new_tokens", "logprobs", "ignore_eos", "stop_token_ids"}
+_LENGTH = ("max_tokens", "max_new_tokens")  # vLLM's name and SGLang's
+_SAMPLING = {"temperature", "top_p", "top_k", *_LENGTH, "logprobs", "ignore_eos", "stop_token_ids"}
 _NEUTRAL = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "min_p": 0.0, "n": 1}
 
 
@@ -43,7 +43,6 @@ class ServerConfig:
     max_num_seqs: int = 1024
     trust_remote_code: bool = False
     override_config: Mapping[str, Any] | None = None
-    num_threads: int | None = None
     gather_pause: float = 0.02
     gather_limit: float = 1.0
 
@@ -62,7 +61,6 @@ class GenerationServer:
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        torch.set_num_threads(int(os.environ.get("LT_GEN_THREADS", config.num_threads or _cores())))
         self._model, self._stop_ids = load_model(config)
         self._targets = {name: tensor.detach() for name, tensor in self._model.state_dict().items()}
         self._limit = min(
@@ -120,10 +118,10 @@ class GenerationServer:
         )
 
     def _request(self, prompt_ids: list[int], params: Mapping[str, Any]) -> Request:
-        for key, value in params.items():
-            if key not in _SAMPLING and value is not None and value != _NEUTRAL.get(key):
-                hint = did_you_mean(key, _SAMPLING)
-                raise ConfigError(f"CPU rollout: sampling parameter {key}={value!r} is not supported; {hint}")
+        for name, value in params.items():
+            if name not in _SAMPLING and value is not None and value != _NEUTRAL.get(name):
+                hint = did_you_mean(name, _SAMPLING)
+                raise ConfigError(f"CPU rollout: sampling parameter {name}={value!r} is not supported; {hint}")
         room = self._limit - len(prompt_ids)
         if not prompt_ids or room < 1:
             raise ConfigError(
@@ -131,7 +129,7 @@ class GenerationServer:
                 "context less one; lower data.max_prompt_length or use a model with a longer context"
             )
         config = self._config
-        wanted = params.get("max_tokens", params.get("max_new_tokens"))
+        wanted = next((params[name] for name in _LENGTH if params.get(name) is not None), None)
         if wanted is None:
             wanted = min(config.response_length, config.prompt_length + config.response_length - len(prompt_ids))
         stop_ids = frozenset(params.get("stop_token_ids") or ())
@@ -159,7 +157,7 @@ class GenerationServer:
             self._idle.clear()
             try:
                 loop = asyncio.get_running_loop()
-                await asyncio.to_thread(self._run, batch, loop)
+                import time; t=time.time(); c=time.process_time(); n=len(batch); await asyncio.to_thread(self._run, batch, loop); print("GENBATCH", n, round(time.time()-t,2), round(time.process_time()-c,2), flush=True)
             except Exception as error:
                 message = f"CPU rollout {self._config.replica_rank}: sampling {len(batch)} responses failed: {error!r}"
                 for waiting in batch:
@@ -283,6 +281,3 @@ def _ids(value: int | Sequence[int] | None) -> Iterator[int]:
     elif value is not None:
         yield from value
 
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
