@@ -13,7 +13,7 @@ from leanthink.batch import RolloutBatch
 from leanthink.errors import ConfigError
 from leanthink.groups import group_mean, group_std
 from leanthink.module import Reward, RewardN, Scope
-from leanthink.schedules import Number, at
+from leanthink.schedules import Number, at, bounds
 
 
 def sigmoid_length(
@@ -62,7 +62,8 @@ class SigmoidLength(Reward):
     scope = Scope.GROUP
 
     def __post_init__(self) -> None:
-        if isinstance(self.alpha, int | float) and not 0 <= self.alpha < 1:
+        low, high = bounds(self.alpha)
+        if low < 0 or high >= 1:
             raise ConfigError(
                 f"sigmoid_length: alpha is {self.alpha}; give 0 or more and less than 1, "
                 "so that a correct response never earns less than a wrong one"

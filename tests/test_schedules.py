@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from leanthink.errors import ConfigError
-from leanthink.schedules import Cosine, Cyclic, Exponential, Linear, Schedule, Stairs, at
+from leanthink.schedules import Cosine, Cyclic, Exponential, Linear, Schedule, Stairs, at, bounds
 
 EXAMPLES = [
     (Linear(start=0.0, stop=1.0, steps=4, delay=2), [0, 0, 0, 0.25, 0.5, 0.75, 1, 1]),
@@ -70,3 +70,37 @@ def test_wrong_settings_are_refused(make: Any, facts: list[str]) -> None:
         make()
     for fact in facts:
         assert fact in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Linear(start=1.0, stop=-2.0, steps=7, delay=3),
+        Exponential(start=2.0, rate=0.9),
+        Exponential(start=-2.0, rate=1.1, limit=-9.0),
+        Exponential(start=2.0, rate=1.0),
+        Stairs(values=(3.0, -1.0, 2.0), boundaries=(5, 9)),
+        Cosine(start=0.0, stop=4.0, steps=6),
+        Cyclic(high=4.0, low=1.0, period=5),
+    ],
+    ids=repr,
+)
+def test_bounds_hold_at_every_step(schedule: Schedule) -> None:
+    low, high = bounds(schedule)
+    values = [schedule(step) for step in range(60)]
+    assert low <= min(values) and max(values) <= high
+    assert schedule(0) in (low, high) or isinstance(schedule, Stairs)
+
+
+def test_bounds_of_a_number_and_of_an_unknown_schedule() -> None:
+    class Mine(Schedule):
+        def __call__(self, step: int) -> float:
+            return 0.5
+
+    assert bounds(0.5) == (0.5, 0.5)
+    low, high = bounds(Mine())
+    assert not low < 0 and not high > 1
+
+
+def test_exponential_growth_without_a_limit_has_no_upper_bound() -> None:
+    assert bounds(Exponential(start=1.0, rate=2.0)) == (1.0, float("inf"))

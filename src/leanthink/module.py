@@ -114,8 +114,8 @@ class Reward(ABC):
 class StatefulReward(Reward):
     """A reward that remembers across training steps. Write :meth:`init` and :meth:`update`.
 
-    State goes in and comes out; it is a dict that JSON can hold. It is saved with the checkpoint and never sees a
-    validation batch.
+    State goes in and comes out; it is a dict that JSON can hold, and its keys are always those of :meth:`init` (what
+    grows goes below one of them). It is saved with the checkpoint and never sees a validation batch.
     """
 
     reads_state = True
@@ -134,7 +134,13 @@ class StatefulReward(Reward):
 
     def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
         """The reward and the state after this batch."""
-        reward, after = self.update(batch, self.init() if state is None else state)
+        fresh = self.init()
+        if state is not None and state.keys() != fresh.keys():
+            raise StateError(
+                f"{type(self).__name__}: state has the keys {sorted(state)}, this reward's are {sorted(fresh)}; "
+                "it was saved by another reward: start a new run or load that recipe"
+            )
+        reward, after = self.update(batch, fresh if state is None else state)
         return Breakdown(reward=_checked(self, batch, reward), state=after, parts={})
 
 

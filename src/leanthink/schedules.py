@@ -18,7 +18,21 @@ class Schedule(ABC):
         """The value at ``step``."""
 
 
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest value it ever takes; NaN where that is not known, which compares as allowed."""
+        return math.nan, math.nan
+
+
 Number: TypeAlias = float | Schedule
+
+
+def bounds(number: Number) -> tuple[float, float]:
+    """The least and the greatest value of a hyper-parameter over all steps, to be checked when it is given.
+
+    >>> bounds(0.5), bounds(Linear(start=0, stop=1, steps=10))
+    ((0.5, 0.5), (0, 1))
+    """
+    return number.bounds() if isinstance(number, Schedule) else (number, number)
 
 
 def at(number: Number, step: int) -> float:
@@ -58,6 +72,10 @@ class Linear(Schedule):
         """The value at ``step``."""
         share = min(max(step - self.delay, 0) / self.steps, 1.0)
         return self.start + (self.stop - self.start) * share
+
+    def bounds(self) -> tuple[float, float]:
+        """The lesser and the greater end."""
+        return min(self.start, self.stop), max(self.start, self.stop)
 
 
 @final
@@ -101,6 +119,13 @@ class Exponential(Schedule):
             return value
         return min(value, self.limit) if self._rises else max(value, self.limit)
 
+    def bounds(self) -> tuple[float, float]:
+        """From the start to the limit, or to what it tends to without one."""
+        end = self.limit
+        if end is None:
+            end = self.start if self.rate == 1 else 0.0 if self.rate < 1 else math.copysign(math.inf, self.start)
+        return min(self.start, end), max(self.start, end)
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +155,10 @@ class Stairs(Schedule):
         """The value at ``step``."""
         return self.values[sum(step >= boundary for boundary in self.boundaries)]
 
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest piece."""
+        return min(self.values), max(self.values)
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +181,10 @@ class Cosine(Schedule):
         share = min(max(step, 0) / self.steps, 1.0)
         return self.stop + (self.start - self.stop) * (1 + math.cos(math.pi * share)) / 2
 
+    def bounds(self) -> tuple[float, float]:
+        """The lesser and the greater end."""
+        return min(self.start, self.stop), max(self.start, self.stop)
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -173,3 +206,7 @@ class Cyclic(Schedule):
     def __call__(self, step: int) -> float:
         """The value at ``step``."""
         return Cosine(start=self.high, stop=self.low, steps=self.period)(step % self.period)
+
+    def bounds(self) -> tuple[float, float]:
+        """The lesser and the greater end."""
+        return min(self.high, self.low), max(self.high, self.low)

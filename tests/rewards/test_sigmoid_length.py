@@ -110,3 +110,8 @@ def test_alpha_may_be_a_schedule() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, float], fact: str) -> None:
     with pytest.raises(ConfigError, match=fact):
         SigmoidLength(**settings)  # type: ignore[arg-type]
+
+
+def test_a_schedule_that_would_leave_the_range_is_refused_when_built() -> None:
+    with pytest.raises(ConfigError, match="alpha is Linear"):
+        SigmoidLength(alpha=Linear(start=0.1, stop=1.0, steps=50))

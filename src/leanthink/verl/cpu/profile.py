@@ -8,9 +8,26 @@ from __future__ import annotations
 
 from leanthink.verl.cpu import ROLLOUT_NAME
 
-_ACTOR = "actor_rollout_ref.actor"
-_MODEL = "actor_rollout_ref.model"
 _ROLLOUT = "actor_rollout_ref.rollout"
+_FP32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
+
+
+def _engine(node: str) -> dict[str, object]:
+    return {
+        f"{node}.model_dtype": "fp32",
+        f"+{node}.mixed_precision": _FP32,
+        f"{node}.use_torch_compile": False,
+    }
+
+
+def _model(node: str) -> dict[str, object]:
+    return {
+        # Attention without padding needs flash-attn; recomputing activations saves memory nobody lacks here.
+        f"{node}.use_remove_padding": False,
+        f"{node}.enable_gradient_checkpointing": False,
+        f"+{node}.override_config.attn_implementation": "sdpa",
+    }
+
 
 OVERRIDES: dict[str, object] = {
     "trainer.device": "cpu",
@@ -33,15 +50,17 @@ OVERRIDES: dict[str, object] = {
     f"{_ROLLOUT}.free_cache_engine": False,
     f"{_ROLLOUT}.max_num_seqs": 1024,
     # Training: FSDP1 refuses CPU parameters; bf16 and torch.compile cost more than they give on a small model.
-    f"{_ACTOR}.strategy": "fsdp2",
-    f"{_ACTOR}.fsdp_config.model_dtype": "fp32",
-    f"+{_ACTOR}.fsdp_config.mixed_precision": {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
-    f"{_ACTOR}.fsdp_config.use_torch_compile": False,
-    f"{_ACTOR}.use_torch_compile": False,
-    # Attention without padding needs flash-attn; recomputing activations saves memory nobody lacks here.
-    f"{_MODEL}.use_remove_padding": False,
-    f"{_MODEL}.enable_gradient_checkpointing": False,
-    f"+{_MODEL}.override_config.attn_implementation": "sdpa",
+    "actor_rollout_ref.actor.strategy": "fsdp2",
+    "actor_rollout_ref.actor.use_torch_compile": False,
+    **_engine("actor_rollout_ref.actor.fsdp_config"),
+    **_model("actor_rollout_ref.model"),
+    "actor_rollout_ref.ref.use_torch_compile": False,
+    **_engine("actor_rollout_ref.ref.fsdp_config"),
+    # Read only when there is a critic; by default it starts from the policy's weights.
+    "critic.strategy": "fsdp2",
+    **_engine("critic.fsdp"),
+    **_model("critic.model"),
+    "critic.model.path": "${actor_rollout_ref.model.path}",
 }
 
 ENVIRONMENT: dict[str, str] = {

@@ -15,18 +15,15 @@ import torch
 from torch import Tensor
 
 from leanthink.testbed.decoding import HFDecoder, LlamaDecoder
-from leanthink.testbed.generate import COMPACT_BELOW, choose
+from leanthink.testbed.generate import COMPACT_BELOW, Sampling, choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One response to be sampled; ``top_k`` of 0 or -1 and ``top_p`` of 1 keep every token, temperature 0 is greedy."""
+    """One response to be sampled."""
 
     prompt_ids: Sequence[int]
-    max_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = -1
+    sampling: Sampling
     seed: int = 0
     stop_ids: frozenset[int] = frozenset()
 
@@ -61,7 +58,7 @@ def sample(
 
 
 def _sample(model: Any, requests: Sequence[Request], aborted: Callable[[], bool]) -> Iterator[tuple[int, Completion]]:
-    width, longest = max(len(r.prompt_ids) for r in requests), max(r.max_tokens for r in requests)
+    width, longest = max(len(r.prompt_ids) for r in requests), max(r.sampling.max_new_tokens for r in requests)
     ids = torch.zeros(len(requests), width, dtype=torch.long)
     mask = torch.zeros(len(requests), width, dtype=torch.bool)
     for row, request in enumerate(requests):
@@ -72,8 +69,8 @@ def _sample(model: Any, requests: Sequence[Request], aborted: Callable[[], bool]
     decoder = kind(model, len(requests), width + longest)
     tokens: list[list[int]] = [[] for _ in requests]
     log_probs: list[list[float]] = [[] for _ in requests]
-    rows, live = list(range(len(requests))), len(requests)  # `rows` are computed; those that have ended are None
-    settings = _Settings.of(requests)
+    rows, live = list(range(len(requests))), len(requests)  # `rows` are computed; one that has ended is -1
+    settings = _Settings.of([r.sampling for r in requests])
     logits = decoder.prefill(ids, mask)
     for step in range(longest):
         stop = aborted()
@@ -102,7 +99,7 @@ def _sample(model: Any, requests: Sequence[Request], aborted: Callable[[], bool]
 def _end(request: Request, token: int, length: int, aborted: bool) -> str | None:
     if token in request.stop_ids:
         return "stop"
-    if length >= request.max_tokens:
+    if length >= request.sampling.max_new_tokens:
         return "length"
     return "aborted" if aborted else None
 
@@ -116,12 +113,12 @@ class _Settings:
     top_k_N: Tensor | None
 
     @classmethod
-    def of(cls, requests: Sequence[Request]) -> _Settings:
-        temperature_N = torch.tensor([r.temperature for r in requests])
-        if all(r.top_p >= 1 and r.top_k <= 0 for r in requests):
+    def of(cls, samplings: Sequence[Sampling]) -> _Settings:
+        temperature_N = torch.tensor([s.temperature for s in samplings])
+        if all(s.top_p >= 1 and s.top_k <= 0 for s in samplings):
             return cls(temperature_N, None, None)
         return cls(
-            temperature_N, torch.tensor([r.top_p for r in requests]), torch.tensor([r.top_k for r in requests])
+            temperature_N, torch.tensor([s.top_p for s in samplings]), torch.tensor([s.top_k for s in samplings])
         )
 
     def choose(self, logits_NV: Tensor, uniform_N: Tensor) -> tuple[Tensor, Tensor]:

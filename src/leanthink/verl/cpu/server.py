@@ -17,12 +17,16 @@ import numpy as np
 import torch
 
 from leanthink.errors import ConfigError, LeanthinkError, did_you_mean
+from leanthink.testbed.generate import Sampling
 from leanthink.verl.cpu.reply import Reply
 from leanthink.verl.cpu.sampler import Completion, Request, sample
 
 _LENGTH = ("max_tokens", "max_new_tokens")  # vLLM's name and SGLang's
 _SAMPLING = {"temperature", "top_p", "top_k", *_LENGTH, "logprobs", "ignore_eos", "stop_token_ids"}
 _NEUTRAL = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "min_p": 0.0, "n": 1}
+
+
+ABORTED = Completion(token_ids=[], log_probs=[], finish_reason="aborted")
 
 
 class GenerationError(LeanthinkError, RuntimeError):
@@ -43,7 +47,7 @@ class ServerConfig:
     max_num_seqs: int = 1024
     trust_remote_code: bool = False
     override_config: Mapping[str, Any] | None = None
-    gather_pause: float = 0.02
+    gather_pause: float = 0.05
     gather_limit: float = 1.0
 
 
@@ -51,6 +55,7 @@ class ServerConfig:
 class _Waiting:
     request: Request
     answer: asyncio.Future[Completion]
+    global_steps: int = 0  # the version of the weights it is sampled with
 
 
 class GenerationServer:
@@ -100,22 +105,14 @@ class GenerationServer:
             raise ConfigError("CPU rollout: got image, video or audio data; it writes text only, use a GPU engine")
         while not self._open.is_set():
             if self._rejecting:
-                return self._reply(Completion(token_ids=[], log_probs=[], finish_reason="aborted"))
+                return _reply(ABORTED, self._global_steps)
             await self._open.wait()
         waiting = _Waiting(self._request(list(prompt_ids), sampling_params), asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._arrived.set()
         if self._loop_task is None or self._loop_task.done():
             self._loop_task = asyncio.create_task(self._serve())
-        return self._reply(await waiting.answer)
-
-    def _reply(self, completion: Completion) -> Reply:
-        return Reply(
-            token_ids=completion.token_ids,
-            log_probs=completion.log_probs,
-            stop_reason="aborted" if completion.finish_reason == "aborted" else "completed",
-            extra_fields={"global_steps": self._global_steps, "finish_reason": completion.finish_reason},
-        )
+        return _reply(await waiting.answer, waiting.global_steps)
 
     def _request(self, prompt_ids: list[int], params: Mapping[str, Any]) -> Request:
         for name, value in params.items():
@@ -139,10 +136,12 @@ class GenerationServer:
         self._seen[key] += 1
         return Request(
             prompt_ids=prompt_ids,
-            max_tokens=max(1, min(int(wanted), room)),
-            temperature=float(params.get("temperature", 1.0)),
-            top_p=float(params.get("top_p", 1.0)),
-            top_k=int(params.get("top_k", -1)),
+            sampling=Sampling(
+                max_new_tokens=max(1, min(int(wanted), room)),
+                temperature=float(params.get("temperature", 1.0)),
+                top_p=float(params.get("top_p", 1.0)),
+                top_k=int(params.get("top_k", -1)),
+            ),
             seed=seed_of(config.seed, config.replica_rank, self._global_steps, self._seen[key], prompt_ids),
             stop_ids=stop_ids,
         )
@@ -155,6 +154,8 @@ class GenerationServer:
             if not batch:
                 return
             self._idle.clear()
+            for waiting in batch:
+                waiting.global_steps = self._global_steps
             try:
                 loop = asyncio.get_running_loop()
                 import time; t=time.time(); c=time.process_time(); n=len(batch); await asyncio.to_thread(self._run, batch, loop); print("GENBATCH", n, round(time.time()-t,2), round(time.process_time()-c,2), flush=True)
@@ -167,12 +168,13 @@ class GenerationServer:
                 self._idle.set()
 
     async def _gather(self) -> None:
+        """Wait until no request comes for a while, or enough have come, or the first has waited long enough."""
         loop = asyncio.get_running_loop()
         latest = loop.time() + self._config.gather_limit
-        while loop.time() < latest and len(self._queue) < self._config.max_num_seqs:
+        while len(self._queue) < self._config.max_num_seqs and (left := latest - loop.time()) > 0:
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), self._config.gather_pause)
+                await asyncio.wait_for(self._arrived.wait(), min(left, self._config.gather_pause))
             except TimeoutError:
                 return
 
@@ -198,7 +200,7 @@ class GenerationServer:
         self._open.clear()
         queue, self._queue = self._queue, []
         for waiting in queue:
-            _answer(waiting.answer, Completion(token_ids=[], log_probs=[], finish_reason="aborted"))
+            _answer(waiting.answer, ABORTED)
         await self._idle.wait()
 
     async def resume_generation(self) -> None:
@@ -230,6 +232,15 @@ class GenerationServer:
 
     async def stop_profile(self) -> None:
         """Nothing to profile with."""
+
+
+def _reply(completion: Completion, global_steps: int) -> Reply:
+    return Reply(
+        token_ids=completion.token_ids,
+        log_probs=completion.log_probs,
+        stop_reason="aborted" if completion.finish_reason == "aborted" else "completed",
+        extra_fields={"global_steps": global_steps, "finish_reason": completion.finish_reason},
+    )
 
 
 def _answer(future: asyncio.Future[Completion], completion: Completion) -> None:
