@@ -25,6 +25,7 @@ class NearShortest(Reward):
     scope = Scope.GROUP
 
     def score(self, batch: RolloutBatch) -> torch.Tensor:
+        """The reward (N,) of each response."""
         right_N = batch.correct == 1
         shortest_N = group_min(batch.length, batch.group, right_N)[batch.group]
         excess_N = batch.length / shortest_N.clamp(min=1) - 1

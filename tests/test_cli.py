@@ -78,7 +78,9 @@ def test_misspelt_argument(capsys):
 
 
 def test_misspelt_option_of_ours(capsys):
-    assert "did you mean 'unknown'" in failure(capsys, "show", "trle", "--profile", "gpu", "--verl", "leanthink.unkown=1")
+    assert "did you mean 'unknown'" in failure(
+        capsys, "show", "trle", "--profile", "gpu", "--verl", "leanthink.unkown=1"
+    )
 
 
 def test_missing_column(capsys, tmp_path):
@@ -141,16 +143,16 @@ def test_folder_that_holds_something_else(capsys, tmp_path):
 
 def test_verl_missing(capsys, tmp_path, monkeypatch):
     find_spec = training.importlib.util.find_spec
-    monkeypatch.setattr(
-        training.importlib.util, "find_spec", lambda name: None if name == "verl" else find_spec(name)
-    )
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None if name == "verl" else find_spec(name))
     error = failure(capsys, "train", "trle", "--out", str(tmp_path / "run"))
     assert "pip install 'leanthink[verl]'" in error
     assert not (tmp_path / "run").exists()
 
 
 def test_steps_below_one(capsys, tmp_path):
-    assert "--steps is 0" in failure(capsys, "train", "trle", "--profile", "cpu", "--steps", "0", "--out", str(tmp_path))
+    assert "--steps is 0" in failure(
+        capsys, "train", "trle", "--profile", "cpu", "--steps", "0", "--out", str(tmp_path)
+    )
 
 
 def test_gpu_profile_without_data(capsys, tmp_path):

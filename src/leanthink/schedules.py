@@ -17,7 +17,6 @@ class Schedule(ABC):
     def __call__(self, step: int) -> float:
         """The value at ``step``."""
 
-
     def bounds(self) -> tuple[float, float]:
         """The least and the greatest value it ever takes; NaN where that is not known, which compares as allowed."""
         return math.nan, math.nan

@@ -35,7 +35,9 @@ def manager(monkeypatch):
     made = []
 
     def make(recipe=RECIPE, **options):
-        made.append(facts.FactsRewardManager(Config(leanthink=Settings.of(recipe, **options).node()), Tokenizer(), None))
+        made.append(
+            facts.FactsRewardManager(Config(leanthink=Settings.of(recipe, **options).node()), Tokenizer(), None)
+        )
         return made[-1]
 
     yield make

@@ -26,8 +26,8 @@ class Training:
     Attributes:
         steps: optimizer steps.
         batch_size: sequences a step.
-        drill_steps: steps at the start in which part of a batch is drill: bare arithmetic, all of it right. Re-checks are
-            copies, so of 65 tokens of a trace only three teach arithmetic; of a drill's, every fourth does.
+        drill_steps: steps at the start in which part of a batch is drill: bare arithmetic, all of it right. Re-checks
+            are copies, so of 65 tokens of a trace only three teach arithmetic; of a drill's, every fourth does.
         drill_share: that part.
         micro_batches: parts, by length, a batch is computed in, so that little padding is.
         learning_rate: the peak.
@@ -100,8 +100,8 @@ def new_model(training: Training, task: Task, seed: int) -> Any:
 def number_waves(count: int, width: int) -> Tensor:
     """Sines and cosines (count, width) of each number at ``width / 2`` frequencies, of unit mean square.
 
-    Embeddings that begin like this tell how far apart two numbers are; from random ones a small model spends most of its
-    training on finding that out.
+    Embeddings that begin like this tell how far apart two numbers are; from random ones a small model spends much of
+    its training on finding that out.
     """
     frequencies = torch.arange(1, width // 2 + 1) * (2 * math.pi / 128)
     angles = torch.arange(count)[:, None] * frequencies

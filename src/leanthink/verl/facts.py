@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from leanthink.batch import RolloutBatch
@@ -17,7 +18,6 @@ from leanthink.scoring import text_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl.rollout import end_ids
 from leanthink.verl.settings import Settings
-from verl import DataProto
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """verl on the CPU: a platform, a rollout engine and the settings they need.
 
 `register` makes verl know them in the running process; ``VERL_PLATFORM=cpu`` and the overrides in
-`leanthink.verl.cpu.profile` choose them. Importing this package imports neither verl nor torch.
+`leanthink.verl.cpu.profile` choose them. Importing this package does not import verl.
 """
 
 from __future__ import annotations

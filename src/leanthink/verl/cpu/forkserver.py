@@ -190,4 +190,3 @@ def _forget_parent() -> None:
     for path in reversed(os.environ.get("PYTHONPATH", "").split(os.pathsep)):
         if path and path not in sys.path:
             sys.path.insert(1, path)
-

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
+import torch
+
 from leanthink.verl.cpu import forkserver, profile
 
 
@@ -17,6 +19,7 @@ def main() -> None:
     """Train with the overrides in ``sys.argv``."""
     for name, value in profile.ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before the environment was complete
     if os.environ.get("LEANTHINK_FORK", "1") != "0":
         sys.argv.append(f"+ray_kwargs.ray_init.runtime_env.py_executable='{forkserver.start()}'")
     from verl.trainer.main_ppo import main as train

@@ -25,9 +25,7 @@ class Reply:
         return token_output, (self.token_ids, self.log_probs, self.stop_reason, self.extra_fields)
 
 
-def token_output(
-    token_ids: list[int], log_probs: list[float], stop_reason: str, extra_fields: dict[str, Any]
-) -> Any:
+def token_output(token_ids: list[int], log_probs: list[float], stop_reason: str, extra_fields: dict[str, Any]) -> Any:
     """verl's type with these values."""
     from verl.workers.rollout.replica import TokenOutput
 
