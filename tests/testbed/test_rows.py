@@ -17,7 +17,8 @@ def test_rows_are_what_verl_reads() -> None:
 
 
 def test_parquet_round_trip_and_disjoint_files(tmp_path: Path) -> None:
-    train, test = (pq.read_table(path).to_pylist() for path in write_parquet(tmp_path / "new", train=300, test=50))
+    write_parquet(tmp_path / "new", train=300, test=50)
+    train, test = (pq.read_table(tmp_path / "new" / f"{split}.parquet").to_pylist() for split in ("train", "test"))
     assert train == list(rows("train", 300, 0))
     assert test == list(rows("test", 50, 0))
     contents = [{row["prompt"][0]["content"] for row in part} for part in (train, test)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +11,76 @@ from leanthink.testbed import verify_policy
 from leanthink.testbed.build import build
 from leanthink.testbed.task import Question, Task, split_of
 from leanthink.testbed.tokenizer import vocabulary
-from leanthink.testbed.training import IGNORED, Training, batches, train
+from leanthink.testbed.training import IGNORED, Training, batches, number_waves, train
 
-TINY = Training(steps=3, batch_size=6, hidden_size=16, layers=1, heads=2, key_value_heads=1, intermediate_size=16)
+TINY = Training(
+    steps=3,
+    batch_size=6,
+    drill_steps=2,
+    drill_share=0.5,
+    hidden_size=16,
+    layers=1,
+    heads=2,
+    key_value_heads=1,
+    intermediate_size=16,
+)
 
 
-def test_batches_hold_train_questions_and_learn_responses_only() -> None:
+def sequences(training: Training) -> list[tuple[list[str], list[int]]]:
+    """Every row of every micro-batch: its words, and which positions are learnt."""
     words = list(vocabulary())
-    count = 0
-    for parts in batches(TINY, Task(), seed=0):
+    found = []
+    for parts in batches(training, Task(), seed=0):
+        assert sum(len(inputs) for inputs, _ in parts) == training.batch_size
         for inputs, labels in parts:
             for row, wanted in zip(inputs.tolist(), labels.tolist(), strict=True):
-                text = [words[i] for i in row]
-                start = text.index("<assistant>") + 1
-                asked = text[1 : start - 1]
-                question = Question(numbers=tuple(map(int, asked[0:-1:2])), operators=tuple(asked[1:-1:2]))
-                assert split_of(question) == "train"
-                end = text.index("<eos>") + 1
-                assert wanted == [IGNORED] * start + row[start:end] + [IGNORED] * (len(row) - end)
-                assert set(text[end:]) <= {"<pad>"}
-                count += 1
-    assert count == TINY.steps * TINY.batch_size
+                learnt = [i for i, label in enumerate(wanted) if label != IGNORED]
+                assert all(row[i] == wanted[i] for i in learnt)
+                found.append(([words[i] for i in row], learnt))
+    return found
+
+
+def test_traces_are_of_train_questions_and_responses_are_learnt() -> None:
+    found = sequences(replace(TINY, drill_steps=0))
+    assert len(found) == TINY.steps * TINY.batch_size
+    for text, learnt in found:
+        start = text.index("<assistant>") + 1
+        asked = text[1 : start - 1]
+        question = Question(numbers=tuple(map(int, asked[0:-1:2])), operators=tuple(asked[1:-1:2]))
+        assert split_of(question) == "train"
+        end = text.index("<eos>") + 1
+        assert learnt == list(range(start, end))
+        assert set(text[end:]) <= {"<pad>"}
+
+
+def test_drills_are_right_and_only_their_results_are_learnt() -> None:
+    drills = [(text, learnt) for text, learnt in sequences(TINY) if "<assistant>" not in text]
+    # Half of a batch of six, in the first two of three steps.
+    assert len(drills) == 2 * 3
+    for text, learnt in drills:
+        text = [word for word in text if word != "<pad>"]
+        value = int(text[0])
+        assert learnt == list(range(4, len(text), 4))
+        for operator, operand, equals, result in zip(text[1::4], text[2::4], text[3::4], text[4::4], strict=True):
+            value = value + int(operand) if operator == "+" else value - int(operand)
+            assert (equals, int(result)) == ("=", value)
+            assert 21 <= value <= 99
+
+
+def test_number_waves_are_told_apart_and_have_unit_mean_square() -> None:
+    waves = number_waves(100, 96)
+    assert waves.shape == (100, 96)
+    torch.testing.assert_close(waves.square().mean(1), torch.ones(100))
+    likeness = waves @ waves.T / 96
+    assert (likeness - torch.eye(100)).max() < 0.9
+    # How alike two numbers begin depends on their difference alone.
+    torch.testing.assert_close(likeness[10, 20], likeness[50, 60])
 
 
 def test_training_is_seeded_and_lowers_the_loss() -> None:
     def run(seed: int) -> tuple[list[float], Any]:
         losses: list[float] = []
-        longer = Training(**{**TINY.__dict__, "steps": 30, "warmup_steps": 5, "learning_rate": 1e-2})
+        longer = replace(TINY, steps=30, drill_steps=0, warmup_steps=5, learning_rate=1e-2)
         model = train(
             longer,
             Task(),

@@ -39,5 +39,5 @@ def write_parquet(
     folder: Path, *, train: int = TRAIN_ROWS, test: int = TEST_ROWS, seed: int = 0, task: Task | None = None
 ) -> dict[Split, Path]:
     """Write ``train.parquet`` and ``test.parquet`` into a folder, made if missing; return their paths by split."""
-    content = {"train": list(rows("train", train, seed, task)), "test": list(rows("test", test, seed, task))}
-    return write_rows(folder, content, force=True)
+    counts: dict[Split, int] = {"train": train, "test": test}
+    return write_rows(folder, {split: list(rows(split, n, seed, task)) for split, n in counts.items()}, force=True)

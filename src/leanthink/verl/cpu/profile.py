@@ -54,8 +54,16 @@ OVERRIDES: dict[str, object] = {
     "actor_rollout_ref.actor.use_torch_compile": False,
     **_engine("actor_rollout_ref.actor.fsdp_config"),
     **_model("actor_rollout_ref.model"),
+    # The reference policy of a KL term: verl keeps a forward-only model in pinned memory, which needs an accelerator.
+    # So it is built like a trained one; its optimizer never steps.
     "actor_rollout_ref.ref.use_torch_compile": False,
     **_engine("actor_rollout_ref.ref.fsdp_config"),
+    "actor_rollout_ref.ref.fsdp_config.forward_only": False,
+    "+actor_rollout_ref.ref.optim": {
+        "_target_": "verl.workers.config.FSDPOptimizerConfig",
+        "lr": 0.0,
+        "total_training_steps": 1,
+    },
     # Read only when there is a critic; by default it starts from the policy's weights.
     "critic.strategy": "fsdp2",
     **_engine("critic.fsdp"),

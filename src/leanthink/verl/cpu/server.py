@@ -158,13 +158,7 @@ class GenerationServer:
                 waiting.global_steps = self._global_steps
             try:
                 loop = asyncio.get_running_loop()
-                import time
-
-                t = time.time()
-                c = time.process_time()
-                n = len(batch)
                 await asyncio.to_thread(self._run, batch, loop)
-                print("GENBATCH", n, round(time.time() - t, 2), round(time.process_time() - c, 2), flush=True)
             except Exception as error:
                 message = f"CPU rollout {self._config.replica_rank}: sampling {len(batch)} responses failed: {error!r}"
                 for waiting in batch:
