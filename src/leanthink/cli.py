@@ -54,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # so that "my_rewards:Mine" is found next to where the command runs
     given = list(sys.argv[1:] if arguments is None else arguments)
-    args = parser(next((word for word in given if word in COMMANDS), "")).parse_args(given)
+    program = parser(next((word for word in given if word in COMMANDS), ""))
+    args, rest = program.parse_known_args(given)
+    if rest:  # argparse gives up on key=value behind an option
+        if not hasattr(args, "overrides") or any(word.startswith("-") for word in rest):
+            program.error(f"unrecognized arguments: {' '.join(rest)}; see `leanthink {args.command} --help`")
+        args.overrides += rest
     try:
         return int(args.run(args, Console()))
     except LeanthinkError as error:

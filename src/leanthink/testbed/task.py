@@ -47,7 +47,7 @@ class Task:
         max_rechecks: re-checks of a step are uniform on 0 … ``max_rechecks``, whether it is right or wrong.
         test_one_in: one question in this many, chosen by a hash of its text, is held out.
         max_prompt_tokens: enough for the longest question in its chat template.
-        max_response_tokens: enough for all but about one response in a thousand, end token included.
+        max_response_tokens: enough for all but about two traces in a thousand, end token included.
     """
 
     min_operands: int = 2

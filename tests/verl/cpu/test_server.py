@@ -74,6 +74,27 @@ def test_a_batch_waits_no_longer_than_its_limit(config: ServerConfig, batches: l
     assert batches == [1]
 
 
+def test_a_step_is_expected_to_ask_for_as_much_as_the_last(config: ServerConfig, batches: list[int]) -> None:
+    async def step(server: GenerationServer, count: int, gap: float) -> None:
+        calls = []
+        for i in range(count):
+            calls.append(asyncio.create_task(server.generate([5], FREE, str(i))))
+            await asyncio.sleep(gap)
+        await asyncio.gather(*calls)
+
+    async def main() -> float:
+        server = GenerationServer(replace(config, gather_pause=0.05, gather_patience=30.0, gather_limit=60.0))
+        weights = {name: tensor.clone().numpy() for name, tensor in server._targets.items()}
+        await step(server, 5, 0.0)
+        await server.load_weights(weights, 1)
+        start = asyncio.get_running_loop().time()
+        await step(server, 5, 0.1)  # slower than the pause, yet one batch, and no patience is spent after the fifth
+        return asyncio.get_running_loop().time() - start
+
+    assert asyncio.run(main()) < 20
+    assert batches == [5, 5]
+
+
 def test_a_batch_is_no_larger_than_the_configuration_says(config: ServerConfig, batches: list[int]) -> None:
     async def main() -> None:
         await ask(GenerationServer(replace(config, max_num_seqs=4)), [[5]] * 10)

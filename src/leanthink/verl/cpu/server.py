@@ -48,7 +48,8 @@ class ServerConfig:
     trust_remote_code: bool = False
     override_config: Mapping[str, Any] | None = None
     gather_pause: float = 0.05
-    gather_limit: float = 1.0
+    gather_patience: float = 0.3
+    gather_limit: float = 3.0
 
 
 @dataclass(slots=True)
@@ -61,7 +62,10 @@ class _Waiting:
 class GenerationServer:
     """Answers ``generate`` calls; the model runs in a thread, so control calls are answered meanwhile.
 
-    A batch starts when no new request has come for ``gather_pause`` seconds, at the latest after ``gather_limit``.
+    Small batches take almost as long as large ones, and verl hands out a step's requests one by one. A step asks for as
+    many responses as the last one did: when that many have come, their batch starts at once. As long as many of them
+    are missing, it starts when none has come for ``gather_patience`` seconds, and otherwise after ``gather_pause``; in
+    any case ``gather_limit`` seconds after the first request.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -74,6 +78,7 @@ class GenerationServer:
         self._global_steps = 0
         self._seen: Counter[tuple[int, ...]] = Counter()
         self._queue: list[_Waiting] = []
+        self._came = self._came_last = 0  # requests under these weights, and under those before
         self._arrived = asyncio.Event()
         self._open = asyncio.Event()
         self._open.set()
@@ -109,6 +114,7 @@ class GenerationServer:
             await self._open.wait()
         waiting = _Waiting(self._request(list(prompt_ids), sampling_params), asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
+        self._came += 1
         self._arrived.set()
         if self._loop_task is None or self._loop_task.done():
             self._loop_task = asyncio.create_task(self._serve())
@@ -168,13 +174,16 @@ class GenerationServer:
                 self._idle.set()
 
     async def _gather(self) -> None:
-        """Wait until no request comes for a while, or enough have come, or the first has waited long enough."""
+        """Wait until no request comes for a while, or all have come, or the first has waited long enough."""
         loop = asyncio.get_running_loop()
         latest = loop.time() + self._config.gather_limit
-        while len(self._queue) < self._config.max_num_seqs and (left := latest - loop.time()) > 0:
+        while len(self._queue) < self._config.max_num_seqs and self._came != self._came_last:
+            pause = self._config.gather_patience if self._came < 0.9 * self._came_last else self._config.gather_pause
+            if (left := latest - loop.time()) <= 0:
+                return
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), min(left, self._config.gather_pause))
+                await asyncio.wait_for(self._arrived.wait(), min(left, pause))
             except TimeoutError:
                 return
 
@@ -193,6 +202,8 @@ class GenerationServer:
         load_weights(self._targets, weights)
         self._global_steps = global_steps or 0
         self._seen.clear()
+        if self._came:
+            self._came, self._came_last = 0, self._came
 
     async def abort_all_requests(self, reject_request: bool = False) -> None:
         """End all responses where they are and hold new requests, or refuse them, until ``resume_generation``."""
