@@ -13,6 +13,7 @@ END = frozenset({2})
     ("reason", "tokens", "limit", "truncated"),
     [
         ("length", [5, 5], 9, True),
+        ("length", [5, 2], 2, False),  # the async client's word for any response that fills its limit
         ("stop", [5, 5], 2, False),
         ("aborted", [5], 9, True),
         ("completed", [5, 2], 9, False),

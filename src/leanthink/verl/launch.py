@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ ACTOR: Final = "actor_rollout_ref.actor"
 ROLLOUT: Final = "actor_rollout_ref.rollout"
 SAMPLER: Final = "trainer.v1.sampler"
 MODE: Final = "trainer.v1.trainer_mode"
+BYPASS: Final = "algorithm.rollout_correction.bypass_mode"
 
 GPU: Final[Mapping[str, Any]] = {
     "trainer.device": "cuda",
@@ -101,9 +103,14 @@ class Job:
         else:
             keys = {**GPU, **loss_keys(recipe.loss), **recipe.verl}
         keys |= {**self._data(), **self.extra}
-        keys |= self._plugin(str(keys.get(MODE, "sync")))
+        mode = str(keys.get(MODE, "sync"))
+        if self.profile == "cpu" and mode == "sync":
+            # The CPU engine samples in fp32 from the very weights that are trained: its log-probabilities are the old
+            # policy's to 1e-7, and computing them again costs a fifth of a step.
+            keys.setdefault(BYPASS, True)
+        keys |= self._plugin(mode, self._options(keys))
         ranks = self.nodes * self.gpus
-        (_token_budgets if self.profile == "gpu" else _whole_batches)(keys, ranks)
+        (_token_budgets if self.profile == "gpu" else _micro_batches)(keys, ranks)
         return keys
 
     def arguments(self) -> list[str]:
@@ -131,10 +138,16 @@ class Job:
             keys["trainer.total_training_steps"] = self.steps
         return keys
 
-    def _plugin(self, mode: str) -> dict[str, Any]:
+    def _options(self, keys: Mapping[str, Any]) -> dict[str, Any]:
+        """Our own options: on the CPU, those that make a step of a small model quick; the caller's win."""
+        if self.profile == "gpu":
+            return dict(self.options)
+        one_update = _size(keys, f"{ACTOR}.ppo_mini_batch_size") == _size(keys, "data.train_batch_size")
+        return {"poll_interval": 0.05, "sort_by_length": one_update, **self.options}
+
+    def _plugin(self, mode: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """What makes verl call us; the same for every recipe."""
-        poll_interval = 0.05 if self.profile == "cpu" else 0.5
-        settings = Settings.of(self.recipe, **{"poll_interval": poll_interval, **self.options})
+        settings = Settings.of(self.recipe, **options)
         return {
             "trainer.use_v1": True,
             "algorithm.adv_estimator": NAME,
@@ -186,12 +199,12 @@ def _token_budgets(keys: dict[str, Any], ranks: int) -> None:
     _divides(keys, "data.train_batch_size", ranks)
 
 
-def _whole_batches(keys: dict[str, Any], ranks: int) -> None:
-    """Fixed micro-batches on the CPU, as large as the mini-batch: memory is no concern, the overhead of each is."""
-    per_rank = _divides(keys, f"{ACTOR}.ppo_mini_batch_size", ranks)
-    keys.setdefault(f"{ACTOR}.ppo_micro_batch_size_per_gpu", per_rank)
+def _micro_batches(keys: dict[str, Any], ranks: int) -> None:
+    """Fixed micro-batches on the CPU: of 32 responses, or what divides the mini-batch; larger ones leave the cache."""
+    size = math.gcd(_divides(keys, f"{ACTOR}.ppo_mini_batch_size", ranks), 32)
+    keys.setdefault(f"{ACTOR}.ppo_micro_batch_size_per_gpu", size)
     for part in (ROLLOUT, "actor_rollout_ref.ref"):
-        keys.setdefault(f"{part}.log_prob_micro_batch_size_per_gpu", per_rank)
+        keys.setdefault(f"{part}.log_prob_micro_batch_size_per_gpu", size)
 
 
 def _divides(keys: Mapping[str, Any], prompts_key: str, ranks: int) -> int:

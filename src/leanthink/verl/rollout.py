@@ -15,17 +15,20 @@ ENDED = frozenset({"stop"})
 def was_truncated(stop_reason: str | None, token_ids: list[int], limit: int, end_ids: frozenset[int]) -> bool:
     """Whether a response was cut off rather than ended by the model.
 
-    SGLang says "stop" or "length". verl's vLLM server says "completed" for both, so there the response is cut when it
-    fills its limit and does not end in an end token: one that ends exactly at the limit is complete.
+    What ends in an end token is complete, also when it fills its limit: verl's async client then says "length". SGLang
+    says "stop" or "length"; verl's vLLM server says "completed" for both, so there the response is cut when it fills
+    its limit.
 
-    >>> was_truncated("length", [5, 6], 9, frozenset({2}))
-    True
+    >>> was_truncated("length", [5, 6], 9, frozenset({2})), was_truncated("length", [5, 2], 2, frozenset({2}))
+    (True, False)
     >>> was_truncated("completed", [5, 2], 2, frozenset({2})), was_truncated("completed", [5, 6], 2, frozenset({2}))
     (False, True)
     """
+    if token_ids and token_ids[-1] in end_ids:
+        return False
     if stop_reason in CUT or stop_reason in ENDED:
         return stop_reason in CUT
-    return len(token_ids) >= limit and not (token_ids and token_ids[-1] in end_ids)
+    return len(token_ids) >= limit
 
 
 class _Listener:
@@ -64,7 +67,7 @@ class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is unty
             limit = min(limit, config.max_model_len - prompt_tokens)
         ends = end_ids(self.model_path(), self.tokenizer.eos_token_id)
         reply = listener.output
-        # A reply longer than the limit was cut by verl's own loop after generation.
+        # A reply longer than what verl's own loop keeps was cut after generation.
         cut_after = len(reply.token_ids) > len(output.response_ids)
         output.extra_fields["truncated"] = cut_after or was_truncated(reply.stop_reason, reply.token_ids, limit, ends)
         if not output.response_ids:

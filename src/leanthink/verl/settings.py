@@ -26,6 +26,8 @@ class Settings:
             ``wrong`` counts it as wrong.
         max_unknown: training stops when a larger share of a batch than this is unknown.
         poll_interval: seconds between looks for finished rollouts.
+        sort_by_length: order a batch by length, so that micro-batches hold little padding; for a single update per
+            batch only, because mini-batches of short and of long responses would pull apart.
     """
 
     recipe: str
@@ -36,6 +38,7 @@ class Settings:
     unknown: Literal["mask", "wrong"] = "mask"
     max_unknown: float = 0.5
     poll_interval: float = 0.5
+    sort_by_length: bool = False
 
     def __post_init__(self) -> None:
         if self.unknown not in ("mask", "wrong"):

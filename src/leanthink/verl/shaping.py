@@ -141,6 +141,9 @@ class _Shaping:
         )
         if partition_id != "train":
             return batch, metrics
+        if self.shaper.settings.sort_by_length:
+            lengths = [tag["seq_len"] for tag in batch.tags]
+            batch.reorder(sorted(range(len(lengths)), key=lengths.__getitem__))
         return batch, {**metrics, **self._shape(batch, global_steps)}
 
     def _shape(self, batch: KVBatchMeta, step: int) -> dict[str, float]:

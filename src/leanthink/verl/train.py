@@ -124,7 +124,9 @@ def _follow(job: Job, run: Run, attempt: Path, lock: IO[str], on_step: OnStep) -
     loggers = job.keys().get("trainer.logger", ["console"])
     extra = {**job.extra, "trainer.logger": [*(name for name in loggers if name != "file"), "file"]}
     arguments = replace(job, extra=extra).arguments()
-    environment = {**os.environ, **(cpu.ENVIRONMENT if job.profile == "cpu" else {})}
+    environment = dict(os.environ)
+    if job.profile == "cpu":
+        environment = {**cpu.ENVIRONMENT, **environment, "VERL_PLATFORM": "cpu"}
     environment |= {
         "VERL_FILE_LOGGER_PATH": str(attempt.absolute()),
         "PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])),
