@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STEPS ?= 80
+STEPS ?= 70
 
 .PHONY: demo test lint types unit verl-tests setup clean
 
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
-	$(BIN)/leanthink train trle --profile cpu --steps $(STEPS) --out runs/demo/trle
+	$(BIN)/leanthink train trle --profile cpu --steps $(STEPS) --out runs/demo/trle reward.sigmoid_length.alpha=0.4
 	$(BIN)/leanthink report runs/demo/grpo runs/demo/trle --plot runs/demo/curves.png
 
 test: setup lint types unit verl-tests ## all checks; under 25 minutes on 2 cores

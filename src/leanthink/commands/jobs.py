@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
     parser.add_argument("--train-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
     parser.add_argument("--val-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
-    parser.add_argument("--steps", type=int, help="training steps (cpu: 80; gpu: what the epochs hold)")
+    parser.add_argument("--steps", type=int, help="training steps (cpu: 70; gpu: what the epochs hold)")
     parser.add_argument("--nodes", type=int, default=1, help="machines (default: 1)")
     parser.add_argument("--gpus", type=int, help="GPUs a machine (default: 8), or CPU ranks (default: 1)")
     parser.add_argument("--seed", type=int, help="seed of data order, rollouts and training")
@@ -74,7 +74,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
         checkpoints="checkpoints",
         nodes=args.nodes,
         gpus=args.gpus or (1 if profile == "cpu" else 8),
-        steps=args.steps or (80 if profile == "cpu" else None),
+        steps=args.steps or (70 if profile == "cpu" else None),
         options=options,
         extra=extra,
     )

@@ -50,7 +50,7 @@ TESTBED_SIZES: Final[Mapping[str, Any]] = {
     "data.max_response_length": 96,
     f"{ROLLOUT}.n": 8,
     f"{ACTOR}.ppo_mini_batch_size": 16,
-    f"{ACTOR}.optim.lr": 1e-4,
+    f"{ACTOR}.optim.lr": 1.25e-4,
     f"{ACTOR}.use_kl_loss": False,  # no reference model beside the policy
     "algorithm.use_kl_in_reward": False,
 }

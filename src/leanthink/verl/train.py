@@ -59,6 +59,8 @@ def train(job: Job, run: Run, on_step: OnStep, write_data: Callable[[], None] = 
     with (run.folder / "lock").open("w") as lock:
         _lock(lock, run)
         _claim(job, run)
+        if job.steps is not None and run.summary.exists() and run.read_summary()["steps"] >= job.steps:
+            return run.read_summary()
         write_data()
         started = time.time()
         job = replace(job, checkpoints=str(run.checkpoints.absolute()), extra={**_files(run), **job.extra})
