@@ -30,11 +30,11 @@ verl-tests: setup ## a real verl run of a few steps, killed and resumed
 setup: $(VENV)/.ready
 
 # torch first and below 2.14: a newer one would bring gigabytes of CUDA libraries to a machine without a GPU.
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] < (3, 13), "leanthink needs Python 3.11 or 3.12"'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch>=2.7,<2.14'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[verl,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[verl,dev]'
 	touch $@
 
 clean:
