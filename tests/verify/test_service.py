@@ -59,9 +59,10 @@ def boxed(answer: str) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Running, and not a zombie that somebody else must reap."""
+    """Running, and not a zombie that somebody else must reap; one whose threads still end is not gone yet."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
 
