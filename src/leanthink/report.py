@@ -32,12 +32,14 @@ def percent(share: float | None, error: float | None = None) -> str:
 
 
 def before_after_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
-    """Accuracy and tokens on the held-out set before and after training, overall and by difficulty."""
+    """Accuracy and tokens on the held-out set before and after training, overall and by level of difficulty.
+
+    "cut" is the share of responses that the limit ended.
+    """
     questions = summaries[0]["after"]["questions"] if summaries else 0
-    table = Table(title=f"Held-out set, {questions} questions: before -> after (± standard error)")
-    for heading in ("recipe", "steps", "difficulty"):
-        table.add_column(heading)
-    for heading in ("accuracy %", "tokens", "tokens change", "truncated %"):
+    table = Table(title=f"Held-out set, {questions} questions, before and after training (± standard error)")
+    table.add_column("recipe\n(steps)")
+    for heading in ("level", "accuracy %\nbefore", "\nafter", "tokens\nbefore", "\nafter", "change", "cut %\nafter"):
         table.add_column(heading, justify="right")
     for summary in summaries:
         before, after = summary["before"], summary["after"]
@@ -45,15 +47,17 @@ def before_after_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         rows += [
             (name, before["by_difficulty"].get(name, {}), figures) for name, figures in after["by_difficulty"].items()
         ]
+        labels = [summary["recipe"], f"({summary['steps']})", *([""] * len(rows))]
         for place, (difficulty, was, now) in enumerate(rows):
             table.add_row(
-                summary["recipe"] if place == 0 else "",
-                str(summary["steps"]) if place == 0 else "",
+                labels[place],
                 difficulty,
-                f"{_percent_of(was)} -> {_percent_of(now)}",
-                f"{_tokens_of(was)} -> {_tokens_of(now)}",
+                _percent_of(was),
+                _percent_of(now),
+                _tokens_of(was),
+                _tokens_of(now),
                 _change(was.get("mean_tokens"), now.get("mean_tokens")),
-                f"{percent(was.get('truncated_share'))} -> {percent(now.get('truncated_share'))}",
+                percent(now.get("truncated_share")),
                 end_section=place == len(rows) - 1,
             )
     return table
@@ -68,7 +72,7 @@ def _tokens_of(figures: Mapping[str, Any]) -> str:
 
 
 def _change(was: float | None, now: float | None) -> str:
-    return "-" if not was or now is None else f"{100 * (now / was - 1):+.1f} %"
+    return "-" if not was or now is None else f"{100 * (now / was - 1):+.1f}%"
 
 
 def phase_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
