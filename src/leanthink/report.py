@@ -19,14 +19,14 @@ def number(value: float | None, digits: int = 1) -> str:
 
 def with_error(value: float | None, error: float | None, digits: int = 1) -> str:
     """A mean with its standard error."""
-    return number(value, digits) + ("" if error is None else f" ± {error:.{digits}f}")
+    return number(value, digits) + ("" if error is None else f"±{error:.{digits}f}")
 
 
 def percent(share: float | None, error: float | None = None) -> str:
     """A share as a percentage.
 
     >>> percent(0.5, 0.01)
-    '50.0 ± 1.0'
+    '50.0±1.0'
     """
     return with_error(None if share is None else 100 * share, None if error is None else 100 * error)
 
