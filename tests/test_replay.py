@@ -154,7 +154,7 @@ def test_answers_are_verified_and_unknown_is_masked(tmp_path: Path) -> None:
     rows = [
         {"prompt_id": 0, "gold": 18, "response": r"so \boxed{18}", "grader_correct": True},
         {"prompt_id": 0, "gold": "18", "response": r"so \boxed{17}", "grader_correct": True},
-        {"prompt_id": 1, "gold": "4:30p..", "response": r"at \boxed{4:30}", "grader_correct": False},
+        {"prompt_id": 1, "gold": "$", "response": r"at \boxed{4:30}", "grader_correct": False},
         {"prompt_id": 0, "gold": "18", "response": r"so \boxed{1", "truncated": True, "grader_correct": False},
     ]
     for row in rows:

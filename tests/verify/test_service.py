@@ -95,7 +95,9 @@ def test_judgements(verifier: Verifier) -> None:
     assert (none.correct, none.extracted, none.judge, none.reason) == (0.0, None, "extraction", "unfinished_thinking")
     assert verifier.check(r"Half, so $\boxed{50\%}$.", boxed(r"50\%")).correct == 1
     assert verifier.check(r"So $\boxed{7}$.", boxed("7")).judge == "integer"
-    unknown = verifier.check("4:30p..", boxed("4:30"))
+    assert verifier.check("4:30p..", boxed("4:30")).code == "wrong/not_equal_text"
+    assert verifier.check("4:30 p.m.", boxed("4:30 p.m.")).correct == 1
+    unknown = verifier.check("$", boxed("4:30"))
     assert isnan(unknown.correct)
     assert unknown.code == "unknown/gold_unparsable"
     assert verifier.check("18", "She has 18 apples.").extracted == "18"

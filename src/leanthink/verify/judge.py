@@ -11,9 +11,10 @@ What is changed in a text before math-verify reads it (`normalise`), and why:
 - `10\,000` loses its thin space: it would be read as 10 · 000 = 0;
 - a full stop at the end goes: `5.` does not parse.
 
-Reasons: `equal`; `not_equal`, `unparsable` (the answer is no mathematics, or parsing it fails), `unmarked` (an unmarked
-text in which math-verify finds nothing); `gold_unparsable`, `judge_error`, `memory`. math-verify swallows some errors
-of sympy and calls the pair unequal; the errors it lets out are `judge_error`.
+Reasons: `equal`; `not_equal`, `not_equal_text` (the gold answer is no mathematics, so both were compared as text: where
+there are many, look at the data), `unparsable` (the answer is no mathematics, or parsing it fails), `unmarked` (an
+unmarked text in which math-verify finds nothing); `gold_unparsable` (not even text), `judge_error`, `memory`.
+math-verify swallows some errors of sympy and calls the pair unequal; the errors it lets out are `judge_error`.
 """
 
 from __future__ import annotations
@@ -73,10 +74,12 @@ def judge(gold: str, answer: str, form: str) -> tuple[str, str, str | None]:
                 raise
             except Exception as error:
                 failure = _told(error)
-    if all(isinstance(expected, str) for expected in golds):
+    if not golds:
         return "unknown", f"gold_unparsable: {gold[:100]!a}{gold_error}", answer
     if form == "search" and not answers and not answer_error:
         return "wrong", "unmarked", None
+    if all(isinstance(expected, str) for expected in golds):
+        return "wrong", "not_equal_text", answer
     if all(isinstance(given, str) for given in answers):
         return "wrong", f"unparsable{answer_error}", answer
     if failure:
