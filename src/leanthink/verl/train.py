@@ -148,11 +148,13 @@ def _follow(job: Job, run: Run, attempt: Path, lock: IO[str], on_step: OnStep) -
             pass_fds=[lock.fileno()],
             preexec_fn=_end_with_parent,
         )
-    seen = 0
+    seen, size = 0, -1
     try:
         while True:
             ended = process.poll() is not None
-            seen = _report(run, seen, on_step)
+            grown = attempt.stat().st_size if attempt.exists() else 0
+            if grown != size:  # reading every step again costs the trainer its cores
+                seen, size = _report(run, seen, on_step), grown
             if ended:
                 break
             time.sleep(POLL_SECONDS)
