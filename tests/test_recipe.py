@@ -172,3 +172,16 @@ def test_recipes_load_by_name_or_path(tmp_path: Path) -> None:
 
 def test_the_shipped_recipes_are_listed_in_order() -> None:
     assert recipe_names() == sorted(recipe_names()) and {"grpo", "kimi", "trle"} <= set(recipe_names())
+
+
+def test_the_cpu_block_scales_the_tree_for_that_profile_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = "reward: {scale: {by: 2, of: correct}}\ncpu: {reward.scale.by: 3, advantage.grpo.scale: none, data.seed: 1}"
+    path.write_text(text)
+    assert load_recipe(path).reward == Scale(by=2, of=Correct())
+    scaled = load_recipe(path, profile="cpu")
+    assert (scaled.reward, scaled.advantage) == (Scale(by=3, of=Correct()), Grpo(scale="none"))
+    assert load_recipe(path, ["reward.scale.by=5"], "cpu").reward == Scale(by=5, of=Correct())
+    path.write_text("reward: correct\ncpu: {reward.scale.by: 3}\n")
+    with pytest.raises(ConfigError, match=r"recipe mine, cpu: reward\.scale\.by: .*reward is 'correct'"):
+        load_recipe(path, profile="cpu")

@@ -30,7 +30,8 @@ class Recipe:
         advantage: the advantage estimator.
         loss: the policy loss.
         verl: verl's own configuration keys, dotted, as the paper sets them.
-        cpu: keys for the CPU profile, which replace those of ``verl`` and the testbed's sizes there.
+        cpu: keys for the CPU profile, which replace those of ``verl`` and the testbed's sizes there; those that begin
+            with ``reward.``, ``advantage.`` or ``loss.`` change the recipe's tree, as lengths in tokens must.
         description: one line for ``leanthink list``.
         reference: ``paper`` and ``where`` in it.
         wrong_may_beat_correct: declares that the paper's reward can rank a wrong response above a correct one.
@@ -99,11 +100,12 @@ def recipe_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profile = "gpu") -> Recipe:
     """A recipe by name, or from a YAML file, with ``key=value`` changes applied.
 
     Keys that begin with ``reward.``, ``advantage.`` or ``loss.`` (or are one of these) change the recipe's tree;
-    every other key is verl's own and wins over both profiles.
+    every other key is verl's own and wins over both profiles. With the profile ``cpu``, the tree is that of the CPU
+    testbed: the recipe's ``cpu`` block may change it, and the overrides come after.
 
     Raises:
         ConfigError: no such recipe, or one that does not build.
@@ -121,7 +123,29 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         raise ConfigError(
             f"no recipe {text!r}; {did_you_mean(text, recipe_names())} (your own: a path ending in .yaml)"
         )
-    return recipe_from(apply_overrides(node, overrides, f"recipe {label}"), label)
+    place = f"recipe {label}"
+    if profile == "cpu":
+        node = _scaled_to_cpu(node, place)
+    return recipe_from(apply_overrides(node, overrides, place), label)
+
+
+def tree_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that reach into a recipe's tree, not verl's configuration.
+
+    >>> tree_keys({"reward.soft_overlong.limit": 96, "data.max_response_length": 96})
+    {'reward.soft_overlong.limit': 96}
+    """
+    return {key: value for key, value in keys.items() if key.split(".")[0] in PARTS}
+
+
+def _scaled_to_cpu(node: Any, place: str) -> Any:
+    """A copy of a recipe's node whose tree is changed as its ``cpu`` block says."""
+    if not isinstance(node, Mapping) or not isinstance(node.get("cpu"), Mapping):
+        return node  # what is wrong with it is told where the recipe is built
+    changed = _copy(node)
+    for key, value in tree_keys({str(key): value for key, value in node["cpu"].items()}).items():
+        _set_in_tree(changed, key.split("."), value, f"{place}, cpu: {key}")
+    return changed
 
 
 def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
@@ -136,9 +160,7 @@ def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
             raise ConfigError(f"{override!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
         value = parse_yaml(text, f"override {key}")
         if path[0] in PARTS:
-            if node.get(path[0]) is None and path[0] in DEFAULTS:
-                node[path[0]] = describe(DEFAULTS[path[0]])
-            _set(node, path, value, f"{place}: override {key}")
+            _set_in_tree(node, path, value, f"{place}: override {key}")
         elif path[0] in KEYS:
             raise ConfigError(
                 f"{place}: override {key}: only {', '.join(PARTS)} and verl's own keys can be overridden; "
@@ -156,6 +178,13 @@ def _copy(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {key: _copy(value) for key, value in node.items()}
     return [_copy(value) for value in node] if isinstance(node, list) else node
+
+
+def _set_in_tree(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
+    """Change reward, advantage or loss in place; a part left to its default is written out first."""
+    if node.get(path[0]) is None and path[0] in DEFAULTS:
+        node[path[0]] = describe(DEFAULTS[path[0]])
+    _set(node, path, value, place)
 
 
 def _set(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:

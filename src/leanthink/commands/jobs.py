@@ -54,7 +54,8 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
     extra = {key: value for key, value in given.items() if not key.startswith("leanthink.")}
     if args.seed is not None:
         extra = {**dict.fromkeys(SEED_KEYS, args.seed), **extra}
-    recipe = load_recipe(args.recipe, [text for text in args.overrides if text.split("=")[0].split(".")[0] in PARTS])
+    of_the_tree = [text for text in args.overrides if text.split("=")[0].split(".")[0] in PARTS]
+    recipe = load_recipe(args.recipe, of_the_tree, profile)
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
         model, train, val = _with_testbed(model, train, val, testbed_data or Path("data"))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from leanthink.algorithms import Loss, PpoClip
 from leanthink.errors import ConfigError
-from leanthink.recipe import Profile, Recipe
+from leanthink.recipe import Profile, Recipe, tree_keys
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import overrides
 from leanthink.verl.settings import NAME, Settings
@@ -71,7 +71,7 @@ class Job:
     """One training run: a recipe on data, a model and machines.
 
     Attributes:
-        recipe: what to train by.
+        recipe: what to train by, loaded for the same profile.
         profile: ``cpu`` or ``gpu``.
         model: a folder or a Hub name.
         train_files: parquet files as ``leanthink prepare`` writes them; so are ``val_files``.
@@ -99,7 +99,8 @@ class Job:
         """verl's keys, later ones winning: the profile's, the loss's, the recipe's, the job's own, ``extra``."""
         recipe = self.recipe
         if self.profile == "cpu":
-            keys = {**CPU, **loss_keys(recipe.loss), **recipe.verl, **TESTBED_SIZES, **recipe.cpu}
+            own = {key: value for key, value in recipe.cpu.items() if key not in tree_keys(recipe.cpu)}
+            keys = {**CPU, **loss_keys(recipe.loss), **recipe.verl, **TESTBED_SIZES, **own}
         else:
             keys = {**GPU, **loss_keys(recipe.loss), **recipe.verl}
         keys |= {**self._data(), **self.extra}
