@@ -24,35 +24,33 @@ logger = logging.getLogger(__name__)
 DIFFICULTY: Final = "difficulty"
 
 
-class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is untyped
-    """Verifies one response and measures what the recipe's text rewards need.
+class FactFinder:
+    """Verifies a response and measures what the recipe's text rewards need.
 
-    ``reward_score`` is the raw 0/1 verdict, so that validation shows accuracy whatever the recipe shapes. The facts:
-    ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response), ``truncated``,
-    ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
+    The facts: ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response),
+    ``truncated``, ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
     ``difficulty`` (the data set's, as text, for tables). Every response has the same keys.
     """
 
-    def __init__(self, config: Any, tokenizer: Any, compute_score: Any, *_: Any, **__: Any) -> None:
-        """Takes verl's arguments; a custom reward function is ignored, the recipe decides."""
-        super().__init__(config, tokenizer, compute_score)
+    def __init__(self, config: Any, tokenizer: Any) -> None:
+        """Takes verl's whole configuration."""
         settings = Settings.read(config)
-        self._reward = settings.build().reward
-        self._measured = text_rewards(self._reward)
+        reward = settings.build().reward
+        self._tokenizer = tokenizer
+        self._measured = text_rewards(reward)
         measured_columns = {part.column for part in self._measured}
-        self._columns = sorted(self._reward.requires - measured_columns - set(RolloutBatch.CORE))
+        self._columns = sorted(reward.requires - measured_columns - set(RolloutBatch.CORE))
         self._verifier = Verifier(**settings.verify)
         self._end_ids = end_ids(str(config.actor_rollout_ref.model.path), tokenizer.eos_token_id)
 
-    async def run_single(self, data: DataProto) -> dict[str, Any]:
-        """The facts about the last response of ``data``; a failure is an unknown verdict with its reason, never 0."""
-        item = data[-1:][0]
-        columns = item.non_tensor_batch
-        responses = item.batch["responses"]
-        valid = int(item.batch["attention_mask"][-len(responses) :].sum())
-        tokens = responses[:valid].tolist()
-        fields = columns.get("tool_extra_fields") or {}
-        truncated = bool(fields.get("truncated", False))
+    async def find(self, tokens: list[int], columns: Mapping[str, Any], truncated: bool) -> dict[str, Any]:
+        """The facts about one response; a failure is an unknown verdict with its reason, never 0.
+
+        Args:
+            tokens: the response, its end token included.
+            columns: the data set's, with ``reward_model`` and ``extra_info``.
+            truncated: whether the response was cut.
+        """
         text = self._text(tokens)
         judgement = await self._judge(columns, text, truncated)
         extra_info = columns.get("extra_info") or {}
@@ -67,14 +65,13 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
             DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
         }
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
-        facts |= {part.column: part.measure(text) for part in self._measured}
-        return {"reward_score": facts["acc"], "reward_extra_info": facts}
+        return facts | {part.column: part.measure(text) for part in self._measured}
 
     def _text(self, tokens: list[int]) -> str:
         """The response's text without its end token; tags of thinking stay even where they are special tokens."""
         while tokens and tokens[-1] in self._end_ids:
             tokens = tokens[:-1]
-        return str(self.tokenizer.decode(tokens, skip_special_tokens=False))
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=False))
 
     async def _judge(self, columns: Mapping[str, Any], text: str, truncated: bool) -> Judgement:
         try:
@@ -84,3 +81,25 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
             logger.exception("a response could not be verified")
             reason = f"exception: {type(error).__name__}: {error}"
             return Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge="none", reason=reason)
+
+
+class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is untyped
+    """verl's way to :class:`FactFinder`, in a reward worker.
+
+    ``reward_score`` is the raw 0/1 verdict, so that validation shows accuracy whatever the recipe shapes.
+    """
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any, *_: Any, **__: Any) -> None:
+        """Takes verl's arguments; a custom reward function is ignored, the recipe decides."""
+        super().__init__(config, tokenizer, compute_score)
+        self._finder = FactFinder(config, tokenizer)
+
+    async def run_single(self, data: DataProto) -> dict[str, Any]:
+        """The facts about the last response of ``data``."""
+        item = data[-1:][0]
+        columns = item.non_tensor_batch
+        responses = item.batch["responses"]
+        valid = int(item.batch["attention_mask"][-len(responses) :].sum())
+        fields = columns.get("tool_extra_fields") or {}
+        facts = await self._finder.find(responses[:valid].tolist(), columns, bool(fields.get("truncated", False)))
+        return {"reward_score": facts["acc"], "reward_extra_info": facts}

@@ -204,7 +204,10 @@ def _last_error(log: Path, start: int) -> str:
     with log.open("rb") as file:
         file.seek(start)
         lines = file.read().decode("utf-8", "replace").splitlines()
-    wanted = [line for line in lines if "Error" in line and "Traceback" not in line]
+    # Hydra says what is wrong with an override first and mentions no error.
+    wanted = [line for line in lines if line.startswith("Could not override")] or [
+        line for line in lines if "Error" in line and "Traceback" not in line
+    ]
     # Our own errors say what to do; Ray repeats them wrapped in its own.
     own = [line for line in wanted if "leanthink.errors." in line]
     chosen = (own or wanted or lines or ["it printed nothing"])[-1]
