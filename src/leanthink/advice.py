@@ -89,7 +89,8 @@ def std_hides_strength(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
 
 def filter_drops_solved(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     """Dynamic sampling on correctness leaves no all-correct groups."""
-    if not keys.get(f"{FILTER}.enable") or not depends_on_length(recipe.reward):
+    on_correctness = keys.get(f"{FILTER}.enable") and keys.get(f"{FILTER}.metric", "acc") == "acc"
+    if not on_correctness or not depends_on_length(recipe.reward):
         return None
     return (
         f"{FILTER} drops every group whose responses are all correct, the very groups in which the length penalty can "
