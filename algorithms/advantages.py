@@ -94,3 +94,17 @@ class Rloo(Advantage):
     def __call__(self, reward_N: RewardN, group_N: GroupN) -> RewardN:
         """The advantage (N,) of each response."""
         return rloo_advantage(reward_N.double(), group_N)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NoBaseline(Advantage):
+    """The reward itself, for rewards that carry their own baseline, as O1-Pruner's (arXiv 2501.12570, Eq. 11).
+
+    >>> NoBaseline()(torch.tensor([1.0, -0.5]), torch.tensor([0, 0]))
+    tensor([ 1.0000, -0.5000], dtype=torch.float64)
+    """
+
+    def __call__(self, reward_N: RewardN, group_N: GroupN) -> RewardN:
+        """A copy of the rewards (N,)."""
+        return reward_N.double().clone()

@@ -17,7 +17,12 @@ from leanthink.rewards.combinators import (
 )
 from leanthink.rewards.correct import Correct
 from leanthink.rewards.format import Format
+from leanthink.rewards.harmonizing_length import HarmonizingLength
+from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
+from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
+from leanthink.rewards.pass_rate_length import PassRateLength
+from leanthink.rewards.shortest_correct_length import ShortestCorrectLength
 from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
 
@@ -29,12 +34,18 @@ __all__ = [
     "Freeze",
     "Gate",
     "GroupNormalize",
+    "HarmonizingLength",
+    "HistoryLength",
     "KimiLength",
+    "LambdaSwitch",
     "PassRateAtLeast",
+    "PassRateLength",
     "Running",
     "Scale",
+    "ShortestCorrectLength",
     "SigmoidLength",
     "SoftOverlong",
     "Sum",
     "Switch",
+    "TopPassRate",
 ]

@@ -230,6 +230,21 @@ def test_steps_run_in_order_and_carry_state(tmp_path: Path) -> None:
     assert one.batch.num_groups == 3  # "a" at 9, "b" at 2, "a" at 5
 
 
+def test_a_prompt_is_known_again_in_later_steps(tmp_path: Path) -> None:
+    rows = [
+        {"group": prompt, "step": step, "length": length, "correct": 1}
+        for step, length in ((0, 100), (1, 50))
+        for prompt in ("a", "b")
+    ]
+    own = [row | {"prompt_key": f"{row['group']}{row['step']}"} for row in rows]
+    dump = [dump_row(0, step, length=length, input=text) for step, length in ((1, 100), (2, 50)) for text in "ab"]
+    ids = [row | {"group": place} for place, row in enumerate(rows)]
+    met_again = [0, 0, pytest.approx(0.5**0.5), pytest.approx(0.5**0.5)]
+    for number, (given, expected) in enumerate(((rows, met_again), (own, [0] * 4), (dump, met_again), (ids, [0] * 4))):
+        one = score("hapo", read(tmp_path / f"{number}.jsonl", given))
+        assert one.parts["length"].tolist() == expected
+
+
 def test_words_are_counted_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"group": 0, "response": r"So \boxed{42}.", "correct": 1}, {"group": 0, "response": "", "correct": 0}]
     path = write(tmp_path / "r.jsonl", rows)

@@ -44,6 +44,7 @@ class Reward(ABC):
         scope: the widest set of responses one value depends on.
         requires: columns it reads beside the core ones.
         reads_state: whether it has state across steps (see :class:`StatefulReward`).
+        reads_order: whether ties between groups go by the order in which the groups first appear.
         is_term: a term to be added to a correctness reward, not a reward by itself: alone it may rank a wrong
             response above a correct one.
 
@@ -71,6 +72,11 @@ class Reward(ABC):
     @property
     def reads_state(self) -> bool:
         """Whether there is state across steps."""
+        return False
+
+    @property
+    def reads_order(self) -> bool:
+        """Whether ties between groups go by the order in which the groups first appear."""
         return False
 
     @property
@@ -205,6 +211,11 @@ class Composite(Reward):
     def reads_state(self) -> bool:
         """Whether any part has state."""
         return any(child.reads_state for child in self.children().values())
+
+    @property
+    def reads_order(self) -> bool:
+        """Whether any part does."""
+        return any(child.reads_order for child in self.children().values())
 
     @property
     def is_term(self) -> bool:

@@ -6,6 +6,7 @@ Fields of a row, the first of each list that the file has:
     length         length, response_ids (counted), response or output (counted by a tokenizer, or in words and signs)
     verdict        correct, acc (1 right, 0 wrong), or gold or gts with response or output: then it is verified
     optional       unknown (1: there is no verdict), truncated, step, grader_correct; any other field is a column
+    prompt         prompt_key, prompt_id, group or input: a name that is the same wherever the prompt is met again
 
 A verdict that is not known is never a 0: the response takes no part in its group.
 """
@@ -19,12 +20,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from leanthink.batch import RolloutBatch
+from leanthink.batch import PROMPT_KEY, RolloutBatch
 from leanthink.errors import ConfigError, DataError, DependencyError
 from leanthink.records import Record, number_of, source_of, text_of
 from leanthink.verify import Judgement, Verdict, Verifier
 
 GROUP: Final = ("group", "prompt_id", "uid")
+PROMPT: Final = (PROMPT_KEY, "prompt_id", "group", "input")
 TEXT: Final = ("response", "output")
 GOLD: Final = ("gold", "gts")
 VERDICT: Final = ("correct", "acc")
@@ -122,7 +124,7 @@ def read_rollouts(
         truncated=truncated,
         judgements=_judgements(records, truncated, partial(Verifier, workers=workers, deadline=deadline), notices),
         texts=_texts(records),
-        columns=_columns(records),
+        columns=_columns(records, group),
         notices=notices,
     )
 
@@ -290,11 +292,13 @@ def _texts(records: Sequence[Record]) -> list[str] | None:
     return None
 
 
-def _columns(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """Every field that all rows have, less those that the batch has itself."""
-    own = {*RolloutBatch.CORE, "step"}
-    names = [name for name in records[0].fields if name not in own and all(record.has(name) for record in records)]
-    return {name: [record.fields[name] for record in records] for name in names}
+def _columns(records: Sequence[Record], group: Sequence[Hashable]) -> dict[str, list[Any]]:
+    """Every field that all rows have, less those that the batch has itself; and the prompts' keys."""
+    names = [name for name in records[0].fields if name != "step" and all(record.has(name) for record in records)]
+    stable = next((name for name in PROMPT if name in names), None)
+    keys = [str(record.fields[stable]) for record in records] if stable else [str(name) for name in group]
+    columns = {name: [record.fields[name] for record in records] for name in names if name not in RolloutBatch.CORE}
+    return {**columns, PROMPT_KEY: keys}
 
 
 def _names(records: Sequence[Record]) -> str:

@@ -95,8 +95,9 @@ def check_reward(
 
     It compares, hashes, prints, pickles and can be described as YAML; it never changes itself, the batch or the state;
     it is deterministic; it gives one finite float64 number per response in every corner; permuting the responses
-    permutes the result; nothing leaks beyond its scope; its state survives JSON; and in no group does a correct
-    response score below a wrong one, unless the reward is a term.
+    permutes the result (with the groups in order, where it declares ``reads_order``); nothing leaks beyond its scope;
+    its state survives JSON; and in no group does a correct response score below a wrong one, unless the reward is a
+    term.
 
     Args:
         reward: the reward, at the settings to be checked.
@@ -203,6 +204,8 @@ def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: G
         _fail(reward, "JSON gives the state back", batch, f"{result.state} became {restored!r}")
 
     order_M = torch.randperm(len(batch), generator=generator)
+    if reward.reads_order:
+        order_M = _groups_in_order(batch, order_M)
     views = [("permuting the responses permutes the result", order_M)]
     if reward.scope <= Scope.GROUP:
         promise = "groups do not leak into each other (or declare scope BATCH)"
@@ -215,6 +218,13 @@ def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: G
     if not any_order:
         _check_order(reward, batch, result.reward)
     return result.state
+
+
+def _groups_in_order(batch: RolloutBatch, order_M: Tensor) -> Tensor:
+    """A permutation like ``order_M``, but groups first appear in the order they do in the batch."""
+    mixed = order_M.tolist()
+    first = [next(row for row in mixed if batch.group[row] == code) for code in range(batch.num_groups)]
+    return order_M.new_tensor([*first, *(row for row in mixed if row not in first)])
 
 
 def _check_order(reward: Reward, batch: RolloutBatch, reward_N: RewardN) -> None:

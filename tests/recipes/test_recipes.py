@@ -9,15 +9,49 @@ import re
 
 import pytest
 
-from leanthink.algorithms import Advantage, Grpo, Loss, PpoClip, Rloo
+from leanthink.algorithms import Advantage, Grpo, Loss, NoBaseline, PpoClip, Rloo
 from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_from, recipe_names
-from leanthink.rewards import Correct, KimiLength, Scale, SigmoidLength, Sum
+from leanthink.rewards import (
+    Correct,
+    HarmonizingLength,
+    HistoryLength,
+    KimiLength,
+    LambdaSwitch,
+    PassRateLength,
+    Scale,
+    ShortestCorrectLength,
+    SigmoidLength,
+    Sum,
+)
 from leanthink.schedules import Stairs
 
 RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
+    "alp": (
+        Sum(correct=Correct(), length=PassRateLength(beta=1e-7, length_norm=1.0)),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
     "grpo": (
         Correct(),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
+    ),
+    "grpo_lambda": (
+        LambdaSwitch(
+            mode="top_fraction",
+            top_fraction=0.2,
+            rounding="floor",
+            ties="first",
+            min_groups=0,
+            shaped=SigmoidLength(alpha=0.2),
+            plain=Correct(),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "hapo": (
+        Sum(correct=Correct(), length=Scale(by=1.0, of=HistoryLength(floor=-0.7, mode="min", shape="cosine"))),
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
     ),
@@ -29,6 +63,16 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="none"),
         PpoClip(low=0.2, high=0.2),
     ),
+    "o1_pruner": (
+        HarmonizingLength(accuracy_weight=2.0, reference="stored", clip=None, standardize="none"),
+        NoBaseline(),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "shorter_better": (
+        Sum(correct=Correct(right=2.0), length=ShortestCorrectLength(beta=0.001, max_distance=None)),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
     "trle": (
         SigmoidLength(alpha=0.1, eps=1e-7, ddof=0, check_eos=True),
         Rloo(),
@@ -37,12 +81,48 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
 }
 
 SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
+    "alp": {"data.train_batch_size": 512, "actor_rollout_ref.actor.optim.lr": 1e-6},
     "grpo": {
         "actor_rollout_ref.rollout.n": 64,
         "actor_rollout_ref.actor.optim.lr": 1e-6,
         "data.max_response_length": 1024,
     },
+    "grpo_lambda": {
+        "data.train_batch_size": 128,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+    },
+    "hapo": {
+        "data.max_prompt_length": 512,
+        "data.max_response_length": 32768,
+        "actor_rollout_ref.rollout.n": 2,
+        "actor_rollout_ref.rollout.temperature": 0.7,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.04,
+        "trainer.total_epochs": 5,
+    },
     "kimi": {},
+    "o1_pruner": {
+        "data.max_response_length": 8192,
+        "actor_rollout_ref.rollout.n": 2,
+        "actor_rollout_ref.rollout.temperature": 0.5,
+        "actor_rollout_ref.rollout.top_p": 0.8,
+        "actor_rollout_ref.actor.optim.lr": 2e-7,
+        "actor_rollout_ref.actor.grad_clip": 10.0,
+        "trainer.total_epochs": 1,
+    },
+    "shorter_better": {
+        "data.train_batch_size": 128,
+        "data.max_prompt_length": 1500,
+        "data.max_response_length": 6000,
+        "actor_rollout_ref.rollout.n": 8,
+        "actor_rollout_ref.rollout.temperature": 0.9,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 16,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+        "trainer.total_epochs": 3,
+    },
     "trle": {
         "data.train_batch_size": 32,
         "actor_rollout_ref.rollout.n": 8,

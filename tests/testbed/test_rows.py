@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from leanthink.testbed.rows import rows, write_parquet
+from leanthink.testbed import Task, policy_path, verify_policy
+from leanthink.testbed.rows import measured, rows, write_parquet
 
 
 def test_rows_are_what_verl_reads() -> None:
     first = next(rows("test", 1, 0))
     assert set(first) == {"data_source", "prompt", "ability", "reward_model", "extra_info"}
     assert first["prompt"][0]["role"] == "user"
-    assert first["extra_info"] == {"index": 0, "split": "test", "difficulty": 2}
+    reference = {"reference_length": 17.8574, "reference_accuracy": 0.9805}
+    assert first["extra_info"] == {"index": 0, "split": "test", "difficulty": 2, **reference}
     question = first["prompt"][0]["content"]
     assert first["reward_model"] == {"style": "rule", "ground_truth": str(eval(question.removesuffix("=")))}
 
@@ -24,3 +26,12 @@ def test_parquet_round_trip_and_disjoint_files(tmp_path: Path) -> None:
     contents = [{row["prompt"][0]["content"] for row in part} for part in (train, test)]
     assert not contents[0] & contents[1]
     assert len(contents[1]) == 50
+
+
+def test_reference_values_are_the_policys_own_and_there_for_every_difficulty() -> None:
+    manifest = verify_policy(policy_path())
+    assert measured().keys() == set(Task().difficulties)
+    for row in rows("train", 50, 0):
+        info = row["extra_info"]
+        figures = manifest["free"]["by_difficulty"][str(info["difficulty"])]
+        assert (info["reference_length"], info["reference_accuracy"]) == (figures["mean_tokens"], figures["accuracy"])

@@ -8,7 +8,7 @@ from tensordict import TensorDict
 from verl import DataProto
 
 from leanthink.recipe import Recipe
-from leanthink.rewards import Correct, Format, Gate, Sum
+from leanthink.rewards import Correct, Format, Gate, HistoryLength, Sum
 from leanthink.verl import facts
 from leanthink.verl.settings import Settings
 
@@ -45,7 +45,7 @@ def manager(monkeypatch):
         each.loop.close()  # verl opens one where none runs; in its workers one does
 
 
-def response(text, *, gold="4", pad=0, truncated=False, extra_info=None):
+def response(text, *, gold="4", pad=0, truncated=False, extra_info=None, question="2 + 2 ="):
     ids = [WORDS.index(word) for word in text.split()]
     batch = TensorDict(
         {
@@ -55,6 +55,7 @@ def response(text, *, gold="4", pad=0, truncated=False, extra_info=None):
         batch_size=1,
     )
     columns = {
+        "raw_prompt": np.array([[{"role": "user", "content": question}]]),
         "reward_model": np.array([{"ground_truth": gold}], dtype=object),
         "extra_info": np.array([{"budget": 7, "difficulty": 3} if extra_info is None else extra_info], dtype=object),
         "tool_extra_fields": np.array([{"truncated": truncated}], dtype=object),
@@ -93,7 +94,7 @@ def test_a_failing_verifier_is_unknown_and_counted(manager, monkeypatch):
     async def explode(*_, **__):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(broken, "_verifier", SimpleNamespace(acheck=explode))
+    monkeypatch.setattr(broken._finder, "_verifier", SimpleNamespace(acheck=explode))
     got = run(broken, response(GOOD))["reward_extra_info"]
     assert (got["acc"], got["unknown"], got["reason"]) == (0.0, 1.0, "unknown/exception")
 
@@ -112,3 +113,21 @@ def test_every_response_has_the_same_keys(manager):
     ]
     assert keys[0] == keys[1] == keys[2]
     assert "reward" not in keys[0]  # verl counts a fact of that name twice
+
+
+def test_a_prompt_is_known_again_by_its_text_or_by_the_datas_own_key(manager):
+    remembering = manager(Recipe(name="remembering", reward=Sum(correct=Correct(), length=HistoryLength())))
+
+    def key(**more):
+        return run(remembering, response(GOOD, **more))["reward_extra_info"]["prompt_key"]
+
+    assert key() == key(extra_info={"index": 9}, gold="5") != key(question="2 + 3 =")
+    assert key(extra_info={"prompt_key": 0}) == "0"  # text, as the hash is
+    assert "prompt_key" not in run(manager(), response(GOOD))["reward_extra_info"]
+
+
+def test_an_image_in_a_prompt_does_not_break_its_key():
+    content = [{"type": "image", "image": object()}, {"type": "text", "text": "What is it?"}]
+    other = [{"type": "image", "image": object()}, {"type": "text", "text": "Where is it?"}]
+    keys = [facts.prompt_key([{"role": "user", "content": one}]) for one in (content, content, other)]
+    assert keys[0] == keys[1] != keys[2]

@@ -68,6 +68,37 @@ def test_an_unknown_verdict_leaves_its_groups_statistics_alone(tmp_path):
     assert metrics["accuracy"] == 1.0
 
 
+def test_the_order_in_which_responses_end_decides_nothing(tmp_path):
+    recipe = load_recipe("grpo_lambda")
+    facts = [fact(length=9 + number // 2) for number in range(20)]
+    uids = [f"{number * 7 % 10}" for number in range(10) for _ in range(2)]
+    order = [*range(19, -1, -2), *range(0, 20, 2)]
+    reward_N, _, metrics = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
+    other_N, _, _ = Shaper(Settings.of(recipe), tmp_path).shape(
+        [facts[row] for row in order], [uids[row] for row in order], step=1
+    )
+    torch.testing.assert_close(other_N, reward_N[order])
+    assert metrics["part/select"] == pytest.approx(0.2)
+    assert {uid for uid, reward in zip(uids, reward_N.tolist(), strict=True) if reward < 1} == {"0", "1"}
+
+
+def test_a_history_goes_on_after_a_resume(tmp_path):
+    recipe = load_recipe("hapo")
+
+    def step(shaper, number, length):
+        facts = [fact(length=length, prompt_key="p"), fact(acc=0.0, length=4 * length, prompt_key="p")]
+        return shaper.shape(facts, ["fresh", "fresh"], number)[0].tolist()
+
+    first = Shaper(Settings.of(recipe), tmp_path)
+    assert step(first, 1, 100.0) == [1.0, 0.0]
+    folder = tmp_path / "global_step_1"
+    folder.mkdir()
+    save_state(folder, first.settings, first.state, step=1)
+    resumed = Shaper(Settings.of(recipe), tmp_path)
+    assert step(resumed, 2, 50.0) == step(first, 2, 50.0) == pytest.approx([1 + 0.5**0.5, -1.0])
+    assert resumed.state == {"length": {"of": {"length": {"p": 50.0}, "count": {}}}}
+
+
 def test_unknown_counts_as_wrong_if_asked(tmp_path):
     settings = Settings.of(load_recipe("grpo"), unknown="wrong")
     reward_N, takes_part_N, _ = Shaper(settings, tmp_path).shape([fact(), fact(0.0, unknown=1.0)], ["a", "a"], step=1)

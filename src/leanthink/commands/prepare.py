@@ -10,6 +10,7 @@ from rich.table import Table
 
 from leanthink.errors import ConfigError
 from leanthink.prepare import TEMPLATES, Prepared, Settings, free_paths, prepare, read_source, write_rows
+from leanthink.reference import read_reference, reference_values, with_reference
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed-text", default="leanthink", help="another text gives another split (default: leanthink)")
     add("--data-source", metavar="NAME", help="the name in verl's validation metrics (default: SOURCE's)")
     add("--keep", action="append", default=[], metavar="FIELD", help="carry a field that a recipe needs; repeatable")
+    add(
+        "--reference",
+        type=Path,
+        metavar="ROLLOUTS",
+        help="stored rollouts of the start policy, as `leanthink score` reads them: the mean length and accuracy of "
+        "each prompt go into its row as reference_length and reference_accuracy, for o1_pruner",
+    )
+    add(
+        "--reference-key",
+        default="index",
+        metavar="FIELD",
+        help="the field that holds the rollouts' prompt id, one of --keep (default: index, the row's number from 0)",
+    )
+    add("--tokenizer", metavar="PATH", help="folder or Hub name, to count tokens where ROLLOUTS have only text")
     add("--limit", type=int, help="read only the first rows")
     add("--subset", help="of a data set on the Hub, as main of openai/gsm8k")
     add("--split", default="train", help="of a data set on the Hub (default: train)")
@@ -59,6 +74,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     free_paths(args.out, settings.splits, force=args.force)  # said before a long download
     records = read_source(args.source, subset=args.subset, split=args.split)
     prepared = prepare(records[: args.limit], settings)
+    if args.reference is not None:
+        rollouts = read_reference(args.reference, args.tokenizer)
+        prepared = with_reference(prepared, reference_values(rollouts), args.reference_key)
     paths = write_rows(args.out, prepared.rows, force=args.force)
     console.print(_table(prepared, {str(split): path for split, path in paths.items()}))
     first = next(iter(prepared.rows.values()))[0]

@@ -6,14 +6,16 @@ training or validation. What it returns travels with the response; the sampler o
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
-from leanthink.batch import RolloutBatch
+from leanthink.batch import PROMPT_KEY, RolloutBatch
 from leanthink.scoring import text_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl.rollout import end_ids
@@ -29,7 +31,8 @@ class FactFinder:
 
     The facts: ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response),
     ``truncated``, ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
-    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys.
+    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys. ``prompt_key``, where it is
+    required and the data do not bring it, is a hash of the prompt: verl's own id is new in every step.
     """
 
     def __init__(self, config: Any, tokenizer: Any) -> None:
@@ -65,6 +68,8 @@ class FactFinder:
             DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
         }
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
+        if PROMPT_KEY in self._columns:
+            facts[PROMPT_KEY] = str(facts[PROMPT_KEY]) if PROMPT_KEY in facts else prompt_key(columns["raw_prompt"])
         return facts | {part.column: part.measure(text) for part in self._measured}
 
     def _text(self, tokens: list[int]) -> str:
@@ -103,3 +108,17 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
         fields = columns.get("tool_extra_fields") or {}
         facts = await self._finder.find(responses[:valid].tolist(), columns, bool(fields.get("truncated", False)))
         return {"reward_score": facts["acc"], "reward_extra_info": facts}
+
+
+def prompt_key(messages: Iterable[Mapping[str, Any]]) -> str:
+    """A name for a prompt that is the same in every epoch, process and order of the data: a hash of its messages.
+
+    What is no text, as an image, does not tell prompts apart; give ``extra_info.prompt_key`` then.
+
+    >>> prompt_key([{"role": "user", "content": "1 + 1 ="}])
+    '4d0181ad2081b96f'
+    """
+    text = json.dumps(
+        [dict(message) for message in messages], sort_keys=True, default=lambda value: type(value).__name__
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -53,12 +53,12 @@ TESTBED_SIZES: Final[Mapping[str, Any]] = {
     f"{ACTOR}.optim.lr": 1.25e-4,
     f"{ACTOR}.use_kl_loss": False,  # no reference model beside the policy
     "algorithm.use_kl_in_reward": False,
+    "trainer.total_epochs": 1_000_000,  # the number of steps decides
 }
 """What the CPU profile puts in place of a paper's sizes; a recipe's ``cpu`` block wins over it."""
 
 CPU: Final[Mapping[str, Any]] = {
     **cpu.OVERRIDES,
-    "trainer.total_epochs": 1_000_000,  # the number of steps decides
     "trainer.save_freq": 20,
     "trainer.test_freq": 1_000_000,  # before training and, as verl always does, after the last step
     f"{ROLLOUT}.val_kwargs.do_sample": True,

@@ -80,14 +80,16 @@ class Shaper:
                 "deadline, or raise max_unknown"
             )
         takes_part_N = ~unknown_N if self.settings.unknown == "mask" else torch.ones_like(unknown_N)
-        rows = takes_part_N.nonzero().squeeze(-1).tolist()
+        # verl hands out responses in the order in which they ended. What goes by the order of groups, as ties may, must
+        # not favour prompts that are answered quickly: their ids are random.
+        rows = sorted(takes_part_N.nonzero().squeeze(-1).tolist(), key=uids.__getitem__)
         if not rows:
             return torch.zeros(len(facts), dtype=torch.float64), takes_part_N, metrics
         batch = self._batch([facts[row] for row in rows], [uids[row] for row in rows], step)
         scored: ScoredStep = score_step(self.recipe, batch, self._state)
         self._state = scored.state
         reward_N = torch.zeros(len(facts), dtype=torch.float64)
-        reward_N[takes_part_N] = scored.reward
+        reward_N[rows] = scored.reward
         return reward_N, takes_part_N, {**metrics, **scored.metrics}
 
     def _batch(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> RolloutBatch:
