@@ -14,7 +14,7 @@ from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from leanthink.batch import RolloutBatch
-from leanthink.scoring import text_rewards
+from leanthink.scoring import measured_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl.rollout import end_ids
 from leanthink.verl.settings import Settings
@@ -38,7 +38,7 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
         super().__init__(config, tokenizer, compute_score)
         settings = Settings.read(config)
         self._reward = settings.build().reward
-        self._measured = text_rewards(self._reward)
+        self._measured = measured_rewards(self._reward)
         measured_columns = {part.column for part in self._measured}
         self._columns = sorted(self._reward.requires - measured_columns - set(RolloutBatch.CORE))
         self._verifier = Verifier(**settings.verify)
@@ -67,7 +67,7 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
             DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
         }
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
-        facts |= {part.column: part.measure(text) for part in self._measured}
+        facts |= {part.column: part.value_of(text, tokens) for part in self._measured}
         return {"reward_score": facts["acc"], "reward_extra_info": facts}
 
     def _text(self, tokens: list[int]) -> str:
