@@ -3,6 +3,7 @@
 if __name__ != "leanthink.rewards":  # a second copy of every class would compare unequal
     raise ImportError("import leanthink.rewards, not rewards")
 
+from leanthink.rewards.budget import ExactBudget, MaxBudget
 from leanthink.rewards.combinators import (
     Chain,
     Clip,
@@ -16,8 +17,10 @@ from leanthink.rewards.combinators import (
     Switch,
 )
 from leanthink.rewards.correct import Correct
+from leanthink.rewards.cosine_length import CosineLength
 from leanthink.rewards.format import Format
 from leanthink.rewards.kimi_length import KimiLength
+from leanthink.rewards.repetition import Repetition, WordRepetition
 from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
 
@@ -25,16 +28,21 @@ __all__ = [
     "Chain",
     "Clip",
     "Correct",
+    "CosineLength",
+    "ExactBudget",
     "Format",
     "Freeze",
     "Gate",
     "GroupNormalize",
     "KimiLength",
+    "MaxBudget",
     "PassRateAtLeast",
+    "Repetition",
     "Running",
     "Scale",
     "SigmoidLength",
     "SoftOverlong",
     "Sum",
     "Switch",
+    "WordRepetition",
 ]

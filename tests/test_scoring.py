@@ -10,7 +10,7 @@ from leanthink.algorithms import Grpo, Rloo
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
 from leanthink.recipe import Recipe, load_recipe, recipe_names
-from leanthink.rewards import Correct, Format, Gate, SigmoidLength, SoftOverlong, Sum
+from leanthink.rewards import Correct, Format, Gate, Repetition, SigmoidLength, SoftOverlong, Sum
 from leanthink.scoring import batch_of_facts, measured_rewards, score_step
 
 OVERLONG = Sum(correct=Correct(), overlong=SoftOverlong(limit=100, buffer=50))
@@ -90,8 +90,8 @@ def test_a_missing_column_is_named_before_anything_runs() -> None:
 
 
 def test_measured_rewards_are_found_once_for_each_setting() -> None:
-    reward = Sum(a=Format(), b=Sum(c=Format(), d=Format(kept=2)), correct=Correct())
-    assert measured_rewards(reward) == [Format(), Format(kept=2)]
+    reward = Sum(a=Format(), b=Sum(c=Format(), d=Format(kept=2), e=Repetition()), correct=Correct())
+    assert measured_rewards(reward) == [Format(), Format(kept=2), Repetition()]
     assert measured_rewards(Correct()) == []
 
 

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from leanthink.budgets import Budgets
 from leanthink.prepare import verl_row, write_rows
 from leanthink.testbed.task import Question, Split, Task, answer, questions
 
 DATA_SOURCE = "leanthink/testbed"
 TRAIN_ROWS, TEST_ROWS = 8192, 640
+BUDGETS = Budgets(kind="both", low=12, high=84)
+"""Columns only: the policy's vocabulary has no words for a budget, so no prompt says it."""
 
 
 def row(question: Question, split: Split, index: int) -> dict[str, Any]:
-    """One question as verl reads it.
+    """One question as verl reads it, with a token budget for the recipes that need one.
 
     >>> row(Question(numbers=(30, 12), operators=("+",)), "train", 0)["reward_model"]
     {'style': 'rule', 'ground_truth': '42'}
@@ -25,7 +28,7 @@ def row(question: Question, split: Split, index: int) -> dict[str, Any]:
         split=split,
         index=index,
         data_source=DATA_SOURCE,
-        extra_info={"difficulty": question.difficulty},
+        extra_info={"difficulty": question.difficulty, **BUDGETS.columns(question.text)},
     )
 
 

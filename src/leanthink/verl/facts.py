@@ -7,13 +7,15 @@ training or validation. What it returns travels with the response; the sampler o
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from leanthink.batch import RolloutBatch
+from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.scoring import measured_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl.rollout import end_ids
@@ -30,7 +32,8 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
     ``reward_score`` is the raw 0/1 verdict, so that validation shows accuracy whatever the recipe shapes. The facts:
     ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response), ``truncated``,
     ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
-    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys.
+    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys. ``thinking_length``, where
+    it is required, is counted here; the other columns are the data's.
     """
 
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any, *_: Any, **__: Any) -> None:
@@ -42,6 +45,7 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
         measured_columns = {part.column for part in self._measured}
         self._columns = sorted(self._reward.requires - measured_columns - set(RolloutBatch.CORE))
         self._verifier = Verifier(**settings.verify)
+        self._thinking_end = str(settings.verify.get("thinking_end", "</think>"))
         self._end_ids = end_ids(str(config.actor_rollout_ref.model.path), tokenizer.eos_token_id)
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
@@ -67,6 +71,8 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
             DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
         }
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
+        if THINKING_LENGTH in self._columns:
+            facts[THINKING_LENGTH] = float(thinking_length(tokens, self._text, self._thinking_end))
         facts |= {part.column: part.value_of(text, tokens) for part in self._measured}
         return {"reward_score": facts["acc"], "reward_extra_info": facts}
 
@@ -84,3 +90,13 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
             logger.exception("a response could not be verified")
             reason = f"exception: {type(error).__name__}: {error}"
             return Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge="none", reason=reason)
+
+
+def thinking_length(tokens: list[int], decode: Callable[[list[int]], str], thinking_end: str) -> int:
+    """How many tokens there are up to the tag that ends the thinking, with it; all where the thinking never ends.
+
+    >>> words = ["so", "4", "</think>", "4"]
+    >>> thinking_length([0, 1, 2, 3], lambda ids: " ".join(words[i] for i in ids), "</think>")
+    3
+    """
+    return bisect_left(range(len(tokens)), True, key=lambda count: thinking_end in decode(tokens[:count]))
