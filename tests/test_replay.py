@@ -20,7 +20,7 @@ from leanthink.module import Reward, RewardN, State, StatefulReward
 from leanthink.recipe import Recipe
 from leanthink.records import files_of, read_records
 from leanthink.replay import Replay, load_recipes, replay
-from leanthink.rewards import Correct, Format, Sum
+from leanthink.rewards import Correct, Format, Repetition, Sum
 from leanthink.rollouts import Rollouts, agreement, read_rollouts, unknown_rows
 
 Row = dict[str, Any]
@@ -260,7 +260,7 @@ def test_tokenizer_counts_tokens(tmp_path: Path) -> None:
     transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(tmp_path / "tokenizer")
     rows = [{"group": 0, "response": "a, b? c", "correct": 1}]
     rollouts = read(tmp_path / "r.jsonl", rows, tokenizer=str(tmp_path / "tokenizer"))
-    assert rollouts.length == [3]
+    assert rollouts.length == [3] and rollouts.tokens == [[0, 0, 0]]
     with pytest.raises(ConfigError, match=r"--tokenizer .*nowhere: no tokenizer there"):
         read(tmp_path / "r.jsonl", rows, tokenizer=str(tmp_path / "nowhere"))
     assert any(
@@ -277,6 +277,21 @@ def test_text_rewards_are_measured_unless_the_file_has_them(tmp_path: Path) -> N
     assert replay(recipe, read(tmp_path / "r.jsonl", stored)).parts["format"].tolist() == [0.5, 0.5]
     with pytest.raises(MissingColumnError, match=r"r.jsonl: recipe mine measures Format.* give 'response'"):
         replay(recipe, read(tmp_path / "r.jsonl", ROWS))
+
+
+def test_token_rewards_are_measured_on_ids_or_on_words(tmp_path: Path) -> None:
+    recipe = Recipe(name="mine", reward=Sum(correct=Correct(), again=Repetition(size=2, penalty=-1)))
+    rows = [{"group": 0, "correct": 1, "response": text} for text in ("a b a b", "a b")]
+    words = replay(recipe, read(tmp_path / "r.jsonl", rows))
+    assert words.parts["again"].tolist() == [-2, 0]
+    assert any("Repetition(size=2.0, penalty=-1.0) is measured on words and signs" in note for note in words.notices)
+    ids = [row | {"length": 9, "response_ids": [5, 5, 5]} for row in rows]
+    of_ids = replay(recipe, read(tmp_path / "r.jsonl", ids))
+    assert of_ids.parts["again"].tolist() == [-2, -2] and not of_ids.notices
+    with pytest.raises(MissingColumnError, match=r"measures Repetition.* on tokens; give 'response_ids' or 'response'"):
+        replay(recipe, read(tmp_path / "r.jsonl", ROWS))
+    with pytest.raises(DataError, match=r"line 1: 'response_ids' is 'x'; give a list of token ids"):
+        read(tmp_path / "r.jsonl", [row | {"response_ids": "x"} for row in ids])
 
 
 GATE = "{gate: {column: budget, of: correct}}"

@@ -10,8 +10,8 @@ from leanthink.algorithms import Grpo, Rloo
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
 from leanthink.recipe import Recipe, load_recipe, recipe_names
-from leanthink.rewards import Correct, Format, Gate, SigmoidLength, SoftOverlong, Sum
-from leanthink.scoring import batch_of_facts, score_step, text_rewards
+from leanthink.rewards import Correct, Format, Gate, Repetition, SigmoidLength, SoftOverlong, Sum
+from leanthink.scoring import batch_of_facts, measured_rewards, score_step
 
 OVERLONG = Sum(correct=Correct(), overlong=SoftOverlong(limit=100, buffer=50))
 BATCH = RolloutBatch.of(
@@ -77,7 +77,7 @@ def test_equal_rewards_are_no_signal_whatever_the_rounding(advantage: Any) -> No
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_scores_a_batch(name: str) -> None:
     recipe = load_recipe(name)
-    columns = {part.column: [0.0] * 6 for part in text_rewards(recipe.reward)}
+    columns = {part.column: [0.0] * 6 for part in measured_rewards(recipe.reward)}
     columns |= {column: [1.0] * 6 for column in recipe.reward.requires - set(columns)}
     scored = score_step(recipe, BATCH.replace(extras=columns))
     assert scored.advantage.isfinite().all() and all(math.isfinite(value) for value in scored.metrics.values())
@@ -89,10 +89,10 @@ def test_a_missing_column_is_named_before_anything_runs() -> None:
         score_step(recipe, BATCH)
 
 
-def test_text_rewards_are_found_once_for_each_setting() -> None:
-    reward = Sum(a=Format(), b=Sum(c=Format(), d=Format(kept=2)), correct=Correct())
-    assert text_rewards(reward) == [Format(), Format(kept=2)]
-    assert text_rewards(Correct()) == []
+def test_measured_rewards_are_found_once_for_each_setting() -> None:
+    reward = Sum(a=Format(), b=Sum(c=Format(), d=Format(kept=2), e=Repetition()), correct=Correct())
+    assert measured_rewards(reward) == [Format(), Format(kept=2), Repetition()]
+    assert measured_rewards(Correct()) == []
 
 
 def test_facts_become_a_batch() -> None:

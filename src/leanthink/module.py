@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -150,10 +150,10 @@ class StatefulReward(Reward):
         return Breakdown(reward=_checked(self, batch, reward), state=after, parts={})
 
 
-class TextReward(Reward):
-    """A reward measured on each response's text, where the text is: in the reward worker, not on the driver.
+class MeasuredReward(Reward):
+    """A reward measured on each response where it is: in the reward worker, not on the driver.
 
-    Write :meth:`measure`; its value travels as the column :attr:`column`.
+    Its value travels as the column :attr:`column`. Subclass :class:`TextReward` or :class:`TokenReward`.
     """
 
     is_term = True
@@ -176,12 +176,39 @@ class TextReward(Reward):
         return frozenset({self.column})
 
     @abstractmethod
+    def value_of(self, text: str, tokens: Sequence[Hashable]) -> float:
+        """The value of one response, given as text (without its end token) and as tokens (with it)."""
+
+    def score(self, batch: RolloutBatch) -> RewardN:
+        """The values measured where the response was."""
+        return batch.column(self.column)
+
+
+class TextReward(MeasuredReward):
+    """A reward measured on each response's text. Write :meth:`measure`."""
+
+    @abstractmethod
     def measure(self, response: str) -> float:
         """The value of one response's text."""
 
-    def score(self, batch: RolloutBatch) -> RewardN:
-        """The values measured where the text was."""
-        return batch.column(self.column)
+    def value_of(self, text: str, tokens: Sequence[Hashable]) -> float:
+        """The value of the text."""
+        return self.measure(text)
+
+
+class TokenReward(MeasuredReward):
+    """A reward measured on each response's token ids. Write :meth:`measure`.
+
+    Tokens are told apart, and nothing else: a replay of stored texts may give words in their place.
+    """
+
+    @abstractmethod
+    def measure(self, tokens: Sequence[Hashable]) -> float:
+        """The value of one response's tokens, its end token included."""
+
+    def value_of(self, text: str, tokens: Sequence[Hashable]) -> float:
+        """The value of the tokens."""
+        return self.measure(tokens)
 
 
 Part: TypeAlias = Callable[[str, RolloutBatch], RewardN]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +17,11 @@ from leanthink.batch import RolloutBatch
 from leanthink.config import parse_yaml, read_yaml
 from leanthink.errors import BatchError, ConfigError, MissingColumnError, did_you_mean
 from leanthink.groups import group_centred
-from leanthink.module import WRAPPED, Reward, RewardN, State
+from leanthink.module import WRAPPED, Reward, RewardN, State, TokenReward
 from leanthink.recipe import PARTS, Recipe, apply_overrides, load_recipe, recipe_from
-from leanthink.rollouts import Rollouts
+from leanthink.rollouts import Rollouts, words_and_signs
 from leanthink.schedules import Schedule
-from leanthink.scoring import ScoredStep, batch_of_facts, score_step, step_metrics, text_rewards
+from leanthink.scoring import ScoredStep, batch_of_facts, measured_rewards, score_step, step_metrics
 from leanthink.verify import Verdict
 
 REWARD: Final = "reward"
@@ -63,7 +63,8 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         BatchError: the recipe cannot score a batch.
     """
     known_N = torch.tensor([judgement.verdict is not Verdict.UNKNOWN for judgement in rollouts.judgements])
-    columns = {**rollouts.columns, **_measured(recipe, rollouts)}
+    measured, notices = _measured(recipe, rollouts)
+    columns = {**rollouts.columns, **measured}
     facts = [_facts(rollouts, columns, row) for row in range(len(rollouts))]
     by_step: dict[int, list[int]] = defaultdict(list)
     for row in known_N.nonzero().squeeze(-1).tolist():
@@ -96,7 +97,7 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         advantage=advantage_N,
         parts=dict(values),
         metrics={**metrics, "advantage_per_100_tokens": length_slope(batch, advantage_N[known_N])},
-        notices=list(idle_schedules(recipe, sorted(set(rollouts.clock)))),
+        notices=[*notices, *idle_schedules(recipe, sorted(set(rollouts.clock)))],
     )
 
 
@@ -197,9 +198,11 @@ def _facts(rollouts: Rollouts, columns: Mapping[str, Sequence[Any]], row: int) -
     }
 
 
-def _measured(recipe: Recipe, rollouts: Rollouts) -> dict[str, list[float]]:
-    """The columns of the recipe's text rewards that the file does not bring, once nothing else is missing."""
-    parts = {part.column: part for part in text_rewards(recipe.reward) if part.column not in rollouts.columns}
+def _measured(recipe: Recipe, rollouts: Rollouts) -> tuple[dict[str, list[float]], list[str]]:
+    """The columns of the recipe's measured rewards that the file does not bring, once nothing else is missing."""
+    parts = {part.column: part for part in measured_rewards(recipe.reward) if part.column not in rollouts.columns}
+    notices = []
+    tokens: Sequence[Sequence[Hashable]] | None = rollouts.tokens
     for name in sorted(recipe.reward.requires - set(RolloutBatch.CORE) - rollouts.columns.keys()):
         if name not in parts:
             bare = next(record for record in rollouts.records if not record.has(name))
@@ -207,12 +210,20 @@ def _measured(recipe: Recipe, rollouts: Rollouts) -> dict[str, list[float]]:
                 f"{bare.place}: no {name!r}, which recipe {recipe.name} needs; give it in every row "
                 f"(it has: {', '.join(name for name in bare.fields if bare.has(name))})"
             )
-        if rollouts.texts is None:
+        of_tokens = isinstance(parts[name], TokenReward)
+        if rollouts.texts is None and (tokens is None or not of_tokens):
+            what, cure = ("tokens", "'response_ids' or 'response'") if of_tokens else ("the text", "'response'")
             raise MissingColumnError(
-                f"{rollouts.records[0].file}: recipe {recipe.name} measures {name} on the text; give 'response', or a "
+                f"{rollouts.records[0].file}: recipe {recipe.name} measures {name} on {what}; give {cure}, or a "
                 "column of that name, in every row"
             )
-    return {column: [part.measure(text) for text in rollouts.texts or ()] for column, part in parts.items()}
+        if of_tokens and rollouts.tokens is None:
+            tokens = [words_and_signs(text) for text in rollouts.texts or ()]
+            notices.append(f"{recipe.name}: {name} is measured on words and signs, not tokens; give 'response_ids'")
+    texts = rollouts.texts or [""] * len(rollouts)
+    ids = tokens or [()] * len(rollouts)
+    values = {name: [part.value_of(*pair) for pair in zip(texts, ids, strict=True)] for name, part in parts.items()}
+    return values, notices
 
 
 def _score(recipe: Recipe, batch: RolloutBatch, state: State | None, rollouts: Rollouts, step: int) -> ScoredStep:

@@ -14,7 +14,7 @@ from torch import Tensor
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
 from leanthink.groups import group_count, group_max, group_mean
-from leanthink.module import Reward, RewardN, State, TextReward
+from leanthink.module import MeasuredReward, Reward, RewardN, State
 from leanthink.recipe import Recipe
 
 
@@ -83,9 +83,9 @@ def step_metrics(
     return metrics | {f"{name}_std": float(value.std(correction=0)) for name, value in spread.items() if len(value)}
 
 
-def text_rewards(reward: Reward) -> list[TextReward]:
-    """The parts of a reward tree that are measured on text, each setting once."""
-    found = {part.column: part for part in reward.walk() if isinstance(part, TextReward)}
+def measured_rewards(reward: Reward) -> list[MeasuredReward]:
+    """The parts of a reward tree that are measured where the response is, each setting once."""
+    found = {part.column: part for part in reward.walk() if isinstance(part, MeasuredReward)}
     return list(found.values())
 
 

@@ -20,8 +20,8 @@ from leanthink.algorithms import Advantage
 from leanthink.batch import Column, RolloutBatch
 from leanthink.config import Kind, build, describe
 from leanthink.errors import LeanthinkError
-from leanthink.module import Breakdown, Reward, RewardN, Scope, State
-from leanthink.scoring import text_rewards
+from leanthink.module import Breakdown, MeasuredReward, Reward, RewardN, Scope, State
+from leanthink.scoring import measured_rewards
 
 Columns: TypeAlias = Mapping[str, Callable[[Generator, int], Column]]
 Row: TypeAlias = tuple[int, int, int, bool]  # group, length, correct, truncated
@@ -101,7 +101,7 @@ def check_reward(
 
     Args:
         reward: the reward, at the settings to be checked.
-        columns: how to draw the columns it requires; those of text rewards are measured on sample texts.
+        columns: how to draw the columns it requires; those of measured rewards are measured on samples.
         wrong_may_beat_correct: skip the last check, as the recipe of a paper whose reward does so declares it.
         steps: the training steps to look at; name the interesting ones of its schedules.
         rounds: random batches for each step.
@@ -117,7 +117,7 @@ def check_reward(
     leanthink.testing.ContractError: ...a correct response never scores below a wrong one of its group...
     """
     generator = torch.Generator().manual_seed(seed)
-    columns = {**_text_columns(reward), **(columns or {})}
+    columns = {**_measured_columns(reward), **(columns or {})}
     if lacking := sorted(reward.requires - set(columns) - set(RolloutBatch.CORE)):
         raise ContractError(f"{reward!r} requires {lacking[0]!r}; give how to draw it in columns")
     copied = _check_object(reward, "reward")
@@ -258,12 +258,15 @@ def _shown(values: Column) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def _text_columns(reward: Reward) -> Columns:
-    def measured(measure: Callable[[str], float]) -> Callable[[Generator, int], Column]:
-        values = torch.tensor([measure(text) for text in TEXTS], dtype=torch.float64)
+def _measured_columns(reward: Reward) -> Columns:
+    words = sorted({word for text in TEXTS for word in text.split()})
+
+    def drawn(part: MeasuredReward) -> Callable[[Generator, int], Column]:
+        ids = [[words.index(word) for word in text.split()] for text in TEXTS]
+        values = torch.tensor([part.value_of(*pair) for pair in zip(TEXTS, ids, strict=True)], dtype=torch.float64)
         return lambda generator, n: values[torch.randint(len(values), (n,), generator=generator)]
 
-    return {part.column: measured(part.measure) for part in text_rewards(reward)}
+    return {part.column: drawn(part) for part in measured_rewards(reward)}
 
 
 def _check_object(value: Any, kind: Kind) -> Any:

@@ -18,6 +18,8 @@ from leanthink.rewards import (
     Chain,
     Clip,
     Correct,
+    CosineLength,
+    ExactBudget,
     Format,
     Freeze,
     Gate,
@@ -26,8 +28,10 @@ from leanthink.rewards import (
     HistoryLength,
     KimiLength,
     LambdaSwitch,
+    MaxBudget,
     PassRateAtLeast,
     PassRateLength,
+    Repetition,
     Running,
     Scale,
     ShortestCorrectLength,
@@ -36,6 +40,7 @@ from leanthink.rewards import (
     Sum,
     Switch,
     TopPassRate,
+    WordRepetition,
 )
 from leanthink.schedules import Cosine, Cyclic, Exponential, Linear, Schedule, Stairs
 from leanthink.testing import Columns, check_advantage, check_reward
@@ -46,6 +51,8 @@ REWARDS: dict[str, list[Reward]] = {
     "chain": [Chain(base=Correct(right=2), overlong=Sum(so_far=Running(), late=OVERLONG), clip=Clip(low=0.0))],
     "clip": [Clip(low=-0.25, high=0.5), Clip(high=0.5, of=Correct())],
     "correct": [Correct(), Correct(right=0.1, wrong=-1.0)],
+    "cosine_length": [CosineLength(limit=14_000, margin=16), CosineLength(limit=9000, wrong_at_0=-1, exceed=None)],
+    "exact_budget": [ExactBudget(), ExactBudget(alpha=0.002, counts="thinking")],
     "format": [Format(), Format(kept=0.0, broken=-1, opened_by_prompt=True)],
     "freeze": [Freeze(of=Sum(correct=Correct(), format=Scale(by=0.5, of=Format())))],
     "gate": [
@@ -76,11 +83,13 @@ REWARDS: dict[str, list[Reward]] = {
         ),
         LambdaSwitch(mode="threshold", threshold=0.5, shaped=SigmoidLength(alpha=0.4), plain=Correct()),
     ],
+    "max_budget": [MaxBudget(alpha=0.0003), MaxBudget(delta=1.0, counts="thinking")],
     "pass_rate_at_least": [
         PassRateAtLeast(threshold=0.5),
         PassRateAtLeast(threshold=Linear(start=0.0, stop=1.0, steps=30)),
     ],
     "pass_rate_length": [PassRateLength(), PassRateLength(beta=0.1, length_norm=16_000)],
+    "repetition": [Repetition(size=1), Repetition(size=2, penalty=-1)],
     "running": [Running()],
     "scale": [Scale(by=Linear(start=1.0, stop=0.1, steps=30), of=Correct()), Scale(by=-2.0)],
     "shortest_correct_length": [ShortestCorrectLength(), ShortestCorrectLength(beta=0.01, max_distance=50)],
@@ -93,6 +102,7 @@ REWARDS: dict[str, list[Reward]] = {
         TopPassRate(rounding="ceil", ties="all"),
         TopPassRate(top_fraction=0.5, ties="random", seed=3),
     ],
+    "word_repetition": [WordRepetition(max_penalty=-1, size=1)],
 }
 
 OTHERS: dict[str, list[Any]] = {
@@ -108,13 +118,15 @@ OTHERS: dict[str, list[Any]] = {
 }
 
 COLUMNS: Columns = {  # how to draw each column that some reward reads
+    "at_most": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,
     "prompt_key": lambda generator, n: [f"p{key}" for key in torch.randint(0, 3, (n,), generator=generator).tolist()],
     "reference_accuracy": lambda generator, n: torch.rand(n, generator=generator),
     "reference_length": lambda generator, n: torch.randint(0, 16_000, (n,), generator=generator),
+    "thinking_length": lambda generator, n: torch.randint(0, 9000, (n,), generator=generator).double(),
 }
 
-WRONG_MAY_BEAT_CORRECT = (HarmonizingLength,)  # by their papers' formula
+WRONG_MAY_BEAT_CORRECT = (CosineLength, HarmonizingLength)  # by their papers' formula
 NOT_CENTRED = (NoBaseline,)
 
 EXAMPLES = [reward for examples in REWARDS.values() for reward in examples]

@@ -13,15 +13,22 @@ from leanthink.algorithms import Advantage, Grpo, Loss, NoBaseline, PpoClip, Rlo
 from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_from, recipe_names
 from leanthink.rewards import (
+    Clip,
     Correct,
+    CosineLength,
+    ExactBudget,
+    Gate,
     HarmonizingLength,
     HistoryLength,
     KimiLength,
     LambdaSwitch,
+    MaxBudget,
     PassRateLength,
+    Repetition,
     Scale,
     ShortestCorrectLength,
     SigmoidLength,
+    SoftOverlong,
     Sum,
 )
 from leanthink.schedules import Stairs
@@ -31,6 +38,30 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Sum(correct=Correct(), length=PassRateLength(beta=1e-7, length_norm=1.0)),
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
+    ),
+    "cosine": (
+        Sum(
+            cosine=CosineLength(
+                limit=14336,
+                correct_at_0=2.0,
+                correct_at_limit=1.0,
+                wrong_at_0=-10.0,
+                wrong_at_limit=0.0,
+                exceed=-10.0,
+                margin=0.0,
+            ),
+            repetition=Clip(low=-5.0, of=Repetition(size=40, penalty=-0.05)),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "dapo_overlong": (
+        Sum(
+            correct=Correct(right=1.0, wrong=-1.0),
+            overlong=SoftOverlong(limit=20480, buffer=4096, factor=1.0, clamp=True),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.28, dual=10.0, aggregation="token-mean"),
     ),
     "grpo": (
         Correct(),
@@ -63,6 +94,23 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="none"),
         PpoClip(low=0.2, high=0.2),
     ),
+    "lcpo_exact": (
+        Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "lcpo_max": (
+        Sum(
+            exact=Gate(
+                column="at_most",
+                negate=True,
+                of=Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
+            ),
+            max=Gate(column="at_most", of=MaxBudget(alpha=0.005, delta=0.5, counts="response")),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
     "o1_pruner": (
         HarmonizingLength(accuracy_weight=2.0, reference="stored", clip=None, standardize="none"),
         NoBaseline(),
@@ -82,6 +130,27 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
 
 SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
     "alp": {"data.train_batch_size": 512, "actor_rollout_ref.actor.optim.lr": 1e-6},
+    "cosine": {
+        "data.train_batch_size": 512,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 512 // 16,
+        "actor_rollout_ref.actor.ppo_epochs": 2,
+        "actor_rollout_ref.actor.optim.lr": 5e-7,
+        "data.max_prompt_length": 2048,
+        "data.max_response_length": 14336,
+        "algorithm.kl_ctrl.kl_coef": 0.01,
+    },
+    "dapo_overlong": {
+        "data.train_batch_size": 512,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.rollout.temperature": 1.0,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 512 // 16,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.optim.lr_warmup_steps": 20,
+        "data.max_response_length": 16384 + 4096,
+        "algorithm.filter_groups.enable": True,
+        "algorithm.filter_groups.metric": "acc",
+    },
     "grpo": {
         "actor_rollout_ref.rollout.n": 64,
         "actor_rollout_ref.actor.optim.lr": 1e-6,
@@ -103,6 +172,24 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "trainer.total_epochs": 5,
     },
     "kimi": {},
+    "lcpo_exact": {
+        "data.train_batch_size": 128,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.rollout.temperature": 0.6,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+        "data.max_prompt_length": 1024,
+        "data.max_response_length": 4096,
+    },
+    "lcpo_max": {
+        "data.train_batch_size": 128,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.rollout.temperature": 0.6,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+        "actor_rollout_ref.actor.optim.lr": 4e-6,
+        "data.max_response_length": 4500,
+    },
     "o1_pruner": {
         "data.max_response_length": 8192,
         "actor_rollout_ref.rollout.n": 2,

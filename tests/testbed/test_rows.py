@@ -12,10 +12,24 @@ def test_rows_are_what_verl_reads() -> None:
     first = next(rows("test", 1, 0))
     assert set(first) == {"data_source", "prompt", "ability", "reward_model", "extra_info"}
     assert first["prompt"][0]["role"] == "user"
+    info = first["extra_info"]
     reference = {"reference_length": 17.8574, "reference_accuracy": 0.9805}
-    assert first["extra_info"] == {"index": 0, "split": "test", "difficulty": 2, **reference}
+    budget = {"budget": info["budget"], "at_most": info["at_most"]}
+    assert info == {"index": 0, "split": "test", "difficulty": 2, **budget, **reference}
     question = first["prompt"][0]["content"]
     assert first["reward_model"] == {"style": "rule", "ground_truth": str(eval(question.removesuffix("=")))}
+
+
+def test_rows_have_budgets_that_no_prompt_says() -> None:
+    columns = [row["extra_info"] for row in rows("train", 2000, 0)]
+    budgets, kinds = [info["budget"] for info in columns], [info["at_most"] for info in columns]
+    assert 12 <= min(budgets) < 16 and 80 < max(budgets) <= 84 and 44 < sum(budgets) / 2000 < 52
+    assert set(kinds) == {0, 1} and 0.45 < sum(kinds) / 2000 < 0.55
+    assert not any("Think" in row["prompt"][0]["content"] for row in rows("train", 20, 0))
+    by_question: dict[str, set[int]] = {}
+    for row in rows("train", 2000, 1):
+        by_question.setdefault(row["prompt"][0]["content"], set()).add(row["extra_info"]["budget"])
+    assert len(by_question) < 2000 and all(len(budgets) == 1 for budgets in by_question.values())
 
 
 def test_parquet_round_trip_and_disjoint_files(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tensordict import TensorDict
 from verl import DataProto
 
 from leanthink.recipe import Recipe
-from leanthink.rewards import Correct, Format, Gate, HistoryLength, Sum
+from leanthink.rewards import Correct, Format, Gate, HistoryLength, MaxBudget, Repetition, Sum
 from leanthink.verl import facts
 from leanthink.verl.settings import Settings
 
@@ -76,6 +76,18 @@ def test_facts_of_a_correct_response(manager):
     assert result["reward_score"] == got["acc"] == 1.0
     assert (got["unknown"], got["truncated"], got["length"], got["pred"]) == (0.0, 0.0, 7.0, "4")
     assert (got["budget"], got["difficulty"], got[Format().column]) == (7, "3", 1.0)
+
+
+def test_what_is_measured_on_tokens_and_counted_in_thinking(manager):
+    reward = Sum(max=MaxBudget(counts="thinking"), again=Repetition(size=1, penalty=-1))
+    measured = run(
+        manager(Recipe(name="mine", reward=reward)), response(r"<think> 5 5 </think> \boxed{ 4 } <eos>", pad=2)
+    )
+    got = measured["reward_extra_info"]
+    assert (got["length"], got["thinking_length"], got["budget"]) == (8.0, 4.0, 7)
+    assert got[Repetition(size=1, penalty=-1).column] == -1.0
+    never_ends = run(manager(Recipe(name="mine", reward=reward)), response("<think> 5 5", truncated=True))
+    assert never_ends["reward_extra_info"]["thinking_length"] == 3.0
 
 
 def test_facts_of_a_truncated_response(manager):

@@ -11,7 +11,7 @@ from leanthink.rewards import Correct, Sum
 from leanthink.scoring import score_step
 from leanthink.verl.checkpoint import FILE, load_state, save_state
 from leanthink.verl.settings import Settings
-from leanthink.verl.shaping import Shaper, _filtering
+from leanthink.verl.shaping import BoundedRefill, Shaper, _filtering, _prompts_a_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +168,22 @@ def test_groups_are_filtered_on_raw_correctness_only():
     assert _filtering({**run, "filter_groups": {"enable": False, "metric": "reward"}}, object())["gen_batch_size"] == 4
     with pytest.raises(ConfigError, match="set it to acc"):
         _filtering({**run, "filter_groups": {"enable": True, "metric": "reward"}}, object())
+
+
+def test_generating_for_ever_is_an_error():
+    run = {"train_batch_size": 16, "filter_groups": {"enable": True, "metric": "acc", "max_num_gen_batches": 2}}
+    asked = []
+    refill = BoundedRefill(asked.append, _prompts_a_step(run))
+    for prompts in (20, 12):
+        refill(prompts)
+    with pytest.raises(BatchError, match=r"33 prompts .* all right or all wrong.*max_num_gen_batches \(now 32 prompts"):
+        refill(1)
+    refill.asked = 0  # the next step
+    refill(8)
+    assert asked == [20, 12, 8]
+    unbounded = BoundedRefill(asked.append, _prompts_a_step({**run, "filter_groups": None}))
+    unbounded(10**6)
+    assert asked[-1] == 10**6
 
 
 def test_settings_without_our_node():

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from leanthink.budgets import Budgets
 from leanthink.prepare import verl_row, write_rows
 from leanthink.rewards.harmonizing_length import REFERENCE_ACCURACY, REFERENCE_LENGTH
 from leanthink.testbed import MANIFEST
@@ -16,6 +17,8 @@ from leanthink.testbed.task import Question, Split, Task, answer, questions
 
 DATA_SOURCE = "leanthink/testbed"
 TRAIN_ROWS, TEST_ROWS = 8192, 640
+BUDGETS = Budgets(kind="both", low=12, high=84)
+"""Columns only: the policy's vocabulary has no words for a budget, so no prompt says it."""
 
 
 @cache
@@ -33,7 +36,9 @@ def measured() -> Mapping[int, Mapping[str, float]]:
 
 
 def row(question: Question, split: Split, index: int) -> dict[str, Any]:
-    """One question as verl reads it, with the policy's reference values for questions of its difficulty.
+    """One question as verl reads it, with the columns that some recipes need.
+
+    They are a token budget, and the policy's reference values for questions of its difficulty.
 
     >>> row(Question(numbers=(30, 12), operators=("+",)), "train", 0)["reward_model"]
     {'style': 'rule', 'ground_truth': '42'}
@@ -44,7 +49,11 @@ def row(question: Question, split: Split, index: int) -> dict[str, Any]:
         split=split,
         index=index,
         data_source=DATA_SOURCE,
-        extra_info={"difficulty": question.difficulty, **measured().get(question.difficulty, {})},
+        extra_info={
+            "difficulty": question.difficulty,
+            **BUDGETS.columns(question.text),
+            **measured().get(question.difficulty, {}),
+        },
     )
 
 

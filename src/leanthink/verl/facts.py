@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from leanthink.batch import PROMPT_KEY, RolloutBatch
-from leanthink.scoring import text_rewards
+from leanthink.rewards.budget import THINKING_LENGTH
+from leanthink.scoring import measured_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl.rollout import end_ids
 from leanthink.verl.settings import Settings
@@ -31,8 +33,9 @@ class FactFinder:
 
     The facts: ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response),
     ``truncated``, ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
-    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys. ``prompt_key``, where it is
-    required and the data do not bring it, is a hash of the prompt: verl's own id is new in every step.
+    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys. ``thinking_length``, where
+    it is required, is counted here; ``prompt_key``, where it is required and the data do not bring it, is a hash of the
+    prompt: verl's own id is new in every step. The other columns are the data's.
     """
 
     def __init__(self, config: Any, tokenizer: Any) -> None:
@@ -40,10 +43,11 @@ class FactFinder:
         settings = Settings.read(config)
         reward = settings.build().reward
         self._tokenizer = tokenizer
-        self._measured = text_rewards(reward)
+        self._measured = measured_rewards(reward)
         measured_columns = {part.column for part in self._measured}
         self._columns = sorted(reward.requires - measured_columns - set(RolloutBatch.CORE))
         self._verifier = Verifier(**settings.verify)
+        self._thinking_end = str(settings.verify.get("thinking_end", "</think>"))
         self._end_ids = end_ids(str(config.actor_rollout_ref.model.path), tokenizer.eos_token_id)
 
     async def find(self, tokens: list[int], columns: Mapping[str, Any], truncated: bool) -> dict[str, Any]:
@@ -68,9 +72,11 @@ class FactFinder:
             DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
         }
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
+        if THINKING_LENGTH in self._columns:
+            facts[THINKING_LENGTH] = float(thinking_length(tokens, self._text, self._thinking_end))
         if PROMPT_KEY in self._columns:
             facts[PROMPT_KEY] = str(facts[PROMPT_KEY]) if PROMPT_KEY in facts else prompt_key(columns["raw_prompt"])
-        return facts | {part.column: part.measure(text) for part in self._measured}
+        return facts | {part.column: part.value_of(text, tokens) for part in self._measured}
 
     def _text(self, tokens: list[int]) -> str:
         """The response's text without its end token; tags of thinking stay even where they are special tokens."""
@@ -122,3 +128,13 @@ def prompt_key(messages: Iterable[Mapping[str, Any]]) -> str:
         [dict(message) for message in messages], sort_keys=True, default=lambda value: type(value).__name__
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def thinking_length(tokens: list[int], decode: Callable[[list[int]], str], thinking_end: str) -> int:
+    """How many tokens there are up to the tag that ends the thinking, with it; all where the thinking never ends.
+
+    >>> words = ["so", "4", "</think>", "4"]
+    >>> thinking_length([0, 1, 2, 3], lambda ids: " ".join(words[i] for i in ids), "</think>")
+    3
+    """
+    return bisect_left(range(len(tokens)), True, key=lambda count: thinking_end in decode(tokens[:count]))

@@ -7,6 +7,7 @@ back as ``rm_scores`` and returns the metrics. Validation passes through untouch
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class _Shaping:
 
     shaper: Shaper
 
-    def __init__(self, *, sampler_kwargs: Any, **kwargs: Any) -> None:
+    def __init__(self, *, sampler_kwargs: Any, refill_fn: Callable[[int], Any], **kwargs: Any) -> None:
         """Takes verl's arguments; ours come through ``trainer.v1.sampler.sampler_kwargs``."""
         plugin.check_registered()
         settings = Settings.read(sampler_kwargs[NAME])
@@ -132,12 +133,18 @@ class _Shaping:
         self.shaper = Shaper(
             settings, Path(run["checkpoints"]).absolute(), Path(resume_from).absolute() if resume_from else None
         )
+        self._refill = BoundedRefill(refill_fn, _prompts_a_step(run))
         super().__init__(  # type: ignore[call-arg]  # the replay buffer that a subclass adds
-            sampler_kwargs=sampler_kwargs, poll_interval=settings.poll_interval, **kwargs, **_filtering(run, self)
+            sampler_kwargs=sampler_kwargs,
+            poll_interval=settings.poll_interval,
+            refill_fn=self._refill,
+            **kwargs,
+            **_filtering(run, self),
         )
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
         """A batch of finished groups; in training, with shaped rewards and our metrics."""
+        self._refill.asked = 0
         batch, metrics = super().sample(  # type: ignore[misc]
             global_steps=global_steps, partition_id=partition_id, batch_size=batch_size
         )
@@ -180,6 +187,31 @@ class _Shaping:
         tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(fields, batch_size=len(keys)))
 
 
+class BoundedRefill:
+    """Asks for more prompts in place of filtered ones, up to a limit for each step; verl's own replay buffer has none.
+
+    A policy that solves all prompts, or none, has no group left to train on, and would generate for ever.
+    """
+
+    def __init__(self, refill: Callable[[int], Any], limit: int) -> None:
+        """Takes verl's function that submits prompts, and how many it may submit in a step; 0 for any number."""
+        self._refill = refill
+        self._limit = limit
+        self.asked = 0
+
+    def __call__(self, prompts: int) -> Any:
+        """Submit more prompts."""
+        self.asked += prompts
+        if 0 < self._limit < self.asked:
+            raise BatchError(
+                f"{self.asked} prompts in place of groups without spread, and the batch is not full: nearly all groups "
+                "are all right or all wrong; take harder or easier data, or switch algorithm.filter_groups.enable off, "
+                "or raise algorithm.filter_groups.max_num_gen_batches (now "
+                f"{self._limit} prompts; 0: no limit)"
+            )
+        return self._refill(prompts)
+
+
 def _jagged(rows: list[Tensor]) -> Tensor:
     return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
 
@@ -187,6 +219,13 @@ def _jagged(rows: list[Tensor]) -> Tensor:
 def _plain(value: Any) -> Any:
     """The object itself where the queue has wrapped it."""
     return getattr(value, "data", value)
+
+
+def _prompts_a_step(run: Any) -> int:
+    """How many prompts may take the place of filtered ones: ``max_num_gen_batches`` training batches."""
+    filter_groups = run["filter_groups"] or {}
+    batches = filter_groups.get("max_num_gen_batches", 0) if filter_groups.get("enable") else 0
+    return int(batches) * int(run["train_batch_size"])
 
 
 def _filtering(run: Any, sampler: Any) -> dict[str, Any]:
