@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STEPS ?= 70
 
-.PHONY: demo test lint types unit verl-tests setup clean
+.PHONY: demo test lint types unit verl-tests check-recipes results setup clean
 
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
@@ -26,6 +26,12 @@ unit: setup ## unit, contract, packaging and documentation tests
 
 verl-tests: setup ## a real verl run of a few steps, killed and resumed
 	$(BIN)/pytest -m verl
+
+check-recipes: setup ## three steps of every recipe with real verl; about a minute each
+	$(BIN)/python benchmarks/check_recipes.py
+
+results: setup ## train the methods side by side and write docs/results.md; hours, goes on where it was stopped
+	$(BIN)/python benchmarks/results.py
 
 setup: $(VENV)/.ready
 
