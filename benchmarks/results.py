@@ -147,7 +147,7 @@ def page(root: Path, seeds: Sequence[int], steps: int) -> str:
     lines = [
         "# Results on the testbed",
         "",
-        f"Written by `make results`: every method from the same policy, {steps} steps of 128 rollouts with real verl on "
+        f"Written by `make results`: every method from the same policy, {steps} steps of 128 rollouts, real verl on "
         f"the CPU, {len(seeds)} seeds (± their sample deviation), held-out questions at temperature 1. The last column "
         "is what the paper reports for large models, which [the testbed](testbed.md) cannot promise.",
         "",
