@@ -4,6 +4,17 @@ if __name__ != "leanthink.algorithms":  # a second copy of every class would com
     raise ImportError("import leanthink.algorithms, not algorithms")
 
 from leanthink.algorithms.advantages import Advantage, Grpo, Rloo, grpo_advantage, rloo_advantage
+from leanthink.algorithms.drpo import Drpo, drpo_loss
 from leanthink.algorithms.losses import Loss, PpoClip
 
-__all__ = ["Advantage", "Grpo", "Loss", "PpoClip", "Rloo", "grpo_advantage", "rloo_advantage"]
+__all__ = [
+    "Advantage",
+    "Drpo",
+    "Grpo",
+    "Loss",
+    "PpoClip",
+    "Rloo",
+    "drpo_loss",
+    "grpo_advantage",
+    "rloo_advantage",
+]

@@ -42,7 +42,9 @@ def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) 
             f"add it to every response (there are: {', '.join([*RolloutBatch.CORE, *batch.extras])})"
         )
     result = recipe.reward.breakdown(batch, state)
-    advantage = recipe.advantage(result.reward, batch.group)
+    advantage = recipe.loss.advantage(result.reward, batch.group, batch.correct, batch.length)
+    if advantage is None:
+        advantage = recipe.advantage(result.reward, batch.group)
     return ScoredStep(
         reward=result.reward,
         advantage=advantage,
