@@ -9,13 +9,23 @@ import re
 
 import pytest
 
-from leanthink.algorithms import Advantage, Grpo, Loss, PpoClip, Rloo
+from leanthink.algorithms import Advantage, Drpo, Grpo, Loss, PpoClip, Rloo
 from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_from, recipe_names
 from leanthink.rewards import Correct, KimiLength, Scale, SigmoidLength, Sum
 from leanthink.schedules import Stairs
 
 RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
+    "disco": (
+        Correct(),
+        Grpo(),
+        Drpo(length_temperature=None, tau=10.0, delta=1e-4, beta=1000.0, kl_type="kl", score="logL"),
+    ),
+    "drpo": (
+        Correct(),
+        Grpo(),
+        Drpo(length_temperature=0.1, limit=8192.0, preference="linear", tau=10.0, delta=1e-4, beta=1000.0),
+    ),
     "grpo": (
         Correct(),
         Grpo(scale="std"),
@@ -36,7 +46,19 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     ),
 }
 
+DISCRIMINATIVE = {
+    "data.train_batch_size": 128,
+    "data.max_prompt_length": 1024,
+    "data.max_response_length": 8192,
+    "actor_rollout_ref.rollout.n": 8,
+    "actor_rollout_ref.rollout.temperature": 0.6,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 32,
+    "actor_rollout_ref.actor.optim.lr": 2e-6,
+}
+
 SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
+    "disco": DISCRIMINATIVE,
+    "drpo": DISCRIMINATIVE,
     "grpo": {
         "actor_rollout_ref.rollout.n": 64,
         "actor_rollout_ref.actor.optim.lr": 1e-6,

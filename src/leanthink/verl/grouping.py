@@ -170,7 +170,7 @@ class GroupLoss:
         score_N = None
         if SAMPLED in self.reads:
             rows = zip(data[SAMPLED].unbind(), masks, strict=True)
-            score_N = torch.stack([(old * mask).sum() for old, mask in rows]).double() / length_N.clamp(min=1)
+            score_N = torch.stack([(old.double() * mask).sum() for old, mask in rows]) / length_N.clamp(min=1)
         advantage_N = self.loss.advantage(reward_N, group_N, correct_N, length_N, score_N)
         if self.loss.form == "advantage":
             _put(keys, batch.partition_id, {losses.ADVANTAGE: advantage_N})
