@@ -151,7 +151,7 @@ def prompt_objectives(
         # Selected before the exponential: a positive far above the negatives must not overflow.
         above_N = torch.where(negative_N, (score_N - top_G[group_N]) / tau, 0.0)
         sum_G = group_sum(above_N.exp(), group_N, negative_N)
-        negative_G = top_G + tau * torch.where(count_G > 0, sum_G / count_G, 1.0).log()
+        negative_G = top_G + tau * torch.where(count_G > 0, sum_G / count_G.clamp(min=1), 1.0).log()
         if report == "official":
             negative_G = tau * ((negative_G - negative_G.detach()) / tau).exp()
     kept_G = kept_prompts(group_N, positive_N, negative_N, keep_all_correct)
@@ -321,6 +321,15 @@ class Drpo(Loss):
     def whole_groups(self) -> bool:
         """In the form "groups", whose weights of wrong responses follow the current scores."""
         return self.form == "groups"
+
+    @property
+    def notice(self) -> str:
+        """Stored rollouts bring no log-probabilities."""
+        read = "" if self.reads_reward else "; the loss reads raw correctness, so the reward is shown only"
+        return (
+            "advantage is the loss's own: the weight of a right response, and the same negative share of each wrong "
+            f"one, as for tau to infinity{read}"
+        )
 
     def preferences(self, reward_N: ValuesN, length_N: ValuesN) -> ValuesN:
         """How much each response is preferred among the correct ones of its prompt."""

@@ -26,6 +26,11 @@ class Loss:
         """Whether all responses to a prompt must be in one call of the loss."""
         return False
 
+    @property
+    def notice(self) -> str | None:
+        """What the reader of a replay should know of the advantage, where the loss itself makes it."""
+        return None
+
     def advantage(
         self,
         reward_N: Float[Tensor, " N"],

@@ -30,7 +30,7 @@ class ScoredStep:
 
 
 def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) -> ScoredStep:
-    """Reward, advantage and diagnostics of one batch.
+    """Reward, advantage and diagnostics of one batch; the advantage is the loss's own where it makes one.
 
     Raises:
         MissingColumnError: a column the reward needs is not there, named before anything is computed.

@@ -78,7 +78,7 @@ def test_gradient_of_a_mini_batch_is_the_specifications(settings, micro_groups):
     check_gradient(responses, [[x / steps for x in row] for one in expected for row in one.gradient])
     assert sum(values) == pytest.approx(sum(one.loss for one in expected) / steps, abs=1e-9)
     shown = aggregated(metrics)
-    for name in ("loss", "objective", "kl", "penalty"):
+    for name in ("objective", "kl", "penalty"):
         mean = sum(getattr(one, name) for one in expected) / steps
         assert shown[f"drpo/{name}"] == pytest.approx(mean, abs=1e-9), name
     # The objective does not know of micro-batches: it is the mean over the mini-batch's prompts.

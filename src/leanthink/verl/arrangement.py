@@ -38,10 +38,14 @@ OWN: Final[Mapping[str, tuple[Any, str]]] = {
     f"{ACTOR}.use_kl_loss": (False, "the loss has a KL penalty of its own"),
     f"{ACTOR}.entropy_coeff": (0, "the loss has no entropy term"),
     "algorithm.use_kl_in_reward": (False, "the loss reads no token rewards"),
+}
+"""What any loss of ours needs, with the reason."""
+
+UNWANTED: Final[Mapping[str, tuple[Any, str]]] = {
     "algorithm.rollout_correction.rollout_is": (None, "the loss has no importance weights"),
     "distillation.enabled": (False, "the loss has no distillation term"),
 }
-"""What any loss of ours needs, with the reason; every value but the first is verl's default."""
+"""What must stay as verl has it by default."""
 
 WHOLE: Final[Mapping[str, tuple[Any, str]]] = {
     f"{ACTOR}.shuffle": (False, "shuffling tears prompt groups apart"),
@@ -58,10 +62,11 @@ Value = Callable[[str], Any]
 
 def loss_keys(loss: Drpo) -> dict[str, Any]:
     """verl's keys that make it call our loss, and call it with whole groups."""
-    wanted = {**OWN, **(WHOLE if loss.whole_groups else {})}
-    keys = {key: value for key, (value, _) in wanted.items() if value is not None and not key.startswith("distill")}
-    # verl's V1 trainer balances whatever this says (see `leanthink.verl.grouping`); later ones may read it.
-    return keys | ({"trainer.balance_batch": False} if loss.whole_groups else {f"{ROLLOUT}.calculate_log_probs": True})
+    keys = {key: value for key, (value, _) in OWN.items()}
+    if not loss.whole_groups:
+        return keys | {f"{ROLLOUT}.calculate_log_probs": True}
+    # verl's V1 trainer balances whatever balance_batch says (see `leanthink.verl.grouping`); later ones may read it.
+    return keys | {key: value for key, (value, _) in WHOLE.items()} | {"trainer.balance_batch": False}
 
 
 def set_sizes(keys: dict[str, Any]) -> None:
@@ -75,7 +80,7 @@ def set_sizes(keys: dict[str, Any]) -> None:
 
 def value_of(keys: Mapping[str, Any]) -> Value:
     """A reader of keys as a command sets them, with verl's defaults for the others."""
-    defaults = {**DEFAULTS, **{key: value for key, (value, _) in {**OWN, **WHOLE}.items()}}
+    defaults = {**DEFAULTS, **{key: value for key, (value, _) in {**OWN, **UNWANTED, **WHOLE}.items()}}
     return lambda key: keys.get(key, keys.get(f"+{key}", defaults.get(key)))
 
 
@@ -105,7 +110,7 @@ def require(loss: Loss, get: Value, sort_by_length: bool) -> None:
 def _complaints(loss: Drpo, get: Value, sort_by_length: bool) -> Iterator[tuple[str, str]]:
     without = "or set loss.drpo.form=advantage, which needs no whole groups"
     whole = loss.whole_groups
-    for key, (wanted, reason) in {**OWN, **(WHOLE if whole else {})}.items():
+    for key, (wanted, reason) in {**OWN, **UNWANTED, **(WHOLE if whole else {})}.items():
         given = get(key)
         if given != wanted and not (given is None and wanted in (False, 0)):
             cure = f"set {key}={literal(wanted)}"

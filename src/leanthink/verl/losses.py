@@ -78,7 +78,6 @@ def drpo_loss(
     carrier = settings.beta * excess * ranks * local_kl / tokens
     loss = share * (carrier + (shown - carrier).detach()) - objective
     metrics = {
-        "drpo/loss": Metric(AggregationType.SUM, loss),
         "drpo/objective": Metric(AggregationType.SUM, objective),
         "drpo/kl": Metric(AggregationType.MEAN, kl),
         "drpo/penalty": Metric(AggregationType.MEAN, penalty),
