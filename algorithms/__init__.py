@@ -4,6 +4,18 @@ if __name__ != "leanthink.algorithms":  # a second copy of every class would com
     raise ImportError("import leanthink.algorithms, not algorithms")
 
 from leanthink.algorithms.advantages import Advantage, Grpo, NoBaseline, Rloo, grpo_advantage, rloo_advantage
+from leanthink.algorithms.drpo import Drpo, drpo_loss
 from leanthink.algorithms.losses import Loss, PpoClip
 
-__all__ = ["Advantage", "Grpo", "Loss", "NoBaseline", "PpoClip", "Rloo", "grpo_advantage", "rloo_advantage"]
+__all__ = [
+    "Advantage",
+    "Drpo",
+    "Grpo",
+    "Loss",
+    "NoBaseline",
+    "PpoClip",
+    "Rloo",
+    "drpo_loss",
+    "grpo_advantage",
+    "rloo_advantage",
+]

@@ -10,7 +10,7 @@ import pytest
 
 from leanthink import advice as module
 from leanthink.advice import advice, depends_on_length, warn
-from leanthink.algorithms import Grpo, NoBaseline, Rloo
+from leanthink.algorithms import Drpo, Grpo, NoBaseline, Rloo
 from leanthink.batch import RolloutBatch
 from leanthink.cli import main
 from leanthink.errors import AdviceWarning
@@ -178,3 +178,13 @@ def test_score_prints_each_recipes_advice(capsys: pytest.CaptureFixture[str], tm
     assert main(["score", str(file), "--recipe", "alp", "--recipe", "trle", "--recipe", "hapo"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[2] for line in lines] == ["recipe alp", "recipe hapo"]
+
+
+def test_a_penalty_that_the_loss_never_reads_is_told() -> None:
+    shaped = SigmoidLength(alpha=0.1)
+    unread = Recipe(name="mine", reward=shaped, loss=Drpo(length_temperature=0.1, limit=96))
+    assert [text for text in advice(unread) if "trains nothing" in text and "recipe mine" in text] == advice(unread)
+    assert len(advice(unread)) == 1
+    read = Recipe(name="mine", reward=shaped, loss=Drpo(length_temperature=0.1, preference="reward"))
+    assert not any("trains nothing" in text for text in advice(read))
+    assert advice(load_recipe("drpo")) == []

@@ -85,6 +85,21 @@ def test_grpo_trle_and_kimi_by_hand(tmp_path: Path) -> None:
     assert set(kimi.parts) == {"correct", "length"}
 
 
+def test_a_loss_that_makes_its_own_advantage_shows_it_and_says_so(tmp_path: Path) -> None:
+    rollouts = read(tmp_path / "r.jsonl", ROWS)
+    drpo = score("drpo", rollouts, "loss.drpo.limit=1000")
+    share = 1 / (1 + math.exp(-(300 - 100) / 1000 / 0.1))  # of 100 tokens against 300
+    assert drpo.advantage.tolist() == pytest.approx([share, -1, 1 - share, 1, -1])
+    assert drpo.reward.tolist() == [1, 0, 1, 1, 0]
+    assert drpo.metrics["correct_pushed_down_share"] == 0 and drpo.metrics["advantage_per_100_tokens"] < 0
+    (notice,) = drpo.notices
+    assert notice.startswith("drpo: advantage is the loss's own") and "the reward is shown only" in notice
+    disco = score("disco", rollouts)
+    assert disco.advantage.tolist() == [0.5, -1, 0.5, 1, -1]
+    ranked = score("drpo", rollouts, "loss.drpo.preference=reward", "reward={sigmoid_length: {alpha: 0.2}}")
+    assert ranked.advantage[0] > ranked.advantage[2] > 0 and "shown only" not in ranked.notices[0]
+
+
 def test_metrics_are_those_of_training_over_all_responses(tmp_path: Path) -> None:
     one = score("grpo", read(tmp_path / "r.jsonl", ROWS))
     assert one.metrics["accuracy"] == pytest.approx(3 / 5)

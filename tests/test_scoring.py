@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Grpo, Rloo
+from leanthink.algorithms import Drpo, Grpo, Rloo
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
 from leanthink.recipe import Recipe, load_recipe, recipe_names
@@ -28,6 +28,18 @@ def test_one_step_gives_reward_parts_and_advantage() -> None:
     assert scored.parts["overlong"].tolist() == pytest.approx([0, -0.5, -1, 0, 0, -0.6])
     assert scored.advantage.tolist() == pytest.approx([1.25, 0.5, -1.75, 0, 0, 0])
     assert scored.state == {}
+
+
+def test_a_loss_that_makes_its_own_advantage_decides() -> None:
+    loss = Drpo(length_temperature=0.25, limit=100.0)
+    scored = score_step(Recipe(name="mine", reward=Correct(), advantage=Rloo(), loss=loss), BATCH)
+    share = 1 / (1 + math.exp(-1))  # of 50 tokens against 75: the preferences differ by a quarter
+    assert scored.advantage.tolist() == pytest.approx([share, 1 - share, -1, 0, 0, 0])
+    assert scored.metrics["correct_pushed_down_share"] == 0
+    assert scored.metrics["groups/no_signal_share"] == pytest.approx(2 / 3)
+    by_reward = Drpo(length_temperature=0.5, preference="reward")
+    scored = score_step(Recipe(name="mine", reward=OVERLONG, loss=by_reward), BATCH)
+    assert scored.advantage.tolist() == pytest.approx([share, 1 - share, -1, 0, 0, 0])  # rewards 1 and 0.5
 
 
 def test_metrics_are_plain_means_with_correct_and_wrong_apart() -> None:

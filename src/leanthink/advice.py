@@ -76,7 +76,7 @@ def depends_on_length(reward: Reward) -> bool:
 
 def std_hides_strength(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     """Dividing by the standard deviation cancels any factor of the only thing that differs in a group."""
-    if not (isinstance(recipe.advantage, Grpo) and recipe.advantage.scale == "std"):
+    if not (isinstance(recipe.advantage, Grpo) and recipe.advantage.scale == "std" and recipe.loss.reads_reward):
         return None
     if not depends_on_length(recipe.reward):
         return None
@@ -98,4 +98,14 @@ def filter_drops_solved(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     )
 
 
-RULES: Final[tuple[Rule, ...]] = (std_hides_strength, filter_drops_solved)
+def loss_reads_no_reward(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
+    """A loss that reads raw correctness makes a length penalty in the reward a matter of plots."""
+    if recipe.loss.reads_reward or not depends_on_length(recipe.reward):
+        return None
+    return (
+        "the loss reads raw correctness, not the reward, so the length penalty in the reward trains nothing; take "
+        "reward correct, or let the loss prefer by the reward (drpo: preference reward)"
+    )
+
+
+RULES: Final[tuple[Rule, ...]] = (std_hides_strength, filter_drops_solved, loss_reads_no_reward)

@@ -59,6 +59,7 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "rloo": algorithms.Rloo,
     },
     "loss": {
+        "drpo": algorithms.Drpo,
         "ppo_clip": algorithms.PpoClip,
     },
     "schedule": {

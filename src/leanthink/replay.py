@@ -97,7 +97,7 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         advantage=advantage_N,
         parts=dict(values),
         metrics={**metrics, "advantage_per_100_tokens": length_slope(batch, advantage_N[known_N])},
-        notices=[*notices, *idle_schedules(recipe, sorted(set(rollouts.clock)))],
+        notices=[*notices, *idle_schedules(recipe, sorted(set(rollouts.clock))), *_loss_notice(recipe)],
     )
 
 
@@ -132,6 +132,12 @@ def idle_schedules(recipe: Recipe, steps: Iterable[int]) -> Iterator[str]:
                 f"{recipe.name}: {path} is 0 at step {scored[0]}{f' to {scored[-1]}' if len(scored) > 1 else ''} "
                 f"(warm-up) and {schedule(start):g} at step {start}; see it at work with --step {start}"
             )
+
+
+def _loss_notice(recipe: Recipe) -> Iterator[str]:
+    """What to know of the advantage where the loss makes it."""
+    if recipe.loss.notice is not None:
+        yield f"{recipe.name}: {recipe.loss.notice}"
 
 
 def load_recipes(

@@ -30,7 +30,7 @@ class ScoredStep:
 
 
 def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) -> ScoredStep:
-    """Reward, advantage and diagnostics of one batch.
+    """Reward, advantage and diagnostics of one batch; the advantage is the loss's own where it makes one.
 
     Raises:
         MissingColumnError: a column the reward needs is not there, named before anything is computed.
@@ -42,7 +42,9 @@ def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) 
             f"add it to every response (there are: {', '.join([*RolloutBatch.CORE, *batch.extras])})"
         )
     result = recipe.reward.breakdown(batch, state)
-    advantage = recipe.advantage(result.reward, batch.group)
+    advantage = recipe.loss.advantage(result.reward, batch.group, batch.correct, batch.length)
+    if advantage is None:
+        advantage = recipe.advantage(result.reward, batch.group)
     return ScoredStep(
         reward=result.reward,
         advantage=advantage,

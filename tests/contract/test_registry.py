@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Advantage, Grpo, NoBaseline, PpoClip, Rloo
+from leanthink.algorithms import Advantage, Drpo, Grpo, Loss, NoBaseline, PpoClip, Rloo
 from leanthink.config import REGISTRY, build, describe
 from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_names
@@ -109,6 +109,11 @@ OTHERS: dict[str, list[Any]] = {
     "grpo": [Grpo(), Grpo(scale="none"), Grpo(ddof=0, eps=0.0)],
     "no_baseline": [NoBaseline()],
     "rloo": [Rloo()],
+    "drpo": [
+        Drpo(length_temperature=0.1, limit=8192.0),
+        Drpo(length_temperature=None, tau=None, score="Lratio", form="advantage"),
+        Drpo(length_temperature=0.5, preference="reward", kl_type="low_var_kl", keep_all_correct=True),
+    ],
     "ppo_clip": [PpoClip(), PpoClip(high=0.28, aggregation="seq-mean-token-mean")],
     "cosine": [Cosine(start=1.0, stop=0.5, steps=7)],
     "cyclic": [Cyclic(high=8.0, low=4.0, period=10)],
@@ -132,7 +137,7 @@ NOT_CENTRED = (NoBaseline,)
 EXAMPLES = [reward for examples in REWARDS.values() for reward in examples]
 ADVANTAGES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Advantage)]
 SCHEDULES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Schedule)]
-LOSSES = [value for examples in OTHERS.values() for value in examples if isinstance(value, PpoClip)]
+LOSSES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Loss)]
 
 
 def test_every_registered_name_has_examples_of_its_class() -> None:

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from leanthink.algorithms import Advantage, Grpo, Loss, NoBaseline, PpoClip, Rloo
+from leanthink.algorithms import Advantage, Drpo, Grpo, Loss, NoBaseline, PpoClip, Rloo
 from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_from, recipe_names
 from leanthink.rewards import (
@@ -62,6 +62,16 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         ),
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.28, dual=10.0, aggregation="token-mean"),
+    ),
+    "disco": (
+        Correct(),
+        Grpo(),
+        Drpo(length_temperature=None, tau=10.0, delta=1e-4, beta=1000.0, kl_type="kl", score="logL"),
+    ),
+    "drpo": (
+        Correct(),
+        Grpo(),
+        Drpo(length_temperature=0.1, limit=8192.0, preference="linear", tau=10.0, delta=1e-4, beta=1000.0),
     ),
     "grpo": (
         Correct(),
@@ -128,6 +138,16 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     ),
 }
 
+DISCRIMINATIVE = {
+    "data.train_batch_size": 128,
+    "data.max_prompt_length": 1024,
+    "data.max_response_length": 8192,
+    "actor_rollout_ref.rollout.n": 8,
+    "actor_rollout_ref.rollout.temperature": 0.6,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 32,
+    "actor_rollout_ref.actor.optim.lr": 2e-6,
+}
+
 SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
     "alp": {"data.train_batch_size": 512, "actor_rollout_ref.actor.optim.lr": 1e-6},
     "cosine": {
@@ -151,6 +171,8 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "algorithm.filter_groups.enable": True,
         "algorithm.filter_groups.metric": "acc",
     },
+    "disco": DISCRIMINATIVE,
+    "drpo": DISCRIMINATIVE,
     "grpo": {
         "actor_rollout_ref.rollout.n": 64,
         "actor_rollout_ref.actor.optim.lr": 1e-6,

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from leanthink.algorithms import Loss, PpoClip
+from leanthink.algorithms import Drpo, Loss, PpoClip
 from leanthink.errors import ConfigError
 from leanthink.recipe import Profile, Recipe, tree_keys
+from leanthink.verl import arrangement
+from leanthink.verl.arrangement import ACTOR, ROLLOUT
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import overrides
 from leanthink.verl.settings import NAME, Settings
 
-ACTOR: Final = "actor_rollout_ref.actor"
-ROLLOUT: Final = "actor_rollout_ref.rollout"
 SAMPLER: Final = "trainer.v1.sampler"
 MODE: Final = "trainer.v1.trainer_mode"
 BYPASS: Final = "algorithm.rollout_correction.bypass_mode"
@@ -109,9 +109,13 @@ class Job:
             # The CPU engine samples in fp32 from the very weights that are trained: its log-probabilities are the old
             # policy's to 1e-7, and computing them again costs a fifth of a step.
             keys.setdefault(BYPASS, True)
-        keys |= self._plugin(mode, self._options(keys))
+        options = self._options(keys)
+        keys |= self._plugin(mode, options)
         ranks = self.nodes * self.gpus
+        if recipe.loss.whole_groups:
+            arrangement.set_sizes(keys)
         (_token_budgets if self.profile == "gpu" else _micro_batches)(keys, ranks)
+        arrangement.require(recipe.loss, arrangement.value_of(keys), bool(options.get("sort_by_length")))
         return keys
 
     def arguments(self) -> list[str]:
@@ -144,7 +148,8 @@ class Job:
         if self.profile == "gpu":
             return dict(self.options)
         one_update = _size(keys, f"{ACTOR}.ppo_mini_batch_size") == _size(keys, "data.train_batch_size")
-        return {"poll_interval": 0.05, "sort_by_length": one_update, **self.options}
+        sort = one_update and not self.recipe.loss.whole_groups
+        return {"poll_interval": 0.05, "sort_by_length": sort, **self.options}
 
     def _plugin(self, mode: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """What makes verl call us; the same for every recipe."""
@@ -185,7 +190,9 @@ def loss_keys(loss: Loss) -> dict[str, Any]:
             f"{ACTOR}.clip_ratio_c": loss.dual,
             f"{ACTOR}.loss_agg_mode": loss.aggregation,
         }
-    raise ConfigError(f"loss {type(loss).__name__} has no counterpart in verl; give ppo_clip")
+    if isinstance(loss, Drpo):
+        return arrangement.loss_keys(loss)
+    raise ConfigError(f"loss {type(loss).__name__} has no counterpart in verl; give ppo_clip or drpo")
 
 
 def _token_budgets(keys: dict[str, Any], ranks: int) -> None:

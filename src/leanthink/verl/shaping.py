@@ -25,6 +25,7 @@ from leanthink.recipe import Recipe
 from leanthink.scoring import ScoredStep, batch_of_facts, score_step
 from leanthink.verl import plugin
 from leanthink.verl.checkpoint import load_state
+from leanthink.verl.grouping import GroupLoss
 from leanthink.verl.settings import NAME, Settings
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ class _Shaping:
         plugin.check_registered()
         settings = Settings.read(sampler_kwargs[NAME])
         run = sampler_kwargs["run"]
+        self._group_loss = GroupLoss.of(settings, kwargs.get("refill_fn"))
         resume_from = run["resume_from"] if run["resume_mode"] == "resume_path" else None
         self.shaper = Shaper(
             settings, Path(run["checkpoints"]).absolute(), Path(resume_from).absolute() if resume_from else None
@@ -153,11 +155,14 @@ class _Shaping:
         if self.shaper.settings.sort_by_length:
             lengths = [tag["seq_len"] for tag in batch.tags]
             batch.reorder(sorted(range(len(lengths)), key=lengths.__getitem__))
+        if self._group_loss is not None:
+            batch = self._group_loss.arrange(batch)
         return batch, {**metrics, **self._shape(batch, global_steps)}
 
     def _shape(self, batch: KVBatchMeta, step: int) -> dict[str, float]:
         keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
-        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=list(FIELDS))
+        wanted = [*FIELDS, *(self._group_loss.reads if self._group_loss is not None else ())]
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=wanted)
         extra_fields = [_plain(fields) for fields in data["extra_fields"]]
         for key, fields in zip(keys, extra_fields, strict=True):
             if "unknown" not in fields.get("reward_extra_info", {}):
@@ -169,6 +174,9 @@ class _Shaping:
         uids = [str(_plain(uid)) for uid in data["uid"]]
         reward_N, takes_part_N, metrics = self.shaper.shape(facts, uids, step)
         self._write(keys, batch.partition_id, data, reward_N, takes_part_N)
+        if self._group_loss is not None:
+            correct_N = torch.tensor([fact["acc"] for fact in facts], dtype=torch.float64)
+            metrics |= self._group_loss.write(batch, keys, data, uids, correct_N, reward_N, takes_part_N)
         return {f"leanthink/{name}": value for name, value in metrics.items()}
 
     def _write(self, keys: list[str], partition: str, data: Any, reward_N: Tensor, takes_part_N: Tensor) -> None:
