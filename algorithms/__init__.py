@@ -4,6 +4,7 @@ if __name__ != "leanthink.algorithms":  # a second copy of every class would com
     raise ImportError("import leanthink.algorithms, not algorithms")
 
 from leanthink.algorithms.advantages import Advantage, Grpo, Rloo, grpo_advantage, rloo_advantage
+from leanthink.algorithms.batch_norm import BatchNorm
 from leanthink.algorithms.losses import Loss, PpoClip
 
-__all__ = ["Advantage", "Grpo", "Loss", "PpoClip", "Rloo", "grpo_advantage", "rloo_advantage"]
+__all__ = ["Advantage", "BatchNorm", "Grpo", "Loss", "PpoClip", "Rloo", "grpo_advantage", "rloo_advantage"]

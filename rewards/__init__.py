@@ -20,11 +20,13 @@ from leanthink.rewards.format import Format
 from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
+from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 
 __all__ = [
     "Chain",
     "Clip",
     "Correct",
+    "DifficultyTruncation",
     "Format",
     "Freeze",
     "Gate",
@@ -37,4 +39,5 @@ __all__ = [
     "SoftOverlong",
     "Sum",
     "Switch",
+    "Truncation",
 ]

@@ -18,17 +18,18 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from leanthink import algorithms, rewards, schedules
+from leanthink import algorithms, limits, rewards, schedules
 from leanthink.errors import ConfigError, did_you_mean
 from leanthink.module import Reward
 
-Kind = Literal["reward", "advantage", "loss", "schedule"]
+Kind = Literal["reward", "advantage", "loss", "limit", "schedule"]
 
 REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
     "reward": {
         "chain": rewards.Chain,
         "clip": rewards.Clip,
         "correct": rewards.Correct,
+        "difficulty_truncation": rewards.DifficultyTruncation,
         "format": rewards.Format,
         "freeze": rewards.Freeze,
         "gate": rewards.Gate,
@@ -41,13 +42,19 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "soft_overlong": rewards.SoftOverlong,
         "sum": rewards.Sum,
         "switch": rewards.Switch,
+        "truncation": rewards.Truncation,
     },
     "advantage": {
+        "batch_norm": algorithms.BatchNorm,
         "grpo": algorithms.Grpo,
         "rloo": algorithms.Rloo,
     },
     "loss": {
         "ppo_clip": algorithms.PpoClip,
+    },
+    "limit": {
+        "per_pass_rate": limits.PerPassRate,
+        "per_step": limits.PerStep,
     },
     "schedule": {
         "cosine": schedules.Cosine,
@@ -62,6 +69,7 @@ _BASES: Final[Mapping[Kind, type]] = {
     "reward": Reward,
     "advantage": algorithms.Advantage,
     "loss": algorithms.Loss,
+    "limit": limits.Limit,
     "schedule": schedules.Schedule,
 }
 

@@ -87,7 +87,7 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         0,
     )
     parts_M = {name: value[known_N] for name, value in values.items()}
-    metrics = step_metrics(batch, reward_N[known_N], parts_M, advantage_N[known_N])
+    metrics = step_metrics(batch, reward_N[known_N], parts_M, advantage_N[known_N], recipe.advantage.batch_wide)
     return Replay(
         recipe=recipe,
         batch=batch,

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Advantage, Grpo, PpoClip, Rloo
+from leanthink.algorithms import Advantage, BatchNorm, Grpo, PpoClip, Rloo
 from leanthink.config import REGISTRY, build, describe
+from leanthink.limits import Limit, PerPassRate, PerStep
 from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_names
 from leanthink.rewards import (
     Chain,
     Clip,
     Correct,
+    DifficultyTruncation,
     Format,
     Freeze,
     Gate,
@@ -30,6 +32,7 @@ from leanthink.rewards import (
     SoftOverlong,
     Sum,
     Switch,
+    Truncation,
 )
 from leanthink.schedules import Cosine, Cyclic, Exponential, Linear, Schedule, Stairs
 from leanthink.testing import Columns, check_advantage, check_reward
@@ -40,6 +43,16 @@ REWARDS: dict[str, list[Reward]] = {
     "chain": [Chain(base=Correct(right=2), overlong=Sum(so_far=Running(), late=OVERLONG), clip=Clip(low=0.0))],
     "clip": [Clip(low=-0.25, high=0.5), Clip(high=0.5, of=Correct())],
     "correct": [Correct(), Correct(right=0.1, wrong=-1.0)],
+    "difficulty_truncation": [
+        DifficultyTruncation(thresholds=(0.5,), lengths=(12_000, 4000)),
+        DifficultyTruncation(
+            thresholds=(0.25, 0.75),
+            lengths=(12_000, 8000, 600),
+            kappa=Linear(start=1.0, stop=0.0, steps=30),
+            of=SigmoidLength(alpha=0.4),
+            equality="hard",
+        ),
+    ],
     "format": [Format(), Format(kept=0.0, broken=-1, opened_by_prompt=True)],
     "freeze": [Freeze(of=Sum(correct=Correct(), format=Scale(by=0.5, of=Format())))],
     "gate": [
@@ -63,11 +76,24 @@ REWARDS: dict[str, list[Reward]] = {
     "soft_overlong": [OVERLONG, SoftOverlong(limit=4000, buffer=4000, factor=2.0, clamp=False)],
     "sum": [Sum(correct=Correct(), length=Scale(by=1.5, of=KimiLength()))],
     "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
+    "truncation": [
+        Truncation(),
+        Truncation(kappa=0.1, of=SigmoidLength(alpha=0.4, check_eos=False), limit=8000),
+        Truncation(kappa=0.5, of=Correct(right=1.0, wrong=-1.0), rule="add"),
+        Truncation(of=KimiLength(), rule="add"),
+    ],
 }
 
 OTHERS: dict[str, list[Any]] = {
+    "batch_norm": [
+        BatchNorm(),
+        BatchNorm(level="response", ddof=0, floor="clamp", singleton="own"),
+        BatchNorm(boost=0.1, eps=0.1),
+    ],
     "grpo": [Grpo(), Grpo(scale="none"), Grpo(ddof=0, eps=0.0)],
     "rloo": [Rloo()],
+    "per_pass_rate": [PerPassRate(thresholds=(0.5,), lengths=(4000, 2000), equality="hard", remembered=9)],
+    "per_step": [PerStep(at_most=4000), PerStep(at_most=Linear(start=4000, stop=2000, steps=90))],
     "ppo_clip": [PpoClip(), PpoClip(high=0.28, aggregation="seq-mean-token-mean")],
     "cosine": [Cosine(start=1.0, stop=0.5, steps=7)],
     "cyclic": [Cyclic(high=8.0, low=4.0, period=10)],
@@ -84,6 +110,7 @@ EXAMPLES = [reward for examples in REWARDS.values() for reward in examples]
 ADVANTAGES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Advantage)]
 SCHEDULES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Schedule)]
 LOSSES = [value for examples in OTHERS.values() for value in examples if isinstance(value, PpoClip)]
+LIMITS = [value for examples in OTHERS.values() for value in examples if isinstance(value, Limit)]
 
 
 def test_every_registered_name_has_examples_of_its_class() -> None:
@@ -108,9 +135,9 @@ def test_every_advantage_keeps_the_contract(advantage: Advantage) -> None:
     check_advantage(advantage, rounds=30)
 
 
-@pytest.mark.parametrize("value", [*LOSSES, *SCHEDULES], ids=repr)
-def test_every_loss_and_schedule_is_described_and_built_again(value: Any) -> None:
-    kind: Any = "schedule" if isinstance(value, Schedule) else "loss"
+@pytest.mark.parametrize("value", [*LOSSES, *LIMITS, *SCHEDULES], ids=repr)
+def test_every_loss_limit_and_schedule_is_described_and_built_again(value: Any) -> None:
+    kind: Any = "schedule" if isinstance(value, Schedule) else "limit" if isinstance(value, Limit) else "loss"
     assert build(describe(value), kind, kind) == value and hash(value) == hash(build(describe(value), kind, kind))
 
 
