@@ -83,6 +83,14 @@ def test_facts_of_a_truncated_response(manager):
     assert got["reason"] == "wrong/unfinished_thinking"
 
 
+def test_the_limit_and_the_prompts_key_travel_with_the_response(manager):
+    data = response(GOOD)
+    data.non_tensor_batch["tool_extra_fields"][0] |= {"limit": 40, "prompt_key": "abc"}
+    got = run(manager(), data)["reward_extra_info"]
+    assert (got["limit"], got["prompt_key"]) == (40.0, "abc")
+    assert not {"limit", "prompt_key"} & set(run(manager(), response(GOOD))["reward_extra_info"])
+
+
 def test_wrong_answer_is_wrong_and_not_shaped(manager):
     assert run(manager(), response(GOOD, gold="5"))["reward_score"] == 0.0
 

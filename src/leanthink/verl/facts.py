@@ -6,14 +6,17 @@ training or validation. What it returns travels with the response; the sampler o
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
-from leanthink.batch import RolloutBatch
+from leanthink.batch import PROMPT_KEY, RolloutBatch
+from leanthink.limits import LIMIT
 from leanthink.scoring import text_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl.rollout import end_ids
@@ -30,7 +33,8 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
     ``reward_score`` is the raw 0/1 verdict, so that validation shows accuracy whatever the recipe shapes. The facts:
     ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response), ``truncated``,
     ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
-    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys.
+    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys. ``limit`` (tokens) and,
+    where the recipe has a limit, ``prompt_key`` come from our agent loop.
     """
 
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any, *_: Any, **__: Any) -> None:
@@ -66,6 +70,7 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
             "reason": judgement.code,
             DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
         }
+        facts |= {name: kind(fields[name]) for name, kind in ((LIMIT, float), (PROMPT_KEY, str)) if name in fields}
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
         facts |= {part.column: part.measure(text) for part in self._measured}
         return {"reward_score": facts["acc"], "reward_extra_info": facts}
@@ -84,3 +89,17 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
             logger.exception("a response could not be verified")
             reason = f"exception: {type(error).__name__}: {error}"
             return Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge="none", reason=reason)
+
+
+def prompt_key(messages: Iterable[Mapping[str, Any]]) -> str:
+    """A name for a prompt that is the same in every epoch, process and order of the data: a hash of its messages.
+
+    What is no text, as an image, does not tell prompts apart; give ``extra_info.prompt_key`` then.
+
+    >>> prompt_key([{"role": "user", "content": "1 + 1 ="}])
+    '4d0181ad2081b96f'
+    """
+    text = json.dumps(
+        [dict(message) for message in messages], sort_keys=True, default=lambda value: type(value).__name__
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

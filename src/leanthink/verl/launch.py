@@ -19,6 +19,7 @@ ACTOR: Final = "actor_rollout_ref.actor"
 ROLLOUT: Final = "actor_rollout_ref.rollout"
 SAMPLER: Final = "trainer.v1.sampler"
 MODE: Final = "trainer.v1.trainer_mode"
+MANAGER: Final = "leanthink.verl.dispatch.LimitingManager"
 BYPASS: Final = "algorithm.rollout_correction.bypass_mode"
 
 GPU: Final[Mapping[str, Any]] = {
@@ -149,11 +150,13 @@ class Job:
     def _plugin(self, mode: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """What makes verl call us; the same for every recipe."""
         settings = Settings.of(self.recipe, **options)
+        limited = self.recipe.limit is not None
         return {
             "trainer.use_v1": True,
             "algorithm.adv_estimator": NAME,
             "+algorithm.leanthink": "${leanthink.advantage}",
             f"{ROLLOUT}.agent.default_agent_loop": NAME,
+            **({f"+{ROLLOUT}.agent.agent_loop_manager_class": MANAGER} if limited else {}),
             "reward.reward_manager.source": "importlib",
             "reward.reward_manager.name": "FactsRewardManager",
             "reward.reward_manager.module.path": "pkg://leanthink.verl.facts",
