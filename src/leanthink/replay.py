@@ -96,7 +96,7 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         advantage=advantage_N,
         parts=dict(values),
         metrics={**metrics, "advantage_per_100_tokens": length_slope(batch, advantage_N[known_N])},
-        notices=list(idle_schedules(recipe, sorted(set(rollouts.clock)))),
+        notices=[*limit_notices(recipe), *idle_schedules(recipe, sorted(set(rollouts.clock)))],
     )
 
 
@@ -117,6 +117,15 @@ def length_slope(batch: RolloutBatch, advantage_N: RewardN) -> float:
     if square == 0:
         return torch.nan
     return round(float(100 * (length_M * group_centred(advantage_N[correct_N], right.group)).sum() / square), 12)
+
+
+def limit_notices(recipe: Recipe) -> Iterator[str]:
+    """That a recipe's limit changes nothing about responses that are written already."""
+    if recipe.limit is not None:
+        yield (
+            f"{recipe.name}: its limit stops responses while they are written; those of a file are scored as they are "
+            "(reward.truncation.limit counts longer ones as cut)"
+        )
 
 
 def idle_schedules(recipe: Recipe, steps: Iterable[int]) -> Iterator[str]:

@@ -91,6 +91,14 @@ def test_the_limit_and_the_prompts_key_travel_with_the_response(manager):
     assert not {"limit", "prompt_key"} & set(run(manager(), response(GOOD))["reward_extra_info"])
 
 
+def test_what_is_answered_before_the_cut_counts(manager):
+    """ThinkPrune: the box completed at token 2990 of 3000 counts; DLER's truncation reward pays nothing for it."""
+    got = run(manager(), response(r"<think> 5 </think> \boxed{ 4 } thus", truncated=True))["reward_extra_info"]
+    assert (got["acc"], got["truncated"]) == (1.0, 1.0)
+    got = run(manager(), response(r"<think> 5 </think> \boxed{ 4", truncated=True))["reward_extra_info"]
+    assert (got["acc"], got["truncated"]) == (0.0, 1.0)
+
+
 def test_wrong_answer_is_wrong_and_not_shaped(manager):
     assert run(manager(), response(GOOD, gold="5"))["reward_score"] == 0.0
 
