@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -11,9 +12,10 @@ from leanthink.limits import PerPassRate
 from leanthink.recipe import Recipe, load_recipe
 from leanthink.rewards import Correct, DifficultyTruncation, Sum
 from leanthink.scoring import score_step
+from leanthink.verl import shaping
 from leanthink.verl.checkpoint import FILE, load_limit_state, load_state, save_state
 from leanthink.verl.settings import Settings
-from leanthink.verl.shaping import Shaper, _filtering
+from leanthink.verl.shaping import Shaper, _filtering, _Shaping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,3 +247,37 @@ def test_another_limit_starts_afresh(tmp_path):
     assert load_limit_state(tmp_path, Settings.of(REMEMBERING)) == {"pass_rate": {"p": 1.0}}
     assert load_limit_state(tmp_path, Settings.of(other)) is None
     assert Shaper(Settings.of(other), tmp_path, resume_from=tmp_path).limits(["p"], 2) == [64]
+
+
+class Alike:
+    """What verl's replay buffer says of finished groups: three that are all right or all wrong."""
+
+    def _terminal_eviction_reasons(self, global_steps, partition_id):
+        return set(), {"long", "short", "wrong"}, {"failed"}, Counter({1.0: 2, 0.0: 1})
+
+
+class Sampler(_Shaping, Alike):
+    pass
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_all_correct_groups_stay_where_the_reward_tells_them_apart(tmp_path, monkeypatch, keeps):
+    lengths = {"long_0_0": 900, "long_1_0": 2500, "short_0_0": 900, "short_1_0": 1500}
+    asked = []
+
+    def kv_batch_get(*, keys, partition_id, select_fields):
+        asked.append(keys)
+        return {"extra_fields": [{"reward_extra_info": fact(length=lengths[key])} for key in keys]}
+
+    monkeypatch.setattr(shaping.tq, "kv_batch_get", kv_batch_get)
+    sampler = object.__new__(Sampler)
+    sampler.shaper = Shaper(Settings.of(load_recipe("da_dler")), tmp_path)
+    sampler._keeps_all_correct, sampler._told_apart = keeps, {}
+    sampler.partitions = {"train": dict.fromkeys([*lengths, "wrong_0_0", "wrong_1_0"])}
+    sampler._dapo_classification_cache = {"train": {"long": 1.0, "short": 1.0, "wrong": 0.0}}
+    for _ in range(2):  # verl asks again and again while it waits
+        stale, alike, failed, counts = sampler._terminal_eviction_reasons(1, "train")
+    assert (stale, failed) == (set(), {"failed"})
+    assert alike == ({"short", "wrong"} if keeps else {"long", "short", "wrong"})
+    assert counts == ({1.0: 1, 0.0: 1} if keeps else {1.0: 2, 0.0: 1})
+    assert sorted(asked) == ([["long_0_0", "long_1_0"], ["short_0_0", "short_1_0"]] if keeps else [])

@@ -105,7 +105,7 @@ class Shaper:
                 f"{self.settings.max_unknown:.0%} ({_reasons(facts)}); look at the gold answers and the verifier's "
                 "deadline, or raise max_unknown"
             )
-        takes_part_N = ~unknown_N if self.settings.unknown == "mask" else torch.ones_like(unknown_N)
+        takes_part_N = torch.tensor([self._takes_part(fact) for fact in facts], dtype=torch.bool)
         rows = takes_part_N.nonzero().squeeze(-1).tolist()
         if not rows:
             return torch.zeros(len(facts), dtype=torch.float64), takes_part_N, metrics
@@ -115,9 +115,9 @@ class Shaper:
         if self.recipe.limit is not None:
             self._limit_state = self.recipe.limit.update(batch, self._limit_state)
         reward_N = torch.zeros(len(facts), dtype=torch.float64)
-        reward_N[takes_part_N] = scored.reward
-        trained_N = takes_part_N.clone()
-        trained_N[takes_part_N] = overlong_filter(batch, self.settings.truncated)[1]
+        reward_N[rows] = scored.reward
+        trained_N = torch.zeros_like(takes_part_N)
+        trained_N[rows] = overlong_filter(batch, self.settings.truncated)[1]
         if not bool(trained_N.any()):
             raise BatchError(
                 f"step {step}: no response is left to train on, because leanthink.truncated is "
@@ -132,24 +132,28 @@ class Shaper:
 
     def tags(self, facts: list[dict[str, Any]], uids: list[str]) -> list[str]:
         """The prompt of each response, with what the advantage estimator must know beside its reward."""
-        counts_masked, reads_correct = self.settings.truncated == "mask", self.recipe.advantage.reads_correct
+        masked, reads_correct = self.settings.truncated == "mask", self.recipe.advantage.reads_correct
         return [
             tagged(
                 uid,
-                counted=counts_masked and fact["truncated"] == 1 and fact["unknown"] == 0,
+                counted=masked and fact["truncated"] == 1 and self._takes_part(fact),
                 correct=reads_correct and fact["acc"] == 1,
             )
             for fact, uid in zip(facts, uids, strict=True)
         ]
 
     def tells_apart(self, facts: list[dict[str, Any]], step: int) -> bool:
-        """Whether the reward, at its present state, differs within one group; unknown verdicts do not count."""
+        """Whether the reward, at its present state, differs within one group."""
         self.resume(step)
-        known = [fact for fact in facts if fact["unknown"] == 0]
+        known = [fact for fact in facts if self._takes_part(fact)]
         if len(known) < 2:
             return False
         reward_N = self.recipe.reward.breakdown(self._batch(known, ["one"] * len(known), step), self._state).reward
         return float(reward_N.max() - reward_N.min()) > NO_SPREAD
+
+    def _takes_part(self, fact: dict[str, Any]) -> bool:
+        """Whether a response is scored at all."""
+        return fact["unknown"] == 0 or self.settings.unknown == "wrong"
 
     def _batch(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> RolloutBatch:
         rows = [
