@@ -186,3 +186,14 @@ def test_the_boost_reads_raw_correctness() -> None:
         for boost in (0.0, 0.1)
     )
     torch.testing.assert_close(lifted, plain + 0.1)
+
+
+def test_the_optimiser_of_dler_takes_any_reward() -> None:
+    batch = RolloutBatch.of(group=[0, 0, 0, 1, 1], length=[10, 20, 40, 10, 40], correct=[1, 1, 0, 1, 1])
+    recipe = load_recipe("dler", ["reward={sum: {correct: correct, length: {scale: {by: 0.5, of: kimi_length}}}}"])
+    scored = score_step(recipe, batch)
+    kimi = score_step(load_recipe("kimi"), batch.replace(step=20))
+    assert torch.equal(scored.reward, kimi.reward)
+    assert torch.equal(scored.advantage, BatchNorm()(kimi.reward, batch.group, batch.length))
+    assert scored.advantage[3] > scored.advantage[4]  # a length signal in an all-correct group
+    assert float((scored.advantage * batch.length).sum()) == pytest.approx(0, abs=1e-9)
