@@ -28,12 +28,14 @@ from leanthink.rewards.repetition import Repetition, WordRepetition
 from leanthink.rewards.shortest_correct_length import ShortestCorrectLength
 from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
+from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 
 __all__ = [
     "Chain",
     "Clip",
     "Correct",
     "CosineLength",
+    "DifficultyTruncation",
     "ExactBudget",
     "Format",
     "Freeze",
@@ -55,5 +57,6 @@ __all__ = [
     "Sum",
     "Switch",
     "TopPassRate",
+    "Truncation",
     "WordRepetition",
 ]

@@ -17,13 +17,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "leanthink"
 LINKS = ("rewards", "algorithms", "recipes")
 
-KERNEL = {"errors", "groups", "schedules", "batch", "module"}
+KERNEL = {"errors", "groups", "schedules", "batch", "module", "limits"}
 ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "errors": set(),
     "groups": {"errors"},
     "schedules": {"errors"},
     "batch": {"errors", "groups"},
     "module": {"errors", "groups", "schedules", "batch"},
+    "limits": {"errors", "groups", "schedules", "batch", "module"},
     "rewards": {*KERNEL, "rewards"},
     "algorithms": {"errors", "groups", "schedules", "algorithms"},
     "recipes": set(),

@@ -112,6 +112,13 @@ def test_metrics_are_those_of_training_over_all_responses(tmp_path: Path) -> Non
     assert hand < 0
 
 
+def test_a_limit_does_not_shorten_what_is_written(tmp_path: Path) -> None:
+    one = score("dler", read(tmp_path / "r.jsonl", ROWS), "reward.truncation={limit: 250}")
+    assert one.reward.tolist() == [1, 0, 0, 1, 0]
+    assert any("its limit stops responses while they are written" in notice for notice in one.notices)
+    assert not any("its limit" in notice for notice in score("grpo", read(tmp_path / "r.jsonl", ROWS)).notices)
+
+
 def test_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     generator = random.Random(0)
     rows = [

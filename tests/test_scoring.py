@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Drpo, Grpo, Rloo
+import oracles_dler
+from leanthink.algorithms import BatchNorm, Drpo, Grpo, Rloo
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
 from leanthink.recipe import Recipe, load_recipe, recipe_names
-from leanthink.rewards import Correct, Format, Gate, Repetition, SigmoidLength, SoftOverlong, Sum
-from leanthink.scoring import batch_of_facts, measured_rewards, score_step
+from leanthink.rewards import Correct, Format, Gate, Repetition, SigmoidLength, SoftOverlong, Sum, Truncation
+from leanthink.scoring import batch_advantage, batch_of_facts, measured_rewards, overlong_filter, score_step
 
 OVERLONG = Sum(correct=Correct(), overlong=SoftOverlong(limit=100, buffer=50))
 BATCH = RolloutBatch.of(
@@ -142,3 +143,69 @@ def test_ragged_or_malformed_facts_are_refused(facts: list[dict[str, Any]], word
         batch_of_facts(facts, ["x", "x"], step=0)
     for word in words:
         assert word in str(caught.value)
+
+
+FILTERED = RolloutBatch.of(
+    group=[0, 0, 0, 0, 1, 1], length=[5, 6, 7, 8, 9, 9], correct=[1, 1, 0, 0, 1, 0], truncated=[0, 0, 0, 1, 1, 0]
+)
+PLUS_MINUS = Recipe(name="mine", reward=Correct(right=1, wrong=-1), advantage=Grpo(eps=0.0))
+
+
+@pytest.mark.parametrize(
+    ("truncated", "expected"),
+    [
+        ("keep", [0.866025, 0.866025, -0.866025, -0.866025, 0.707107, -0.707107]),
+        ("mask", [0.866025, 0.866025, -0.866025, 0, 0, -0.707107]),
+        ("exclude", [0.577350, 0.577350, -1.154701, 0, 0, 0]),  # one response left in the second group: nothing
+    ],
+)
+def test_worked_example_of_overlong_filtering(truncated: Any, expected: list[float]) -> None:
+    scored = score_step(PLUS_MINUS, FILTERED, truncated=truncated)
+    assert scored.advantage.tolist() == pytest.approx(expected, abs=1e-6)
+    assert scored.reward.tolist() == [1, 1, -1, -1, 1, -1]
+    assert scored.metrics["truncated_share"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("truncated", ["keep", "mask", "exclude"])
+def test_overlong_filtering_agrees_with_the_loop(batches: list[RolloutBatch], truncated: Any) -> None:
+    for batch in batches[:400]:
+        columns = [column.tolist() for column in (batch.correct, batch.group, batch.truncated)]
+        slow_N = torch.tensor(oracles_dler.filtered_grpo(*columns, truncated), dtype=torch.float64)
+        given_N = batch_advantage(Grpo(), batch.correct, batch, truncated)
+        torch.testing.assert_close(given_N, slow_N, rtol=1e-9, atol=1e-9)
+
+
+def test_masked_tokens_weigh_nothing_in_the_batch() -> None:
+    counted_N, trained_N = overlong_filter(FILTERED, "mask")
+    assert counted_N.all() and trained_N.tolist() == [True, True, True, False, False, True]
+    given_N = batch_advantage(BatchNorm(), FILTERED.correct, FILTERED, "mask")
+    lengths = FILTERED.length * trained_N
+    expected_N = BatchNorm()(FILTERED.correct, FILTERED.group, lengths) * trained_N
+    assert torch.equal(given_N, expected_N)
+
+
+def test_a_batch_wide_advantage_shifts_groups_without_signal() -> None:
+    batch = RolloutBatch.of(group=[0, 0, 1, 1], length=[5, 9, 5, 9], correct=[1, 0, 1, 1])
+    scored = score_step(Recipe(name="mine", reward=Correct(), advantage=BatchNorm()), batch)
+    assert scored.metrics["groups/no_signal_share"] == 0.5
+    assert scored.advantage[2] == scored.advantage[3] != 0
+
+
+def test_the_boost_reads_raw_correctness() -> None:
+    batch = RolloutBatch.of(group=[0, 0], length=[5, 9], correct=[1, 1], truncated=[0, 1])
+    plain, lifted = (
+        score_step(Recipe(name="mine", reward=Truncation(), advantage=BatchNorm(boost=boost)), batch).advantage
+        for boost in (0.0, 0.1)
+    )
+    torch.testing.assert_close(lifted, plain + 0.1)
+
+
+def test_the_optimiser_of_dler_takes_any_reward() -> None:
+    batch = RolloutBatch.of(group=[0, 0, 0, 1, 1], length=[10, 20, 40, 10, 40], correct=[1, 1, 0, 1, 1])
+    recipe = load_recipe("dler", ["reward={sum: {correct: correct, length: {scale: {by: 0.5, of: kimi_length}}}}"])
+    scored = score_step(recipe, batch)
+    kimi = score_step(load_recipe("kimi"), batch.replace(step=20))
+    assert torch.equal(scored.reward, kimi.reward)
+    assert torch.equal(scored.advantage, BatchNorm()(kimi.reward, batch.group, batch.length))
+    assert scored.advantage[3] > scored.advantage[4]  # a length signal in an all-correct group
+    assert float((scored.advantage * batch.length).sum()) == pytest.approx(0, abs=1e-9)

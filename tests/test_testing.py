@@ -123,10 +123,17 @@ class BadAdvantage(Advantage):
 
     how: str
 
-    def __call__(self, reward_N: torch.Tensor, group_N: torch.Tensor) -> torch.Tensor:
+    @property
+    def batch_wide(self) -> bool:
+        return self.how == "declared whole batch"
+
+    def __call__(
+        self, reward_N: torch.Tensor, group_N: torch.Tensor, length_N: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        assert length_N is not None
         centred_N = reward_N - group_mean(reward_N, group_N)[group_N]
         match self.how:
-            case "whole batch":
+            case "whole batch" | "declared whole batch":
                 return reward_N - (reward_N.mean() if len(reward_N) else 0.0)
             case "rounding":
                 return centred_N + 1e-18
@@ -138,6 +145,8 @@ class BadAdvantage(Advantage):
                 return centred_N.float()
             case "changes rewards":
                 return reward_N.sub_(group_mean(reward_N, group_N)[group_N])
+            case "changes lengths":
+                length_N += 1
             case "by row":
                 return centred_N * torch.arange(1, len(reward_N) + 1)
         return centred_N
@@ -236,6 +245,7 @@ class Undeclared(Budgeted):
         ("not finite", "finite"),
         ("single precision", "float64"),
         ("changes rewards", "inputs are not changed"),
+        ("changes lengths", "inputs are not changed"),
         ("by row", "permuting the responses"),
     ],
 )
@@ -243,6 +253,7 @@ def test_a_bad_advantage_is_found(how: str, promise: str) -> None:
     with pytest.raises(ContractError, match=promise):
         check_advantage(BadAdvantage(how=how))
     check_advantage(BadAdvantage(how="not centred"), centred=False, rounds=5)
+    check_advantage(BadAdvantage(how="declared whole batch"), rounds=5)
 
 
 def test_random_batches_have_every_kind_of_group_and_repeat() -> None:

@@ -18,11 +18,11 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from leanthink import algorithms, rewards, schedules
+from leanthink import algorithms, limits, rewards, schedules
 from leanthink.errors import ConfigError, did_you_mean
 from leanthink.module import Reward
 
-Kind = Literal["reward", "advantage", "loss", "schedule"]
+Kind = Literal["reward", "advantage", "loss", "limit", "schedule"]
 
 REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
     "reward": {
@@ -30,6 +30,7 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "clip": rewards.Clip,
         "correct": rewards.Correct,
         "cosine_length": rewards.CosineLength,
+        "difficulty_truncation": rewards.DifficultyTruncation,
         "exact_budget": rewards.ExactBudget,
         "format": rewards.Format,
         "freeze": rewards.Freeze,
@@ -51,9 +52,11 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "sum": rewards.Sum,
         "switch": rewards.Switch,
         "top_pass_rate": rewards.TopPassRate,
+        "truncation": rewards.Truncation,
         "word_repetition": rewards.WordRepetition,
     },
     "advantage": {
+        "batch_norm": algorithms.BatchNorm,
         "grpo": algorithms.Grpo,
         "no_baseline": algorithms.NoBaseline,
         "rloo": algorithms.Rloo,
@@ -61,6 +64,10 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
     "loss": {
         "drpo": algorithms.Drpo,
         "ppo_clip": algorithms.PpoClip,
+    },
+    "limit": {
+        "per_pass_rate": limits.PerPassRate,
+        "per_step": limits.PerStep,
     },
     "schedule": {
         "cosine": schedules.Cosine,
@@ -75,6 +82,7 @@ _BASES: Final[Mapping[Kind, type]] = {
     "reward": Reward,
     "advantage": algorithms.Advantage,
     "loss": algorithms.Loss,
+    "limit": limits.Limit,
     "schedule": schedules.Schedule,
 }
 

@@ -88,7 +88,7 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         0,
     )
     parts_M = {name: value[known_N] for name, value in values.items()}
-    metrics = step_metrics(batch, reward_N[known_N], parts_M, advantage_N[known_N])
+    metrics = step_metrics(batch, reward_N[known_N], parts_M, advantage_N[known_N], recipe.advantage.batch_wide)
     return Replay(
         recipe=recipe,
         batch=batch,
@@ -97,7 +97,12 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         advantage=advantage_N,
         parts=dict(values),
         metrics={**metrics, "advantage_per_100_tokens": length_slope(batch, advantage_N[known_N])},
-        notices=[*notices, *idle_schedules(recipe, sorted(set(rollouts.clock))), *_loss_notice(recipe)],
+        notices=[
+            *notices,
+            *limit_notices(recipe),
+            *idle_schedules(recipe, sorted(set(rollouts.clock))),
+            *_loss_notice(recipe),
+        ],
     )
 
 
@@ -118,6 +123,15 @@ def length_slope(batch: RolloutBatch, advantage_N: RewardN) -> float:
     if square == 0:
         return torch.nan
     return round(float(100 * (length_M * group_centred(advantage_N[correct_N], right.group)).sum() / square), 12)
+
+
+def limit_notices(recipe: Recipe) -> Iterator[str]:
+    """That a recipe's limit changes nothing about responses that are written already."""
+    if recipe.limit is not None:
+        yield (
+            f"{recipe.name}: its limit stops responses while they are written; those of a file are scored as they are "
+            "(reward.truncation.limit counts longer ones as cut)"
+        )
 
 
 def idle_schedules(recipe: Recipe, steps: Iterable[int]) -> Iterator[str]:

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import torch
+from jaxtyping import Bool
 from torch import Tensor
 
+from leanthink.algorithms import Advantage
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
-from leanthink.groups import group_count, group_max, group_mean
+from leanthink.groups import group_count, group_max, group_mean, group_min
 from leanthink.module import MeasuredReward, Reward, RewardN, State
 from leanthink.recipe import Recipe
+
+Truncated = Literal["keep", "mask", "exclude"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +34,16 @@ class ScoredStep:
     metrics: Mapping[str, float]
 
 
-def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) -> ScoredStep:
+def score_step(
+    recipe: Recipe, batch: RolloutBatch, state: State | None = None, truncated: Truncated = "keep"
+) -> ScoredStep:
     """Reward, advantage and diagnostics of one batch; the advantage is the loss's own where it makes one.
+
+    Args:
+        recipe: what to score by.
+        batch: the responses.
+        state: the reward's, before this step.
+        truncated: what becomes of truncated responses after the reward (see :func:`overlong_filter`).
 
     Raises:
         MissingColumnError: a column the reward needs is not there, named before anything is computed.
@@ -44,23 +57,63 @@ def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) 
     result = recipe.reward.breakdown(batch, state)
     advantage = recipe.loss.advantage(result.reward, batch.group, batch.correct, batch.length)
     if advantage is None:
-        advantage = recipe.advantage(result.reward, batch.group)
+        advantage = batch_advantage(recipe.advantage, result.reward, batch, truncated)
     return ScoredStep(
         reward=result.reward,
         advantage=advantage,
         parts=result.parts,
         state=result.state,
-        metrics=step_metrics(batch, result.reward, result.parts, advantage),
+        metrics=step_metrics(batch, result.reward, result.parts, advantage, recipe.advantage.batch_wide),
     )
 
 
+def overlong_filter(batch: RolloutBatch, truncated: Truncated) -> tuple[Bool[Tensor, " N"], Bool[Tensor, " N"]]:
+    """Which responses count in the advantage's statistics, and which are trained on: overlong filtering.
+
+    DAPO (arXiv 2503.14476, Sec. 3.4) masks the loss of truncated responses and does not say whether their rewards stay
+    in the statistics: "mask" keeps them there, "exclude" does not. Where "exclude" leaves a single response of a group,
+    there is nothing to compare it with, and it goes, too. "keep" filters nothing.
+
+    >>> batch = RolloutBatch.of(group=[0] * 3, length=[5, 9, 9], correct=[1, 0, 0], truncated=[0, 0, 1])
+    >>> overlong_filter(batch, "mask")
+    (tensor([True, True, True]), tensor([ True,  True, False]))
+    """
+    all_N = torch.ones_like(batch.truncated)
+    if truncated == "keep":
+        return all_N, all_N
+    ended_N = ~batch.truncated
+    if truncated == "mask":
+        return all_N, ended_N
+    alone_N = (group_count(batch.group, ended_N) == 1)[batch.group] & (group_count(batch.group) > 1)[batch.group]
+    counted_N = ended_N & ~alone_N
+    return counted_N, counted_N
+
+
+def batch_advantage(
+    advantage: Advantage, reward_N: RewardN, batch: RolloutBatch, truncated: Truncated = "keep"
+) -> RewardN:
+    """The advantage of each response as training computes it; 0 for one that is not trained on."""
+    counted_N, trained_N = overlong_filter(batch, truncated)
+    counted = batch.replace(reward=reward_N, length=torch.where(trained_N, batch.length, 0.0)).select(counted_N)
+    value_M = advantage(counted.reward, counted.group, counted.length)
+    value_N = torch.zeros_like(reward_N)
+    value_N[counted_N] = advantage.lifted(value_M, counted.correct == 1)
+    return torch.where(trained_N, value_N, 0.0)
+
+
 def step_metrics(
-    batch: RolloutBatch, reward: RewardN, parts: Mapping[str, RewardN], advantage: RewardN
+    batch: RolloutBatch,
+    reward: RewardN,
+    parts: Mapping[str, RewardN],
+    advantage: RewardN,
+    batch_wide: bool = False,
 ) -> dict[str, float]:
     """Scalars that show what a reward does; a mean over no responses is left out, not reported as 0.
 
-    Lengths are in tokens, shares in [0, 1]. Raw correctness and shaped reward are apart.
+    Lengths are in tokens, shares in [0, 1]. Raw correctness and shaped reward are apart. A group gives no signal where
+    all its advantages are 0; where they are ``batch_wide``, all the same: the batch shifts every group.
     """
+    signal = advantage - group_min(advantage, batch.group)[batch.group] if batch_wide else advantage
     correct_N = batch.correct == 1
     rate_G = group_mean(batch.correct, batch.group)
     values: dict[str, Tensor] = {
@@ -75,7 +128,7 @@ def step_metrics(
         "correct_pushed_down_share": (advantage[correct_N] < 0).double(),
         "groups/all_correct_share": (rate_G == 1).double(),
         "groups/all_wrong_share": (rate_G == 0).double(),
-        "groups/no_signal_share": (group_max(advantage.abs(), batch.group) == 0).double(),
+        "groups/no_signal_share": (group_max(signal.abs(), batch.group) == 0).double(),
         "groups/size": group_count(batch.group),
     }
     for name, part in parts.items():

@@ -137,9 +137,10 @@ def check_reward(
 def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int = 100, seed: int = 0) -> None:
     """Check what every advantage promises.
 
-    It compares, hashes, prints, pickles and can be described as YAML; it changes neither input; it is deterministic and
-    finite in every corner; permuting the responses permutes it; groups do not leak; and, if ``centred``, it is 0 where
-    all rewards of a group are equal and sums to 0 over each group.
+    It compares, hashes, prints, pickles and can be described as YAML; it changes no input; it is deterministic and
+    finite in every corner; permuting the responses permutes it; groups do not leak, unless it is declared
+    ``batch_wide``; and, if ``centred`` and not batch-wide, it is 0 where all rewards of a group are equal and sums to 0
+    over each group.
 
     Raises:
         ContractError: naming the broken promise, with the batch.
@@ -152,20 +153,23 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
     batches = list(special_batches(generator)) + [random_batch(generator) for _ in range(rounds)]
     for batch in batches:
         shaped_N, group_N = batch.correct - torch.randint(0, 3, (len(batch),), generator=generator) / 10, batch.group
+        length_N = batch.length
         for reward_N in (batch.correct, shaped_N, torch.full_like(shaped_N, 0.1)):
             shown = copy.deepcopy(batch.replace(reward=reward_N))
-            value_N = advantage(reward_N, group_N)
+            value_N = advantage(reward_N, group_N, length_N)
             _finite(advantage, "it", shown, value_N)
-            if not torch.equal(reward_N, shown.reward) or not torch.equal(group_N, shown.group):
+            before = (shown.reward, shown.group, shown.length)
+            if not all(map(torch.equal, (reward_N, group_N, length_N), before)):
                 _fail(advantage, "its inputs are not changed", shown)
-            _close(advantage, "deterministic", shown, advantage(reward_N, group_N), value_N)
+            _close(advantage, "deterministic", shown, advantage(reward_N, group_N, length_N), value_N)
             order_M = torch.randperm(len(batch), generator=generator)
             mixed = shown.select(order_M)
             promise = "permuting the responses permutes the result"
-            _close(advantage, promise, shown, advantage(mixed.reward, mixed.group), value_N[order_M], order_M)
-            for code in range(batch.num_groups):
+            mixed_M = advantage(mixed.reward, mixed.group, mixed.length)
+            _close(advantage, promise, shown, mixed_M, value_N[order_M], order_M)
+            for code in range(0 if advantage.batch_wide else batch.num_groups):
                 rows_M = (group_N == code).nonzero().squeeze(-1)
-                alone_M = advantage(reward_N[rows_M], torch.zeros_like(rows_M))
+                alone_M = advantage(reward_N[rows_M], torch.zeros_like(rows_M), length_N[rows_M])
                 _close(advantage, "groups do not leak into each other", shown, alone_M, value_N[rows_M], rows_M)
                 group = shown.select(rows_M)
                 if centred and abs(float(alone_M.sum())) > 1e-7 * len(rows_M):

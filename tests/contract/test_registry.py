@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Advantage, Drpo, Grpo, Loss, NoBaseline, PpoClip, Rloo
+from leanthink.algorithms import Advantage, BatchNorm, Drpo, Grpo, Loss, NoBaseline, PpoClip, Rloo
 from leanthink.config import REGISTRY, build, describe
+from leanthink.limits import Limit, PerPassRate, PerStep
 from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_names
 from leanthink.rewards import (
@@ -19,6 +20,7 @@ from leanthink.rewards import (
     Clip,
     Correct,
     CosineLength,
+    DifficultyTruncation,
     ExactBudget,
     Format,
     Freeze,
@@ -40,6 +42,7 @@ from leanthink.rewards import (
     Sum,
     Switch,
     TopPassRate,
+    Truncation,
     WordRepetition,
 )
 from leanthink.schedules import Cosine, Cyclic, Exponential, Linear, Schedule, Stairs
@@ -52,6 +55,16 @@ REWARDS: dict[str, list[Reward]] = {
     "clip": [Clip(low=-0.25, high=0.5), Clip(high=0.5, of=Correct())],
     "correct": [Correct(), Correct(right=0.1, wrong=-1.0)],
     "cosine_length": [CosineLength(limit=14_000, margin=16), CosineLength(limit=9000, wrong_at_0=-1, exceed=None)],
+    "difficulty_truncation": [
+        DifficultyTruncation(thresholds=(0.5,), lengths=(12_000, 4000)),
+        DifficultyTruncation(
+            thresholds=(0.25, 0.75),
+            lengths=(12_000, 8000, 600),
+            kappa=Linear(start=1.0, stop=0.0, steps=30),
+            of=SigmoidLength(alpha=0.4),
+            equality="hard",
+        ),
+    ],
     "exact_budget": [ExactBudget(), ExactBudget(alpha=0.002, counts="thinking")],
     "format": [Format(), Format(kept=0.0, broken=-1, opened_by_prompt=True)],
     "freeze": [Freeze(of=Sum(correct=Correct(), format=Scale(by=0.5, of=Format())))],
@@ -102,10 +115,21 @@ REWARDS: dict[str, list[Reward]] = {
         TopPassRate(rounding="ceil", ties="all"),
         TopPassRate(top_fraction=0.5, ties="random", seed=3),
     ],
+    "truncation": [
+        Truncation(),
+        Truncation(kappa=0.1, of=SigmoidLength(alpha=0.4, check_eos=False), limit=8000),
+        Truncation(kappa=0.5, of=Correct(right=1.0, wrong=-1.0), rule="add"),
+        Truncation(of=KimiLength(), rule="add"),
+    ],
     "word_repetition": [WordRepetition(max_penalty=-1, size=1)],
 }
 
 OTHERS: dict[str, list[Any]] = {
+    "batch_norm": [
+        BatchNorm(),
+        BatchNorm(level="response", ddof=0, floor="clamp", singleton="own"),
+        BatchNorm(boost=0.1, eps=0.1),
+    ],
     "grpo": [Grpo(), Grpo(scale="none"), Grpo(ddof=0, eps=0.0)],
     "no_baseline": [NoBaseline()],
     "rloo": [Rloo()],
@@ -120,6 +144,8 @@ OTHERS: dict[str, list[Any]] = {
     "exponential": [Exponential(start=8.0, rate=0.5, limit=1.0)],
     "linear": [Linear(start=0.0, stop=1.0, steps=5, delay=2)],
     "stairs": [Stairs(values=(0.0, 1.0), boundaries=(3,))],
+    "per_pass_rate": [PerPassRate(thresholds=(0.5,), lengths=(4000, 2000), equality="hard", remembered=9)],
+    "per_step": [PerStep(at_most=4000), PerStep(at_most=Linear(start=4000, stop=2000, steps=90))],
 }
 
 COLUMNS: Columns = {  # how to draw each column that some reward reads
@@ -138,6 +164,7 @@ EXAMPLES = [reward for examples in REWARDS.values() for reward in examples]
 ADVANTAGES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Advantage)]
 SCHEDULES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Schedule)]
 LOSSES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Loss)]
+LIMITS = [value for examples in OTHERS.values() for value in examples if isinstance(value, Limit)]
 
 
 def test_every_registered_name_has_examples_of_its_class() -> None:
@@ -163,9 +190,9 @@ def test_every_advantage_keeps_the_contract(advantage: Advantage) -> None:
     check_advantage(advantage, centred=not isinstance(advantage, NOT_CENTRED), rounds=30)
 
 
-@pytest.mark.parametrize("value", [*LOSSES, *SCHEDULES], ids=repr)
-def test_every_loss_and_schedule_is_described_and_built_again(value: Any) -> None:
-    kind: Any = "schedule" if isinstance(value, Schedule) else "loss"
+@pytest.mark.parametrize("value", [*LOSSES, *LIMITS, *SCHEDULES], ids=repr)
+def test_every_loss_limit_and_schedule_is_described_and_built_again(value: Any) -> None:
+    kind: Any = "schedule" if isinstance(value, Schedule) else "limit" if isinstance(value, Limit) else "loss"
     assert build(describe(value), kind, kind) == value and hash(value) == hash(build(describe(value), kind, kind))
 
 

@@ -9,13 +9,15 @@ import re
 
 import pytest
 
-from leanthink.algorithms import Advantage, Drpo, Grpo, Loss, NoBaseline, PpoClip, Rloo
+from leanthink.algorithms import Advantage, BatchNorm, Drpo, Grpo, Loss, NoBaseline, PpoClip, Rloo
+from leanthink.limits import Limit, PerStep
 from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_from, recipe_names
 from leanthink.rewards import (
     Clip,
     Correct,
     CosineLength,
+    DifficultyTruncation,
     ExactBudget,
     Gate,
     HarmonizingLength,
@@ -30,8 +32,9 @@ from leanthink.rewards import (
     SigmoidLength,
     SoftOverlong,
     Sum,
+    Truncation,
 )
-from leanthink.schedules import Stairs
+from leanthink.schedules import Stairs, bounds
 
 RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     "alp": (
@@ -55,6 +58,11 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
     ),
+    "da_dler": (
+        DifficultyTruncation(thresholds=(0.5,), lengths=(4000.0, 2000.0), kappa=0.0, equality="easy"),
+        BatchNorm(level="token", ddof=1, eps=1e-8, floor="add", singleton="zero", boost=0.0),
+        PpoClip(low=0.2, high=0.28, dual=10.0),
+    ),
     "dapo_overlong": (
         Sum(
             correct=Correct(right=1.0, wrong=-1.0),
@@ -67,6 +75,11 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Correct(),
         Grpo(),
         Drpo(length_temperature=None, tau=10.0, delta=1e-4, beta=1000.0, kl_type="kl", score="logL"),
+    ),
+    "dler": (
+        Truncation(kappa=0.0, of=Correct(), rule="multiply"),
+        BatchNorm(level="token", ddof=1, eps=1e-8, floor="add", singleton="zero", boost=0.0),
+        PpoClip(low=0.2, high=0.28, dual=10.0),
     ),
     "drpo": (
         Correct(),
@@ -131,11 +144,32 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
     ),
+    "thinkprune": (
+        Correct(),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
     "trle": (
         SigmoidLength(alpha=0.1, eps=1e-7, ddof=0, check_eos=True),
         Rloo(),
         PpoClip(low=0.2, high=0.2),
     ),
+}
+
+LIMITS: dict[str, Limit] = {  # of the recipes that limit their rollouts
+    "da_dler": PerStep(at_most=4000.0),
+    "dler": PerStep(at_most=4000.0),
+    "thinkprune": PerStep(at_most=Stairs(values=(4000.0, 3000.0, 2000.0), boundaries=(180, 360))),
+}
+
+DLER = {
+    "data.train_batch_size": 512,
+    "actor_rollout_ref.rollout.n": 16,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+    "actor_rollout_ref.actor.optim.lr": 1e-6,
+    "actor_rollout_ref.actor.kl_loss_coef": 5e-4,
+    "actor_rollout_ref.actor.kl_loss_type": "mse",
+    "algorithm.filter_groups.enable": True,
 }
 
 DISCRIMINATIVE = {
@@ -160,6 +194,7 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "data.max_response_length": 14336,
         "algorithm.kl_ctrl.kl_coef": 0.01,
     },
+    "da_dler": {**DLER, "algorithm.filter_groups.metric": "acc_then_reward"},
     "dapo_overlong": {
         "data.train_batch_size": 512,
         "actor_rollout_ref.rollout.n": 16,
@@ -172,6 +207,7 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "algorithm.filter_groups.metric": "acc",
     },
     "disco": DISCRIMINATIVE,
+    "dler": {**DLER, "algorithm.filter_groups.metric": "acc", "data.max_response_length": 4000},
     "drpo": DISCRIMINATIVE,
     "grpo": {
         "actor_rollout_ref.rollout.n": 64,
@@ -232,6 +268,14 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "actor_rollout_ref.actor.kl_loss_coef": 0.001,
         "trainer.total_epochs": 3,
     },
+    "thinkprune": {
+        "data.train_batch_size": 128,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+        "data.max_prompt_length": 768,
+    },
     "trle": {
         "data.train_batch_size": 32,
         "actor_rollout_ref.rollout.n": 8,
@@ -251,6 +295,7 @@ def test_every_recipe_is_spelled_out_here() -> None:
 def test_the_yaml_is_the_python_object(name: str) -> None:
     recipe = load_recipe(name)
     assert (recipe.reward, recipe.advantage, recipe.loss) == RECIPES[name]
+    assert recipe.limit == LIMITS.get(name)
     assert recipe.name == name
 
 
@@ -258,6 +303,15 @@ def test_the_yaml_is_the_python_object(name: str) -> None:
 def test_the_papers_settings_are_kept(name: str) -> None:
     keys = load_recipe(name).verl
     assert {key: keys[key] for key in SETS_OF_THE_PAPER[name]} == SETS_OF_THE_PAPER[name]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_fits_into_the_response_limit_on_both_profiles(name: str) -> None:
+    for profile, longest in (("gpu", load_recipe(name).verl["data.max_response_length"]), ("cpu", 96)):
+        recipe = load_recipe(name, profile=profile)  # type: ignore[arg-type]
+        assert isinstance(recipe.limit, PerStep) and bounds(recipe.limit.at_most)[1] <= longest
+        if isinstance(recipe.reward, DifficultyTruncation):
+            assert max(recipe.reward.lengths) == recipe.limit.at_most
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -3,8 +3,8 @@ import pytest
 import torch
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn
 
-from leanthink.algorithms import Grpo, Rloo
-from leanthink.verl.advantage import recipe_advantage
+from leanthink.algorithms import BatchNorm, Grpo, Rloo
+from leanthink.verl.advantage import recipe_advantage, tagged, untagged
 
 UIDS = np.array(["b", "a", "b", "a", "b"], dtype=object)
 MASK = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0], [1, 0, 0]])
@@ -63,3 +63,50 @@ def test_rloo_agrees_with_verls_own():
     theirs, _ = get_adv_estimator_fn("rloo")(token_level_rewards=values, response_mask=MASK, index=UIDS)
     ours, _ = recipe_advantage(values, MASK, UIDS, config={"leanthink": "rloo"})
     torch.testing.assert_close(ours, theirs)
+
+
+def test_batch_norm_agrees_with_verls_own():
+    values = rewards([1.0, 0.5, 0.0, 0.25, 0.75])
+    theirs, _ = get_adv_estimator_fn("reinforce_plus_plus_baseline")(
+        token_level_rewards=values, response_mask=MASK, index=UIDS
+    )
+    ours, _ = recipe_advantage(values, MASK, UIDS, config={"leanthink": "batch_norm"})
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_padding_and_masked_responses_are_no_part_of_the_batch():
+    mask = torch.cat([MASK, torch.zeros(2, 3, dtype=MASK.dtype)])
+    values = torch.cat([rewards([1.0, 0.5, 0.0, 0.25, 0.75]), torch.zeros(2, 3)])
+    uids = np.array([*UIDS, "pad1", "a"], dtype=object)
+    ours, _ = recipe_advantage(values, mask, uids, config={"leanthink": "batch_norm"})
+    expected, _ = recipe_advantage(values[:5], MASK, UIDS, config={"leanthink": "batch_norm"})
+    torch.testing.assert_close(ours[:5], expected)
+    assert not ours[5:].any()
+
+
+@pytest.mark.parametrize("reward", [0.0, 1.0])
+@pytest.mark.parametrize(("node", "estimator"), [("grpo", Grpo()), ("batch_norm", BatchNorm())])
+def test_a_counted_response_stays_in_the_statistics_of_its_group(node, estimator, reward):
+    values, mask = rewards([1.0, 0.5, reward, 0.25, 0.5]), MASK.clone()
+    mask[2] = 0
+    uids = UIDS.copy()
+    uids[2] = tagged("b", counted=True)
+    ours, _ = recipe_advantage(values, mask, uids, config={"leanthink": node})
+    expected_N = estimator(torch.tensor([1.0, 0.5, reward, 0.25, 0.5]), torch.tensor([0, 1, 0, 1, 0]), mask.sum(-1))
+    torch.testing.assert_close(ours, (expected_N[:, None] * mask).float())
+    assert not ours[2].any()
+
+
+def test_the_boost_reads_the_tag():
+    values = rewards([1.0, 0.5, 0.0, 0.25, 0.0])
+    uids = np.array([tagged(uid, correct=row in (0, 4)) for row, uid in enumerate(UIDS)], dtype=object)
+    plain, _ = recipe_advantage(values, MASK, UIDS, config={"leanthink": "batch_norm"})
+    lifted, _ = recipe_advantage(values, MASK, uids, config={"leanthink": {"batch_norm": {"boost": 0.1}}})
+    lift = torch.tensor([0.1, 0, 0, 0, 0.1])
+    torch.testing.assert_close(lifted, (plain + lift[:, None]) * MASK)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("correct", [True, False])
+def test_tags_can_be_taken_off(counted, correct):
+    assert untagged(tagged("a/b", counted=counted, correct=correct)) == ("a/b", counted, correct)

@@ -96,6 +96,22 @@ def test_facts_of_a_truncated_response(manager):
     assert got["reason"] == "wrong/unfinished_thinking"
 
 
+def test_the_limit_and_the_prompts_key_travel_with_the_response(manager):
+    data = response(GOOD)
+    data.non_tensor_batch["tool_extra_fields"][0] |= {"limit": 40, "prompt_key": "abc"}
+    got = run(manager(), data)["reward_extra_info"]
+    assert (got["limit"], got["prompt_key"]) == (40.0, "abc")
+    assert not {"limit", "prompt_key"} & set(run(manager(), response(GOOD))["reward_extra_info"])
+
+
+def test_what_is_answered_before_the_cut_counts(manager):
+    """ThinkPrune: the box completed at token 2990 of 3000 counts; DLER's truncation reward pays nothing for it."""
+    got = run(manager(), response(r"<think> 5 </think> \boxed{ 4 } thus", truncated=True))["reward_extra_info"]
+    assert (got["acc"], got["truncated"]) == (1.0, 1.0)
+    got = run(manager(), response(r"<think> 5 </think> \boxed{ 4", truncated=True))["reward_extra_info"]
+    assert (got["acc"], got["truncated"]) == (0.0, 1.0)
+
+
 def test_wrong_answer_is_wrong_and_not_shaped(manager):
     assert run(manager(), response(GOOD, gold="5"))["reward_score"] == 0.0
 

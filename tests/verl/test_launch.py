@@ -65,6 +65,20 @@ def test_loss_settings_reach_verl():
     assert actor.loss_agg_mode == "seq-mean-token-sum"
 
 
+@pytest.mark.parametrize(
+    ("name", "profile", "manager"),
+    [
+        ("dler", "gpu", "leanthink.verl.dispatch.LimitingManager"),
+        ("grpo", "gpu", None),
+        ("dler", "cpu", "leanthink.verl.cpu.agents.CpuLimitingManager"),
+        ("grpo", "cpu", "leanthink.verl.cpu.agents.CpuManager"),
+    ],
+)
+def test_a_recipe_with_a_limit_gets_the_manager_that_hands_it_out(name, profile, manager):
+    agent = composed(job(name, profile).arguments()).actor_rollout_ref.rollout.agent
+    assert agent.get("agent_loop_manager_class") == manager
+
+
 def test_async_modes_get_the_sampler_that_fits():
     config = composed(job(extra={"trainer.v1.trainer_mode": "colocate_async"}).arguments())
     assert config.trainer.v1.sampler.custom_sampler.name == "ShapingReplayBufferAsync"

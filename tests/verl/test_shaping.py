@@ -1,17 +1,21 @@
 import json
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
 import torch
 
 from leanthink import RolloutBatch, StatefulReward
+from leanthink.algorithms import BatchNorm
 from leanthink.errors import BatchError, ConfigError, MissingColumnError, StateError
+from leanthink.limits import PerPassRate
 from leanthink.recipe import Recipe, load_recipe
-from leanthink.rewards import Correct, Sum
+from leanthink.rewards import Correct, DifficultyTruncation, Sum
 from leanthink.scoring import score_step
-from leanthink.verl.checkpoint import FILE, load_state, save_state
+from leanthink.verl import shaping
+from leanthink.verl.checkpoint import FILE, load_limit_state, load_state, save_state
 from leanthink.verl.settings import Settings
-from leanthink.verl.shaping import BoundedRefill, Shaper, _filtering, _prompts_a_step
+from leanthink.verl.shaping import BoundedRefill, Shaper, _filtering, _prompts_a_step, _Shaping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +170,8 @@ def test_groups_are_filtered_on_raw_correctness_only():
     arguments = _filtering({**run, "filter_groups": {"enable": True, "metric": "acc"}}, object())
     assert (arguments["filter_groups_metric"], arguments["gen_batch_size"]) == ("acc", 1)
     assert _filtering({**run, "filter_groups": {"enable": False, "metric": "reward"}}, object())["gen_batch_size"] == 4
+    kept = _filtering({**run, "filter_groups": {"enable": True, "metric": "acc_then_reward"}}, object())
+    assert (kept["filter_groups_metric"], kept["gen_batch_size"]) == ("acc", 1)
     with pytest.raises(ConfigError, match="set it to acc"):
         _filtering({**run, "filter_groups": {"enable": True, "metric": "reward"}}, object())
 
@@ -192,12 +198,133 @@ def test_settings_without_our_node():
 
 
 def test_settings_survive_the_configuration():
-    settings = Settings.of(load_recipe("kimi"), unknown="wrong", verify={"deadline": 2.0})
+    settings = Settings.of(load_recipe("kimi"), unknown="wrong", truncated="mask", verify={"deadline": 2.0})
     assert Settings.read(settings.node()) == settings
+    assert Settings.read(Settings.of(load_recipe("dler")).node()).build().limit == load_recipe("dler").limit
     assert settings.build().reward == load_recipe("kimi").reward
 
 
-@pytest.mark.parametrize(("option", "value"), [("unknown", "zero"), ("max_unknown", 1.5), ("poll_interval", 0)])
+@pytest.mark.parametrize(
+    ("option", "value"), [("unknown", "zero"), ("truncated", "drop"), ("max_unknown", 1.5), ("poll_interval", 0)]
+)
 def test_options_out_of_range(option, value):
     with pytest.raises(ConfigError, match=option):
         Settings.of(load_recipe("grpo"), **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("truncated", "trained", "tags"),
+    [
+        ("keep", [True, True, True], ["a", "a", "a"]),
+        ("mask", [True, True, False], ["a", "a", "a/counted"]),
+        ("exclude", [True, True, False], ["a", "a", "a"]),
+    ],
+)
+def test_truncated_responses_leave_the_loss_as_asked(tmp_path, truncated, trained, tags):
+    one = Shaper(Settings.of(load_recipe("grpo"), truncated=truncated), tmp_path)
+    facts = [fact(), fact(0.0), fact(0.0, truncated=1.0)]
+    reward_N, trained_N, metrics = one.shape(facts, ["a"] * 3, step=1)
+    assert reward_N.tolist() == [1, 0, 0]
+    assert trained_N.tolist() == trained
+    assert one.tags(facts, ["a"] * 3) == tags
+    assert metrics["truncated_share"] == pytest.approx(1 / 3)
+    assert metrics.get("filtered_share", 0.0) == pytest.approx(sum(not one for one in trained) / 3)
+
+
+def test_an_unknown_verdict_is_never_counted(tmp_path):
+    one = Shaper(Settings.of(load_recipe("grpo"), truncated="mask"), tmp_path)
+    facts = [fact(), fact(0.0), fact(0.0, unknown=1.0, truncated=1.0)]
+    assert one.shape(facts, ["a"] * 3, step=1)[1].tolist() == [True, True, False]
+    assert one.tags(facts, ["a"] * 3) == ["a"] * 3
+
+
+def test_nothing_left_to_train_on_is_an_error(tmp_path):
+    one = Shaper(Settings.of(load_recipe("grpo"), truncated="mask"), tmp_path)
+    with pytest.raises(BatchError, match=r"step 4: no response is left.*leanthink.truncated=keep"):
+        one.resume(1)
+        one.shape([fact(truncated=1.0)] * 2, ["a", "a"], step=4)
+
+
+def test_a_boost_tags_correct_responses(tmp_path):
+    boosted = Recipe(name="mine", reward=Correct(), advantage=BatchNorm(boost=0.1))
+    assert shaper(boosted, tmp_path).tags([fact(), fact(0.0)], ["a", "b"]) == ["a/correct", "b"]
+
+
+def test_a_group_is_told_apart_by_its_reward(tmp_path):
+    one = Shaper(Settings.of(load_recipe("da_dler")), tmp_path)
+    assert one.tells_apart([fact(length=900), fact(length=2500)], step=1)
+    assert not one.tells_apart([fact(length=900), fact(length=1500)], step=1)
+    assert not one.tells_apart([fact(length=900), fact(length=2500, unknown=1.0)], step=1)
+    assert not Shaper(Settings.of(load_recipe("dler")), tmp_path).tells_apart([fact(), fact(length=2500)], step=1)
+
+
+def test_the_limit_is_that_of_the_step_and_rounded(tmp_path):
+    one = Shaper(Settings.of(load_recipe("thinkprune")), tmp_path)
+    assert [one.limits(["p", "q"], step) for step in (1, 180, 181)] == [[4000, 4000], [4000, 4000], [3000, 3000]]
+    halves = load_recipe("dler", ["limit.per_step.at_most=40.6"])
+    assert Shaper(Settings.of(halves), tmp_path).limits(["p"], 1) == [41]
+    with pytest.raises(ConfigError, match="recipe grpo has no limit"):
+        Shaper(Settings.of(load_recipe("grpo")), tmp_path).limits(["p"], 1)
+
+
+REMEMBERING = Recipe(
+    name="mine",
+    reward=DifficultyTruncation(thresholds=(0.5,), lengths=(56, 32)),
+    limit=PerPassRate(thresholds=(0.5,), lengths=(56, 32)),
+)
+
+
+def test_what_a_limit_remembers_survives_a_resume(tmp_path):
+    settings = Settings.of(REMEMBERING)
+    facts = [fact(acc, prompt_key=key, limit=56.0) for key, acc in (("p", 1.0), ("p", 1.0), ("q", 0.0), ("q", 0.0))]
+    first = Shaper(settings, tmp_path)
+    assert first.limits(["p", "q"], 1) == [56, 56]
+    assert first.shape(facts, ["a", "a", "b", "b"], step=1)[2]["limit"] == 56
+    assert first.limits(["p", "q", "new"], 2) == [32, 56, 56]
+    folder = tmp_path / "global_step_1"
+    folder.mkdir()
+    save_state(folder, settings, first.state, 1, first.limit_state)
+    # verl hands out the prompts of a step before it samples any.
+    assert Shaper(settings, tmp_path).limits(["p", "q", "new"], 2) == [32, 56, 56]
+
+
+def test_another_limit_starts_afresh(tmp_path):
+    save_state(tmp_path, Settings.of(REMEMBERING), {}, 1, {"pass_rate": {"p": 1.0}})
+    other = Recipe(name="mine", reward=REMEMBERING.reward, limit=PerPassRate(thresholds=(0.5,), lengths=(64, 48)))
+    assert load_limit_state(tmp_path, Settings.of(REMEMBERING)) == {"pass_rate": {"p": 1.0}}
+    assert load_limit_state(tmp_path, Settings.of(other)) is None
+    assert Shaper(Settings.of(other), tmp_path, resume_from=tmp_path).limits(["p"], 2) == [64]
+
+
+class Alike:
+    """What verl's replay buffer says of finished groups: three that are all right or all wrong."""
+
+    def _terminal_eviction_reasons(self, global_steps, partition_id):
+        return set(), {"long", "short", "wrong"}, {"failed"}, Counter({1.0: 2, 0.0: 1})
+
+
+class Sampler(_Shaping, Alike):
+    pass
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_all_correct_groups_stay_where_the_reward_tells_them_apart(tmp_path, monkeypatch, keeps):
+    lengths = {"long_0_0": 900, "long_1_0": 2500, "short_0_0": 900, "short_1_0": 1500}
+    asked = []
+
+    def kv_batch_get(*, keys, partition_id, select_fields):
+        asked.append(keys)
+        return {"extra_fields": [{"reward_extra_info": fact(length=lengths[key])} for key in keys]}
+
+    monkeypatch.setattr(shaping.tq, "kv_batch_get", kv_batch_get)
+    sampler = object.__new__(Sampler)
+    sampler.shaper = Shaper(Settings.of(load_recipe("da_dler")), tmp_path)
+    sampler._keeps_all_correct, sampler._told_apart = keeps, {}
+    sampler.partitions = {"train": dict.fromkeys([*lengths, "wrong_0_0", "wrong_1_0"])}
+    sampler._dapo_classification_cache = {"train": {"long": 1.0, "short": 1.0, "wrong": 0.0}}
+    for _ in range(2):  # verl asks again and again while it waits
+        stale, alike, failed, counts = sampler._terminal_eviction_reasons(1, "train")
+    assert (stale, failed) == (set(), {"failed"})
+    assert alike == ({"short", "wrong"} if keeps else {"long", "short", "wrong"})
+    assert counts == ({1.0: 1, 0.0: 1} if keeps else {1.0: 2, 0.0: 1})
+    assert sorted(asked) == ([["long_0_0", "long_1_0"], ["short_0_0", "short_1_0"]] if keeps else [])

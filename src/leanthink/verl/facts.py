@@ -17,6 +17,7 @@ from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from leanthink.batch import PROMPT_KEY, RolloutBatch
+from leanthink.limits import LIMIT
 from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.scoring import measured_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
@@ -35,7 +36,8 @@ class FactFinder:
     ``truncated``, ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
     ``difficulty`` (the data set's, as text, for tables). Every response has the same keys. ``thinking_length``, where
     it is required, is counted here; ``prompt_key``, where it is required and the data do not bring it, is a hash of the
-    prompt: verl's own id is new in every step. The other columns are the data's.
+    prompt: verl's own id is new in every step. ``limit`` (tokens) comes from our agent loop, and so does ``prompt_key``
+    where the recipe has a limit. The other columns are the data's.
     """
 
     def __init__(self, config: Any, tokenizer: Any) -> None:
@@ -50,14 +52,15 @@ class FactFinder:
         self._thinking_end = str(settings.verify.get("thinking_end", "</think>"))
         self._end_ids = end_ids(str(config.actor_rollout_ref.model.path), tokenizer.eos_token_id)
 
-    async def find(self, tokens: list[int], columns: Mapping[str, Any], truncated: bool) -> dict[str, Any]:
+    async def find(self, tokens: list[int], columns: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
         """The facts about one response; a failure is an unknown verdict with its reason, never 0.
 
         Args:
             tokens: the response, its end token included.
             columns: the data set's, with ``reward_model`` and ``extra_info``.
-            truncated: whether the response was cut.
+            fields: what the agent loop says of the response; ``truncated`` is whether it was cut.
         """
+        truncated = bool(fields.get("truncated", False))
         text = self._text(tokens)
         judgement = await self._judge(columns, text, truncated)
         extra_info = columns.get("extra_info") or {}
@@ -71,6 +74,7 @@ class FactFinder:
             "reason": judgement.code,
             DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
         }
+        facts |= {name: kind(fields[name]) for name, kind in ((LIMIT, float), (PROMPT_KEY, str)) if name in fields}
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
         if THINKING_LENGTH in self._columns:
             facts[THINKING_LENGTH] = float(thinking_length(tokens, self._text, self._thinking_end))
@@ -112,7 +116,7 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
         responses = item.batch["responses"]
         valid = int(item.batch["attention_mask"][-len(responses) :].sum())
         fields = columns.get("tool_extra_fields") or {}
-        facts = await self._finder.find(responses[:valid].tolist(), columns, bool(fields.get("truncated", False)))
+        facts = await self._finder.find(responses[:valid].tolist(), columns, fields)
         return {"reward_score": facts["acc"], "reward_extra_info": facts}
 
 

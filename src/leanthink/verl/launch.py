@@ -19,6 +19,7 @@ from leanthink.verl.settings import NAME, Settings
 
 SAMPLER: Final = "trainer.v1.sampler"
 MODE: Final = "trainer.v1.trainer_mode"
+MANAGER: Final = f"+{ROLLOUT}.agent.agent_loop_manager_class"
 BYPASS: Final = "algorithm.rollout_correction.bypass_mode"
 
 GPU: Final[Mapping[str, Any]] = {
@@ -159,6 +160,7 @@ class Job:
             "algorithm.adv_estimator": NAME,
             "+algorithm.leanthink": "${leanthink.advantage}",
             f"{ROLLOUT}.agent.default_agent_loop": NAME,
+            **self._manager(),
             "reward.reward_manager.source": "importlib",
             "reward.reward_manager.name": "FactsRewardManager",
             "reward.reward_manager.module.path": "pkg://leanthink.verl.facts",
@@ -177,6 +179,13 @@ class Job:
             "trainer.checkpoint_callback_class": "leanthink.verl.checkpoint.SaveRewardState",
             f"+{NAME}": settings.node(),
         }
+
+    def _manager(self) -> dict[str, str]:
+        """Who hands out prompts: verl's own where nothing else is needed."""
+        limited = self.recipe.limit is not None
+        if self.profile == "cpu":
+            return {MANAGER: f"leanthink.verl.cpu.agents.{'CpuLimitingManager' if limited else 'CpuManager'}"}
+        return {MANAGER: "leanthink.verl.dispatch.LimitingManager"} if limited else {}
 
 
 def loss_keys(loss: Loss) -> dict[str, Any]:

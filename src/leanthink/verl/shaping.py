@@ -7,24 +7,27 @@ back as ``rm_scores`` and returns the metrics. Validation passes through untouch
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 import transfer_queue as tq
-from tensordict import TensorDict
+from tensordict import NonTensorStack, TensorDict
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
-from leanthink.module import State
+from leanthink.limits import LIMIT
+from leanthink.module import Scope, State
 from leanthink.recipe import Recipe
-from leanthink.scoring import ScoredStep, batch_of_facts, score_step
-from leanthink.verl import plugin
-from leanthink.verl.checkpoint import load_state
+from leanthink.scoring import ScoredStep, batch_of_facts, overlong_filter, score_step
+from leanthink.verl import dispatch, plugin
+from leanthink.verl.advantage import tagged
+from leanthink.verl.checkpoint import load_limit_state, load_state
 from leanthink.verl.grouping import GroupLoss
 from leanthink.verl.settings import NAME, Settings
 
@@ -32,6 +35,12 @@ logger = logging.getLogger(__name__)
 
 FIELDS = ("rm_scores", "response_mask", "extra_fields", "uid")
 NOT_COLUMNS = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason"})
+
+ACC_THEN_REWARD: Final = "acc_then_reward"
+"""A metric of ``algorithm.filter_groups``: raw correctness, but all-correct groups stay that the reward tells apart."""
+
+NO_SPREAD: Final = 1e-6
+"""Rewards of a group that differ by no more are equal but for rounding."""
 
 
 class Shaper:
@@ -44,11 +53,17 @@ class Shaper:
         self._checkpoints = checkpoints
         self._resume_from = resume_from
         self._state: State | None = None
+        self._limit_state: State = {} if self.recipe.limit is None else self.recipe.limit.init()
 
     @property
     def state(self) -> State:
         """The reward state after the last step."""
         return self.recipe.reward.init() if self._state is None else self._state
+
+    @property
+    def limit_state(self) -> State:
+        """What the recipe's limit remembers after the last step; empty where there is none."""
+        return self._limit_state
 
     def resume(self, step: int) -> None:
         """Read the state that belongs before ``step`` (from 1), once; a run that starts at 1 has none to read."""
@@ -59,6 +74,16 @@ class Shaper:
             return
         folder = self._resume_from or self._checkpoints / f"global_step_{step - 1}"
         self._state = load_state(folder, self.settings)
+        if (limit_state := load_limit_state(folder, self.settings)) is not None:
+            self._limit_state = limit_state
+
+    def limits(self, prompts: Sequence[str], step: int) -> list[int]:
+        """The recipe's limit (tokens) of each prompt at verl's global step, from 1."""
+        if self.recipe.limit is None:
+            raise ConfigError(f"recipe {self.recipe.name} has no limit to hand out; give it one, or use verl's manager")
+        self.resume(step)
+        tokens = self.recipe.limit.tokens(prompts, max(step - 1, 0), self._limit_state)
+        return [max(1, round(one)) for one in tokens]
 
     def shape(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Shape one batch.
@@ -69,7 +94,7 @@ class Shaper:
             step: verl's global step, from 1.
 
         Returns:
-            The reward (N,) of each response, whether it takes part (N,), and the metrics.
+            The reward (N,) of each response, whether it is trained on (N,), and the metrics.
         """
         self.resume(step)
         unknown_N = torch.tensor([fact["unknown"] == 1 for fact in facts], dtype=torch.bool)
@@ -81,18 +106,57 @@ class Shaper:
                 f"{self.settings.max_unknown:.0%} ({_reasons(facts)}); look at the gold answers and the verifier's "
                 "deadline, or raise max_unknown"
             )
-        takes_part_N = ~unknown_N if self.settings.unknown == "mask" else torch.ones_like(unknown_N)
+        takes_part_N = torch.tensor([self._takes_part(fact) for fact in facts], dtype=torch.bool)
         # verl hands out responses in the order in which they ended. What goes by the order of groups, as ties may, must
         # not favour prompts that are answered quickly: their ids are random.
         rows = sorted(takes_part_N.nonzero().squeeze(-1).tolist(), key=uids.__getitem__)
         if not rows:
             return torch.zeros(len(facts), dtype=torch.float64), takes_part_N, metrics
         batch = self._batch([facts[row] for row in rows], [uids[row] for row in rows], step)
-        scored: ScoredStep = score_step(self.recipe, batch, self._state)
+        scored: ScoredStep = score_step(self.recipe, batch, self._state, self.settings.truncated)
         self._state = scored.state
+        if self.recipe.limit is not None:
+            self._limit_state = self.recipe.limit.update(batch, self._limit_state)
         reward_N = torch.zeros(len(facts), dtype=torch.float64)
         reward_N[rows] = scored.reward
-        return reward_N, takes_part_N, {**metrics, **scored.metrics}
+        trained_N = torch.zeros_like(takes_part_N)
+        trained_N[rows] = overlong_filter(batch, self.settings.truncated)[1]
+        if not bool(trained_N.any()):
+            raise BatchError(
+                f"step {step}: no response is left to train on, because leanthink.truncated is "
+                f"{self.settings.truncated} and they were cut by their limit; raise data.max_response_length or the "
+                "recipe's limit, or set leanthink.truncated=keep"
+            )
+        if self.settings.truncated != "keep":
+            metrics["filtered_share"] = float((takes_part_N & ~trained_N).double().mean())
+        if LIMIT in batch.extras:
+            metrics[LIMIT] = float(batch.column(LIMIT).mean())
+        return reward_N, trained_N, {**metrics, **scored.metrics}
+
+    def tags(self, facts: list[dict[str, Any]], uids: list[str]) -> list[str]:
+        """The prompt of each response, with what the advantage estimator must know beside its reward."""
+        masked, reads_correct = self.settings.truncated == "mask", self.recipe.advantage.reads_correct
+        return [
+            tagged(
+                uid,
+                counted=masked and fact["truncated"] == 1 and self._takes_part(fact),
+                correct=reads_correct and fact["acc"] == 1,
+            )
+            for fact, uid in zip(facts, uids, strict=True)
+        ]
+
+    def tells_apart(self, facts: list[dict[str, Any]], step: int) -> bool:
+        """Whether the reward, at its present state, differs within one group."""
+        self.resume(step)
+        known = [fact for fact in facts if self._takes_part(fact)]
+        if len(known) < 2:
+            return False
+        reward_N = self.recipe.reward.breakdown(self._batch(known, ["one"] * len(known), step), self._state).reward
+        return float(reward_N.max() - reward_N.min()) > NO_SPREAD
+
+    def _takes_part(self, fact: dict[str, Any]) -> bool:
+        """Whether a response is scored at all."""
+        return fact["unknown"] == 0 or self.settings.unknown == "wrong"
 
     def _batch(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> RolloutBatch:
         rows = [
@@ -136,6 +200,14 @@ class _Shaping:
             settings, Path(run["checkpoints"]).absolute(), Path(resume_from).absolute() if resume_from else None
         )
         self._refill = BoundedRefill(refill_fn, _prompts_a_step(run))
+        dispatch.use(self.shaper)
+        self._keeps_all_correct = _metric(run) == ACC_THEN_REWARD
+        if self._keeps_all_correct and self.shaper.recipe.reward.scope > Scope.GROUP:
+            raise ConfigError(
+                f"algorithm.filter_groups.metric is {ACC_THEN_REWARD}, but the reward of recipe "
+                f"{settings.recipe} compares groups with each other; filter with metric acc"
+            )
+        self._told_apart: dict[str, bool] = {}  # all-correct groups by id, so that each is scored once
         super().__init__(  # type: ignore[call-arg]  # the replay buffer that a subclass adds
             sampler_kwargs=sampler_kwargs,
             poll_interval=settings.poll_interval,
@@ -152,12 +224,30 @@ class _Shaping:
         )
         if partition_id != "train":
             return batch, metrics
+        self._told_apart.clear()
         if self.shaper.settings.sort_by_length:
             lengths = [tag["seq_len"] for tag in batch.tags]
             batch.reorder(sorted(range(len(lengths)), key=lengths.__getitem__))
         if self._group_loss is not None:
             batch = self._group_loss.arrange(batch)
         return batch, {**metrics, **self._shape(batch, global_steps)}
+
+    def _terminal_eviction_reasons(self, global_steps: int, partition_id: str) -> Any:
+        """verl's, but for all-correct groups that the reward tells apart, where the filter's metric keeps them."""
+        stale, alike, failed, counts = super()._terminal_eviction_reasons(global_steps, partition_id)  # type: ignore[misc]
+        if not self._keeps_all_correct or not alike:
+            return stale, alike, failed, counts
+        values = self._dapo_classification_cache[partition_id]  # type: ignore[attr-defined]
+        kept = {uid for uid in alike if values[uid] == 1 and self._tells_apart(uid, partition_id, global_steps)}
+        return stale, alike - kept, failed, counts - Counter({1.0: len(kept)})
+
+    def _tells_apart(self, uid: str, partition_id: str, step: int) -> bool:
+        if uid not in self._told_apart:
+            keys = [key for key in self.partitions[partition_id] if key.split("_")[0] == uid]  # type: ignore[attr-defined]
+            data = tq.kv_batch_get(keys=keys, partition_id=partition_id, select_fields=["extra_fields"])
+            facts = [_plain(fields)["reward_extra_info"] for fields in data["extra_fields"]]
+            self._told_apart[uid] = self.shaper.tells_apart(facts, step)
+        return self._told_apart[uid]
 
     def _shape(self, batch: KVBatchMeta, step: int) -> dict[str, float]:
         keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
@@ -177,6 +267,9 @@ class _Shaping:
         if self._group_loss is not None:
             correct_N = torch.tensor([fact["acc"] for fact in facts], dtype=torch.float64)
             metrics |= self._group_loss.write(batch, keys, data, uids, correct_N, reward_N, takes_part_N)
+        if (tags := self.shaper.tags(facts, uids)) != uids:
+            fields = TensorDict({"uid": NonTensorStack(*tags)}, batch_size=len(keys))
+            tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)
         return {f"leanthink/{name}": value for name, value in metrics.items()}
 
     def _write(self, keys: list[str], partition: str, data: Any, reward_N: Tensor, takes_part_N: Tensor) -> None:
@@ -236,17 +329,28 @@ def _prompts_a_step(run: Any) -> int:
     return int(batches) * int(run["train_batch_size"])
 
 
-def _filtering(run: Any, sampler: Any) -> dict[str, Any]:
-    """What verl gives its own replay buffers, but no custom one, for filtering groups as DAPO does."""
+def _metric(run: Any) -> str | None:
+    """By what groups are filtered as DAPO does; None where they are not.
+
+    Raises:
+        ConfigError: by anything but raw correctness.
+    """
     filter_groups = run["filter_groups"] or {}
     metric = filter_groups.get("metric") if filter_groups.get("enable") else None
-    if metric not in (None, "acc"):
+    if metric not in (None, "acc", ACC_THEN_REWARD):
         raise ConfigError(
             f"algorithm.filter_groups.metric is {metric!r}; set it to acc: groups are filtered on raw correctness, "
-            "before a length penalty makes every group look informative"
+            f"before a length penalty makes every group look informative (or to {ACC_THEN_REWARD}, which keeps "
+            "all-correct groups that the reward tells apart)"
         )
+    return metric
+
+
+def _filtering(run: Any, sampler: Any) -> dict[str, Any]:
+    """What verl gives its own replay buffers, but no custom one, for filtering groups as DAPO does."""
+    metric = _metric(run)
     arguments: dict[str, Any] = {
-        "filter_groups_metric": metric,
+        "filter_groups_metric": None if metric is None else "acc",
         "sync_refill_failed_groups": bool(run["sync_refill_failed_groups"]),
     }
     if isinstance(sampler, ReplayBufferAsync):
@@ -255,7 +359,7 @@ def _filtering(run: Any, sampler: Any) -> dict[str, Any]:
     return arguments | {
         "train_batch_size": run["train_batch_size"],
         "gen_batch_size": 1 if exact else run["gen_batch_size"] or run["train_batch_size"],
-        "max_inflight_gen_batches": filter_groups.get("max_inflight_gen_batches", 1),
+        "max_inflight_gen_batches": (run["filter_groups"] or {}).get("max_inflight_gen_batches", 1),
     }
 
 

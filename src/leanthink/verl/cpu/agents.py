@@ -18,6 +18,7 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorke
 from verl.utils.profiler.performance import simple_timer
 
 from leanthink.errors import ConfigError, did_you_mean
+from leanthink.verl.dispatch import LimitingManager
 from leanthink.verl.facts import FactFinder
 
 _WORKER: type[Any] = AgentLoopWorkerTQ.__ray_metadata__.modified_class.__ray_actor_class__
@@ -69,17 +70,24 @@ class CpuAgentLoopWorker(_WORKER):  # type: ignore[misc]  # verl is untyped
             return
         timing: dict[str, float] = {}
         with simple_timer("compute_score", timing):
-            truncated = bool(output.extra_fields.get("truncated", False))
-            facts = await self._finder.find(list(output.response_ids), kwargs, truncated)
+            facts = await self._finder.find(list(output.response_ids), kwargs, output.extra_fields)
         output.reward_score = facts["acc"]
         output.extra_fields["reward_extra_info"] = facts
         output.metrics.compute_score = timing["compute_score"]
 
 
-class CpuAgentLoopManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is untyped
-    """verl's manager with :class:`CpuAgentLoopWorker`."""
+class _CpuWorkers:
+    """Makes a manager of agent loops start :class:`CpuAgentLoopWorker`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Takes verl's arguments."""
         super().__init__(*args, **kwargs)
         self.agent_loop_workers_class = ray.remote(CpuAgentLoopWorker)
+
+
+class CpuManager(_CpuWorkers, AgentLoopManagerTQ):  # type: ignore[misc]  # verl is untyped
+    """verl's manager, for recipes without a limit."""
+
+
+class CpuLimitingManager(_CpuWorkers, LimitingManager):
+    """Ours, for recipes with one."""

@@ -42,7 +42,6 @@ OVERRIDES: dict[str, object] = {
     # One process of each kind: more only import the same libraries again.
     "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
     f"{_ROLLOUT}.agent.num_workers": 1,
-    f"+{_ROLLOUT}.agent.agent_loop_manager_class": "leanthink.verl.cpu.agents.CpuAgentLoopManager",
     "reward.num_workers": 1,
     "data.dataloader_num_workers": 0,
     # Rollout.
