@@ -5,5 +5,27 @@ if __name__ != "leanthink.algorithms":  # a second copy of every class would com
 
 from leanthink.algorithms.advantages import Advantage, Grpo, Rloo, grpo_advantage, rloo_advantage
 from leanthink.algorithms.losses import Loss, PpoClip
+from leanthink.algorithms.token_advantages import (
+    AnyAdvantage,
+    Gae,
+    ReinforcePp,
+    TokenAdvantage,
+    VerlAdvantage,
+    reinforce_pp_advantage,
+)
 
-__all__ = ["Advantage", "Grpo", "Loss", "PpoClip", "Rloo", "grpo_advantage", "rloo_advantage"]
+__all__ = [
+    "Advantage",
+    "AnyAdvantage",
+    "Gae",
+    "Grpo",
+    "Loss",
+    "PpoClip",
+    "ReinforcePp",
+    "Rloo",
+    "TokenAdvantage",
+    "VerlAdvantage",
+    "grpo_advantage",
+    "reinforce_pp_advantage",
+    "rloo_advantage",
+]

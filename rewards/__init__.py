@@ -18,8 +18,11 @@ from leanthink.rewards.combinators import (
 from leanthink.rewards.correct import Correct
 from leanthink.rewards.format import Format
 from leanthink.rewards.kimi_length import KimiLength
+from leanthink.rewards.probed import ProbedReward
 from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
+from leanthink.rewards.stepwise_gain import StepwiseGain
+from leanthink.rewards.think_outcome import ThinkOutcome
 
 __all__ = [
     "Chain",
@@ -31,10 +34,13 @@ __all__ = [
     "GroupNormalize",
     "KimiLength",
     "PassRateAtLeast",
+    "ProbedReward",
     "Running",
     "Scale",
     "SigmoidLength",
     "SoftOverlong",
+    "StepwiseGain",
     "Sum",
     "Switch",
+    "ThinkOutcome",
 ]

@@ -17,13 +17,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "leanthink"
 LINKS = ("rewards", "algorithms", "recipes")
 
-KERNEL = {"errors", "groups", "schedules", "batch", "module"}
+KERNEL = {"errors", "groups", "schedules", "batch", "placement", "module"}
 ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "errors": set(),
     "groups": {"errors"},
     "schedules": {"errors"},
     "batch": {"errors", "groups"},
-    "module": {"errors", "groups", "schedules", "batch"},
+    "placement": set(),
+    "module": {"errors", "groups", "schedules", "batch", "placement"},
     "rewards": {*KERNEL, "rewards"},
     "algorithms": {"errors", "groups", "schedules", "algorithms"},
     "recipes": set(),
@@ -31,7 +32,7 @@ ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "recipe": {*KERNEL, "rewards", "algorithms", "config"},
     "scoring": {*KERNEL, "rewards", "algorithms", "config", "recipe"},
     "testing": {*KERNEL, "rewards", "algorithms", "config", "recipe", "scoring"},
-    "__init__": {"batch", "module"},
+    "__init__": {"batch", "module", "placement"},
 }
 MAY_IMPORT_OUR_VERL = {"cli", "commands", "verl"}
 HOSTS = {"verl", "ray", "transfer_queue", "vllm"}

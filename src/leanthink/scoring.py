@@ -9,24 +9,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from leanthink.algorithms import Advantage, AnyAdvantage, TokenAdvantage
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
 from leanthink.groups import group_count, group_max, group_mean
-from leanthink.module import Reward, RewardN, State, TextReward
+from leanthink.module import Breakdown, Reward, RewardN, State, TextReward
+from leanthink.placement import Placement, token_rewards
 from leanthink.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredStep:
-    """What a recipe makes of one batch: (N,) reward, advantage and named parts, the new state, scalar metrics."""
+    """What a recipe makes of one batch: (N,) reward, advantage and named parts, the new state, scalar metrics.
+
+    ``placement`` says at which tokens some of the reward falls. ``advantage`` is that of each response: where the
+    recipe's is by token, the mean over its tokens; None where it needs more than rewards (see `mean_advantage`).
+    """
 
     reward: RewardN
-    advantage: RewardN
+    advantage: RewardN | None
     parts: Mapping[str, RewardN]
     state: State
     metrics: Mapping[str, float]
+    placement: Placement | None = None
 
 
 def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) -> ScoredStep:
@@ -42,18 +50,50 @@ def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) 
             f"add it to every response (there are: {', '.join([*RolloutBatch.CORE, *batch.extras])})"
         )
     result = recipe.reward.breakdown(batch, state)
-    advantage = recipe.advantage(result.reward, batch.group)
+    advantage = mean_advantage(recipe.advantage, batch, result)
     return ScoredStep(
         reward=result.reward,
         advantage=advantage,
         parts=result.parts,
         state=result.state,
         metrics=step_metrics(batch, result.reward, result.parts, advantage),
+        placement=result.placement,
+    )
+
+
+def mean_advantage(advantage: AnyAdvantage, batch: RolloutBatch, result: Breakdown) -> RewardN | None:
+    """One advantage per response: the estimator's own, or the mean over the response's tokens where it has many.
+
+    None for an estimator of verl's that reads a critic's values: without them there is nothing to compute.
+    """
+    if isinstance(advantage, Advantage):
+        return advantage(result.reward, batch.group)
+    if not isinstance(advantage, TokenAdvantage):
+        return None
+    reward_NT = token_rewards(result.reward, batch.length, result.placement)
+    mask_NT = torch.arange(reward_NT.shape[1], device=reward_NT.device) < batch.length[:, None]
+    return advantage(reward_NT, mask_NT, batch.group).sum(-1) / batch.length.clamp(min=1)
+
+
+def placement_lost(recipe: Recipe) -> str | None:
+    """Why it is no use that a recipe's reward pays single tokens; None where it is of use, or where none does.
+
+    >>> from leanthink.recipe import load_recipe
+    >>> placement_lost(load_recipe("trle")) is None
+    True
+    """
+    if not recipe.reward.is_placed or not isinstance(recipe.advantage, Advantage):
+        return None
+    placed = [reward for reward in recipe.reward.walk() if reward.is_placed and not reward.children()]
+    return (
+        f"recipe {recipe.name}: {type(placed[0]).__name__} pays single tokens, but the advantage "
+        f"{type(recipe.advantage).__name__} is one number per response, so only the sum over a response counts; "
+        "give an advantage by token: gae or reinforce_pp"
     )
 
 
 def step_metrics(
-    batch: RolloutBatch, reward: RewardN, parts: Mapping[str, RewardN], advantage: RewardN
+    batch: RolloutBatch, reward: RewardN, parts: Mapping[str, RewardN], advantage: RewardN | None
 ) -> dict[str, float]:
     """Scalars that show what a reward does; a mean over no responses is left out, not reported as 0.
 
@@ -70,12 +110,13 @@ def step_metrics(
         "reward/all": reward,
         "reward/correct": reward[correct_N],
         "reward/wrong": reward[~correct_N],
-        "correct_pushed_down_share": (advantage[correct_N] < 0).double(),
         "groups/all_correct_share": (rate_G == 1).double(),
         "groups/all_wrong_share": (rate_G == 0).double(),
-        "groups/no_signal_share": (group_max(advantage.abs(), batch.group) == 0).double(),
         "groups/size": group_count(batch.group),
     }
+    if advantage is not None:
+        values["correct_pushed_down_share"] = (advantage[correct_N] < 0).double()
+        values["groups/no_signal_share"] = (group_max(advantage.abs(), batch.group) == 0).double()
     for name, part in parts.items():
         values[f"part/{name}"] = part
     metrics = {name: float(value.mean()) for name, value in values.items() if len(value)}

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from leanthink.algorithms import TokenAdvantage
 from leanthink.config import build
 
 
@@ -19,9 +20,9 @@ def recipe_advantage(
     config: Any = None,
     **_: Any,
 ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
-    """The recipe's response-level advantage on every token of each response; returned as advantages and returns.
+    """The recipe's advantage by token; one per response stands on all its tokens. Returned as advantages and returns.
 
-    A response whose mask is empty (verdict unknown, or filtered) takes no part in its group's statistics and gets 0.
+    A response whose mask is empty (verdict unknown, or filtered) takes no part in any statistics and gets 0.
     A KL penalty that verl has put into the token rewards counts with the response's reward.
 
     Args:
@@ -33,14 +34,17 @@ def recipe_advantage(
     estimator = build(_node(config), "advantage", "algorithm.leanthink")
     mask_NT = response_mask.double()
     rows = (mask_NT.sum(-1) > 0).nonzero().squeeze(-1)
-    advantage_N = mask_NT.new_zeros(len(mask_NT))
+    advantage_NT = torch.zeros_like(mask_NT)
     if len(rows):
         uids = index[rows.cpu().numpy()].tolist()
         codes = {uid: code for code, uid in enumerate(dict.fromkeys(uids))}
         group_M = torch.tensor([codes[uid] for uid in uids], device=mask_NT.device)
-        reward_N = (token_level_rewards.double() * mask_NT).sum(-1)
-        advantage_N[rows] = estimator(reward_N[rows], group_M)
-    advantage_NT = (advantage_N[:, None] * mask_NT).to(token_level_rewards.dtype)
+        reward_MT, mask_MT = (token_level_rewards.double() * mask_NT)[rows], mask_NT[rows]
+        if isinstance(estimator, TokenAdvantage):
+            advantage_NT[rows] = estimator(reward_MT, mask_MT.bool(), group_M)
+        else:
+            advantage_NT[rows] = estimator(reward_MT.sum(-1), group_M)[:, None] * mask_MT
+    advantage_NT = advantage_NT.to(token_level_rewards.dtype)
     return advantage_NT, advantage_NT.clone()
 
 

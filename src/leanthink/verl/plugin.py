@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 
 from leanthink.errors import DependencyError
-from leanthink.verl.settings import NAME
+from leanthink.verl.settings import NAME, PROBING
 
 
 def register() -> None:
-    """Make our advantage estimator, agent loop and, on a CPU, platform known to verl in this process."""
+    """Make our advantage estimator, agent loops and, on a CPU, platform known to verl in this process."""
     if os.environ.get("VERL_PLATFORM") == "cpu":
         from leanthink.verl import cpu
 
@@ -26,6 +26,7 @@ def register() -> None:
     register_adv_est(NAME)(recipe_advantage)
     # By path, as verl's own configuration files do it: importing the class here would import every engine.
     _agent_loop_registry[NAME] = {"_target_": "leanthink.verl.rollout.FactsAgentLoop"}
+    _agent_loop_registry[PROBING] = {"_target_": "leanthink.verl.probing.ProbingAgentLoop"}
 
 
 def check_registered() -> None:
@@ -42,6 +43,7 @@ def check_registered() -> None:
         for what, known in (
             (f"advantage estimator {NAME!r}", NAME in ADV_ESTIMATOR_REGISTRY),
             (f"agent loop {NAME!r}", NAME in _agent_loop_registry),
+            (f"agent loop {PROBING!r}", PROBING in _agent_loop_registry),
         )
         if not known
     ]

@@ -32,14 +32,16 @@ def was_truncated(stop_reason: str | None, token_ids: list[int], limit: int, end
 
 
 class _Listener:
-    """Passes calls on to the server manager and remembers the last answer."""
+    """Passes calls on to the server manager and remembers the last answer and the first request's id."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.output: Any = None
+        self.request_id: str | None = None
 
     async def generate(self, *args: Any, **kwargs: Any) -> Any:
         """One generation."""
+        self.request_id = self.request_id or kwargs.get("request_id")
         self.output = await self._inner.generate(*args, **kwargs)
         return self.output
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transfer_queue as tq
@@ -20,16 +20,28 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
 from leanthink.module import State
+from leanthink.placement import Placement, token_rewards
 from leanthink.recipe import Recipe
+from leanthink.rewards.probed import probed_part
 from leanthink.scoring import ScoredStep, batch_of_facts, score_step
 from leanthink.verl import plugin
 from leanthink.verl.checkpoint import load_state
+from leanthink.verl.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import NAME, Settings
 
 logger = logging.getLogger(__name__)
 
 FIELDS = ("rm_scores", "response_mask", "extra_fields", "uid")
 NOT_COLUMNS = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason"})
+
+
+class Shaped(NamedTuple):
+    """A batch shaped: its rewards (N,), where some of them fall, whether each response takes part (N,), metrics."""
+
+    reward_N: Tensor
+    takes_part_N: Tensor
+    metrics: dict[str, float]
+    placement: Placement | None = None
 
 
 class Shaper:
@@ -58,7 +70,7 @@ class Shaper:
         folder = self._resume_from or self._checkpoints / f"global_step_{step - 1}"
         self._state = load_state(folder, self.settings)
 
-    def shape(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> tuple[Tensor, Tensor, dict[str, float]]:
+    def shape(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> Shaped:
         """Shape one batch.
 
         Args:
@@ -67,7 +79,7 @@ class Shaper:
             step: verl's global step, from 1.
 
         Returns:
-            The reward (N,) of each response, whether it takes part (N,), and the metrics.
+            The rewards, whether each response takes part, and the metrics.
         """
         self.resume(step)
         unknown_N = torch.tensor([fact["unknown"] == 1 for fact in facts], dtype=torch.bool)
@@ -81,14 +93,15 @@ class Shaper:
             )
         takes_part_N = ~unknown_N if self.settings.unknown == "mask" else torch.ones_like(unknown_N)
         rows = takes_part_N.nonzero().squeeze(-1).tolist()
+        reward_N = torch.zeros(len(facts), dtype=torch.float64)
         if not rows:
-            return torch.zeros(len(facts), dtype=torch.float64), takes_part_N, metrics
+            return Shaped(reward_N, takes_part_N, metrics)
         batch = self._batch([facts[row] for row in rows], [uids[row] for row in rows], step)
         scored: ScoredStep = score_step(self.recipe, batch, self._state)
         self._state = scored.state
-        reward_N = torch.zeros(len(facts), dtype=torch.float64)
-        reward_N[takes_part_N] = scored.reward
-        return reward_N, takes_part_N, {**metrics, **scored.metrics}
+        reward_N[rows] = scored.reward
+        placement = None if scored.placement is None else scored.placement.renumbered(torch.tensor(rows))
+        return Shaped(reward_N, takes_part_N, {**metrics, **scored.metrics}, placement)
 
     def _batch(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> RolloutBatch:
         rows = [
@@ -157,22 +170,27 @@ class _Shaping:
                     "`leanthink show RECIPE --verl` prints it"
                 )
         facts = [fields["reward_extra_info"] for fields in extra_fields]
+        metrics: dict[str, float] = {}
+        if probed_part(self.shaper.recipe.reward) is not None:
+            probed = [_probed(key, fields) for key, fields in zip(keys, extra_fields, strict=True)]
+            metrics = probe_metrics(probed, [fact["length"] for fact in facts])
+            check_known(metrics, self.shaper.settings.max_unknown, step)
+            facts = [{**fact, **columns_of(one)} for fact, one in zip(facts, probed, strict=True)]
         uids = [str(_plain(uid)) for uid in data["uid"]]
-        reward_N, takes_part_N, metrics = self.shaper.shape(facts, uids, step)
-        self._write(keys, batch.partition_id, data, reward_N, takes_part_N)
-        return {f"leanthink/{name}": value for name, value in metrics.items()}
+        shaped = self.shaper.shape(facts, uids, step)
+        self._write(keys, batch.partition_id, data, shaped)
+        return {f"leanthink/{name}": value for name, value in {**metrics, **shaped.metrics}.items()}
 
-    def _write(self, keys: list[str], partition: str, data: Any, reward_N: Tensor, takes_part_N: Tensor) -> None:
-        """The shaped reward at each response's last token; nothing left to train on where it takes no part."""
-        scores, masks = [], []
-        for score, mask, reward, takes_part in zip(
-            data["rm_scores"].unbind(), data["response_mask"].unbind(), reward_N, takes_part_N, strict=True
-        ):
-            shaped = torch.zeros_like(score)
-            shaped[-1] = reward
-            scores.append(shaped)
-            masks.append(mask if takes_part else torch.zeros_like(mask))
-        fields = {"rm_scores": _jagged(scores)}
+    def _write(self, keys: list[str], partition: str, data: Any, shaped: Shaped) -> None:
+        """The shaped rewards at their tokens; nothing left to train on where a response takes no part."""
+        lengths_N = data["rm_scores"].offsets().diff()
+        reward_NT = token_rewards(shaped.reward_N, lengths_N, shaped.placement).to(data["rm_scores"].dtype)
+        fields = {"rm_scores": _jagged([row[:length] for row, length in zip(reward_NT, lengths_N, strict=True)])}
+        takes_part_N = shaped.takes_part_N
+        masks = [
+            mask if takes_part else torch.zeros_like(mask)
+            for mask, takes_part in zip(data["response_mask"].unbind(), takes_part_N, strict=True)
+        ]
         if not bool(takes_part_N.all()):
             fields |= {"response_mask": _jagged(masks), "loss_mask": _jagged(masks)}
         tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(fields, batch_size=len(keys)))
@@ -180,6 +198,18 @@ class _Shaping:
 
 def _jagged(rows: list[Tensor]) -> Tensor:
     return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+
+
+def _probed(key: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """What probing found about a response."""
+    if fields.get(PROBED) is None:
+        raise ConfigError(
+            f"response {key} was not probed, and the recipe's reward reads probes; set "
+            "actor_rollout_ref.rollout.agent.agent_loop_manager_class as `leanthink show RECIPE --verl` prints it, and "
+            "let the data name no agent loop of their own"
+        )
+    probed: dict[str, Any] = fields[PROBED]
+    return probed
 
 
 def _plain(value: Any) -> Any:
