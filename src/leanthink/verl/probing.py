@@ -18,7 +18,7 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ
 from leanthink.errors import ConfigError
 from leanthink.rewards.probed import probed_part
 from leanthink.verify import Verifier
-from leanthink.verl.probes import PROBED, Prober
+from leanthink.verl.probes import PROBED, Probed, Prober
 from leanthink.verl.rollout import FactsAgentLoop, end_ids
 from leanthink.verl.settings import PROBING, Settings
 
@@ -59,13 +59,12 @@ class ProbingAgentLoop(FactsAgentLoop):
                 priority=int(priority),
             )
 
-        probed = await prober.probe(
-            output.response_ids,
-            str(kwargs["reward_model"]["ground_truth"]),
-            generate,
-            prober.opened_by(output.prompt_ids),
-        )
-        output.extra_fields[PROBED] = probed.node()
+        gold = (kwargs.get("reward_model") or {}).get("ground_truth")
+        if gold is None:  # the outcome will be unknown, and the response left out
+            output.extra_fields[PROBED] = Probed().node()
+            return output
+        opened = prober.opened_by(output.prompt_ids)
+        output.extra_fields[PROBED] = (await prober.probe(output.response_ids, str(gold), generate, opened)).node()
         return output
 
     def _prober(self) -> Prober:
