@@ -7,17 +7,31 @@ from leanthink.algorithms.advantages import Advantage, Grpo, NoBaseline, Rloo, g
 from leanthink.algorithms.batch_norm import BatchNorm
 from leanthink.algorithms.drpo import Drpo, drpo_loss
 from leanthink.algorithms.losses import Loss, PpoClip
+from leanthink.algorithms.token_advantages import (
+    AnyAdvantage,
+    Gae,
+    ReinforcePp,
+    TokenAdvantage,
+    VerlAdvantage,
+    reinforce_pp_advantage,
+)
 
 __all__ = [
     "Advantage",
+    "AnyAdvantage",
     "BatchNorm",
     "Drpo",
+    "Gae",
     "Grpo",
     "Loss",
     "NoBaseline",
     "PpoClip",
+    "ReinforcePp",
     "Rloo",
+    "TokenAdvantage",
+    "VerlAdvantage",
     "drpo_loss",
     "grpo_advantage",
+    "reinforce_pp_advantage",
     "rloo_advantage",
 ]

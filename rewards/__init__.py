@@ -24,10 +24,13 @@ from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
 from leanthink.rewards.pass_rate_length import PassRateLength
+from leanthink.rewards.probed import ProbedReward
 from leanthink.rewards.repetition import Repetition, WordRepetition
 from leanthink.rewards.shortest_correct_length import ShortestCorrectLength
 from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
+from leanthink.rewards.stepwise_gain import StepwiseGain
+from leanthink.rewards.think_outcome import ThinkOutcome
 from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 
 __all__ = [
@@ -48,14 +51,17 @@ __all__ = [
     "MaxBudget",
     "PassRateAtLeast",
     "PassRateLength",
+    "ProbedReward",
     "Repetition",
     "Running",
     "Scale",
     "ShortestCorrectLength",
     "SigmoidLength",
     "SoftOverlong",
+    "StepwiseGain",
     "Sum",
     "Switch",
+    "ThinkOutcome",
     "TopPassRate",
     "Truncation",
     "WordRepetition",

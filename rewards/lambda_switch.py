@@ -142,8 +142,10 @@ class LambdaSwitch(Composite):
     ties: Ties = "first"
     seed: int = 0
     min_groups: int = 0
+    carries = frozenset({"shaped", "plain"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.mode not in ("top_fraction", "threshold"):
             raise ConfigError(f"lambda_switch: mode is {self.mode!r}; give top_fraction or threshold")
         if (self.mode == "threshold") != (self.threshold is not None):
@@ -191,6 +193,10 @@ class LambdaSwitch(Composite):
     def is_term(self) -> bool:
         """Decided by the two branches."""
         return self.switch.is_term
+
+    def weight(self, name: str, batch: RolloutBatch, value: Mapping[str, RewardN]) -> RewardN:
+        """1 in the groups of the branch, else 0."""
+        return self.switch.weight(name, batch, value)
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """One branch per group."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from leanthink.errors import ConfigError
-from leanthink.module import TextReward, TokenReward
+from leanthink.measured import TextReward, TokenReward
 
 
 def repeated(tokens: Sequence[Hashable], size: int) -> list[bool]:

@@ -66,6 +66,7 @@ class Truncation(Composite):
     limit: Number | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check("truncation", self.kappa, self.rule, self.of)
         if self.limit is not None and bounds(self.limit)[0] < 1:
             raise ConfigError(f"truncation: limit is {self.limit}; give tokens, 1 or more")
@@ -111,6 +112,7 @@ class DifficultyTruncation(Composite):
     equality: Equality = "easy"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("thresholds", "lengths"):  # lists, too, must compare and hash
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_difficulty("difficulty_truncation", self.thresholds, self.lengths, self.equality)

@@ -11,7 +11,8 @@ import torch
 
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError, StateError
-from leanthink.module import Reward, RewardN, Scope, State, StatefulReward, TextReward, TokenReward
+from leanthink.measured import TextReward, TokenReward
+from leanthink.module import Reward, RewardN, Scope, State, StatefulReward
 from leanthink.rewards import Chain, Correct, Format, Freeze, Gate, Scale, SigmoidLength, SoftOverlong, Sum, Switch
 from leanthink.testing import check_reward
 

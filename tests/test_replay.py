@@ -267,6 +267,38 @@ def test_a_prompt_is_known_again_in_later_steps(tmp_path: Path) -> None:
         assert one.parts["length"].tolist() == expected
 
 
+def test_stored_probes_give_totals_and_the_mean_of_an_advantage_by_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probes: list[Row] = [
+        {"cut_tokens": [10, 40, 80], "probe_accuracies": [0.0, 0.0, 1.0]},
+        {"cut_tokens": [], "probe_accuracies": []},
+        {"cut_tokens": [10, 40, 80], "probe_accuracies": [0.5, None, 1.0]},
+        {"cut_tokens": [20, 60], "probe_accuracies": [0.2, 0.8]},
+        {"cut_tokens": [5, 700], "probe_accuracies": [0.4, 0.2]},
+    ]
+    path = write(tmp_path / "r.jsonl", [row | probe for row, probe in zip(ROWS, probes, strict=True)])
+    reward = "{sum: {correct: correct, steps: stepwise_gain}}"
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"reward: {reward}\nadvantage: reinforce_pp\n", encoding="utf-8")
+    shown = [row["recipes"]["mine"] for row in json_rows(capsys, str(path), "--recipe", str(recipe))]
+    assert [row["reward"] for row in shown] == pytest.approx([2.7, 0.0, 1.0, 1.6, -0.2])
+    assert [row["parts"]["steps"] for row in shown] == pytest.approx([1.7, 0.0, 0.0, 0.6, -0.2])
+    assert shown[0]["advantage"] > shown[2]["advantage"] > shown[1]["advantage"]
+    assert main(["score", str(path), "--recipe", str(recipe)]) == 0
+    assert "the advantage is by token; shown is its mean over each response" in capsys.readouterr().out
+
+    recipe.write_text(f"reward: {reward}\nadvantage: gae\n", encoding="utf-8")
+    assert {row["recipes"]["mine"]["advantage"] for row in json_rows(capsys, str(path), "--recipe", str(recipe))} == {
+        None
+    }
+    assert main(["score", str(path), "--recipe", str(recipe)]) == 0
+    assert "the advantage reads a critic's values" in capsys.readouterr().out
+
+    assert main(["score", str(path), "--reward", reward]) == 0  # with grpo, as any reward without a recipe
+    assert "so only the sum over a response counts" in capsys.readouterr().out
+
+
 def test_words_are_counted_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"group": 0, "response": r"So \boxed{42}.", "correct": 1}, {"group": 0, "response": "", "correct": 0}]
     path = write(tmp_path / "r.jsonl", rows)

@@ -7,12 +7,31 @@ import pytest
 import torch
 
 import oracles_dler
-from leanthink.algorithms import BatchNorm, Drpo, Grpo, Rloo
+from leanthink.algorithms import BatchNorm, Drpo, Gae, Grpo, ReinforcePp, Rloo, VerlAdvantage, reinforce_pp_advantage
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
+from leanthink.placement import token_rewards
 from leanthink.recipe import Recipe, load_recipe, recipe_names
-from leanthink.rewards import Correct, Format, Gate, Repetition, SigmoidLength, SoftOverlong, Sum, Truncation
-from leanthink.scoring import batch_advantage, batch_of_facts, measured_rewards, overlong_filter, score_step
+from leanthink.rewards import (
+    Correct,
+    Format,
+    Gate,
+    Repetition,
+    Scale,
+    SigmoidLength,
+    SoftOverlong,
+    StepwiseGain,
+    Sum,
+    Truncation,
+)
+from leanthink.scoring import (
+    batch_advantage,
+    batch_of_facts,
+    measured_rewards,
+    overlong_filter,
+    placement_lost,
+    score_step,
+)
 
 OVERLONG = Sum(correct=Correct(), overlong=SoftOverlong(limit=100, buffer=50))
 BATCH = RolloutBatch.of(
@@ -21,6 +40,10 @@ BATCH = RolloutBatch.of(
     correct=[1, 1, 0, 0, 0, 1],
     truncated=[0, 0, 1, 0, 0, 0],
 )
+PROBES = {
+    "cut_tokens": [[3, 9, 20], [], [], [1, 4], [], []],
+    "probe_accuracies": [[0.0, 0.0, 1.0], [], [], [0.2, 1.0], [], []],
+}
 
 
 def test_one_step_gives_reward_parts_and_advantage() -> None:
@@ -92,8 +115,43 @@ def test_every_recipe_scores_a_batch(name: str) -> None:
     recipe = load_recipe(name)
     columns = {part.column: [0.0] * 6 for part in measured_rewards(recipe.reward)}
     columns |= {column: [1.0] * 6 for column in recipe.reward.requires - set(columns)}
+    columns |= {name: column for name, column in PROBES.items() if name in recipe.reward.requires}
     scored = score_step(recipe, BATCH.replace(extras=columns))
-    assert scored.advantage.isfinite().all() and all(math.isfinite(value) for value in scored.metrics.values())
+    assert all(math.isfinite(value) for value in scored.metrics.values())
+    if isinstance(recipe.advantage, VerlAdvantage):
+        assert scored.advantage is None
+    else:
+        assert scored.advantage is not None and scored.advantage.isfinite().all()
+
+
+def test_an_advantage_by_token_is_shown_by_its_mean_over_the_response() -> None:
+    reward = Sum(correct=Correct(), steps=StepwiseGain())
+    batch = BATCH.replace(extras=PROBES)
+    scored = score_step(Recipe(name="mine", reward=reward, advantage=ReinforcePp()), batch)
+    reward_NT = token_rewards(scored.reward, batch.length, scored.placement)
+    mask_NT = torch.arange(100) < batch.length[:, None]
+    expected_NT = reinforce_pp_advantage(reward_NT, mask_NT)
+    expected = [float(row[mask].mean()) for row, mask in zip(expected_NT, mask_NT, strict=True)]
+    assert scored.advantage is not None and scored.advantage.tolist() == pytest.approx(expected)
+    assert scored.placement is not None and scored.placement.token.tolist() == [3, 9, 1]
+    assert "correct_pushed_down_share" in scored.metrics
+
+
+def test_what_only_a_critic_could_tell_is_left_out() -> None:
+    scored = score_step(Recipe(name="mine", reward=Correct(), advantage=Gae()), BATCH)
+    assert scored.advantage is None and scored.metrics["accuracy"] == 0.5
+    assert not {"correct_pushed_down_share", "groups/no_signal_share"} & scored.metrics.keys()
+
+
+def test_a_reward_by_token_under_an_advantage_by_response_is_found() -> None:
+    reward = Sum(correct=Correct(), steps=Scale(by=0.5, of=StepwiseGain()))
+    for advantage in (Grpo(), Rloo()):
+        reason = placement_lost(Recipe(name="mine", reward=reward, advantage=advantage))
+        assert reason is not None and "recipe mine: StepwiseGain pays single tokens" in reason
+        assert "give an advantage by token: gae or reinforce_pp" in reason
+        assert placement_lost(Recipe(name="mine", reward=Correct(), advantage=advantage)) is None
+    for fine in (ReinforcePp(), Gae()):
+        assert placement_lost(Recipe(name="mine", reward=reward, advantage=fine)) is None
 
 
 def test_a_missing_column_is_named_before_anything_runs() -> None:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from leanthink.algorithms import Advantage, Grpo, Loss, PpoClip
+from leanthink.algorithms import AnyAdvantage, Grpo, Loss, PpoClip
 from leanthink.config import build, describe, parse_yaml, read_yaml
 from leanthink.errors import ConfigError, did_you_mean
 from leanthink.limits import Limit
@@ -43,7 +43,7 @@ class Recipe:
 
     name: str
     reward: Reward
-    advantage: Advantage = DEFAULTS["advantage"]
+    advantage: AnyAdvantage = DEFAULTS["advantage"]
     loss: Loss = DEFAULTS["loss"]
     limit: Limit | None = None
     verl: Mapping[str, Any] = field(default_factory=dict)

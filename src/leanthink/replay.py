@@ -13,15 +13,25 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from leanthink.algorithms import TokenAdvantage, VerlAdvantage
 from leanthink.batch import RolloutBatch
 from leanthink.config import parse_yaml, read_yaml
 from leanthink.errors import BatchError, ConfigError, MissingColumnError, did_you_mean
 from leanthink.groups import group_centred
-from leanthink.module import WRAPPED, Reward, RewardN, State, TokenReward
+from leanthink.measured import TokenReward
+from leanthink.module import WRAPPED, Reward, RewardN, State
 from leanthink.recipe import PARTS, Recipe, apply_overrides, load_recipe, recipe_from
 from leanthink.rollouts import Rollouts, words_and_signs
 from leanthink.schedules import Schedule
-from leanthink.scoring import ScoredStep, batch_of_facts, measured_rewards, score_step, step_metrics
+from leanthink.scoring import (
+    ScoredStep,
+    batch_of_facts,
+    is_batch_wide,
+    measured_rewards,
+    placement_lost,
+    score_step,
+    step_metrics,
+)
 from leanthink.verify import Verdict
 
 REWARD: Final = "reward"
@@ -39,7 +49,8 @@ class Replay:
         batch: the M responses that took part, all steps together, groups kept apart by step.
         known: (N,) whether each response took part.
         reward: (N,) the shaped reward.
-        advantage: (N,) what the recipe's estimator makes of it.
+        advantage: (N,) what the recipe's estimator makes of it: by token, the mean over a response's tokens; NaN
+            throughout where it reads a critic's values.
         parts: (N,) each named part of the reward, by its path.
         metrics: training's scalars over all steps, and ``advantage_per_100_tokens`` (see :func:`length_slope`).
         notices: what the reader should know about this replay.
@@ -79,7 +90,9 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         batch = batch_of_facts([facts[row] for row in rows], groups, rollouts.clock[rows[0]])
         scored = _score(recipe, batch, state, rollouts, step)
         state = scored.state
-        reward_N[rows], advantage_N[rows] = scored.reward, scored.advantage
+        reward_N[rows] = scored.reward
+        if scored.advantage is not None:
+            advantage_N[rows] = scored.advantage
         for name, part in scored.parts.items():
             values[name][rows] = part
     batch = batch_of_facts(
@@ -88,7 +101,10 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         0,
     )
     parts_M = {name: value[known_N] for name, value in values.items()}
-    metrics = step_metrics(batch, reward_N[known_N], parts_M, advantage_N[known_N], recipe.advantage.batch_wide)
+    needs_values = isinstance(recipe.advantage, VerlAdvantage)
+    advantage_M = None if needs_values else advantage_N[known_N]
+    metrics = step_metrics(batch, reward_N[known_N], parts_M, advantage_M, is_batch_wide(recipe))
+    slope = torch.nan if advantage_M is None else length_slope(batch, advantage_M)
     return Replay(
         recipe=recipe,
         batch=batch,
@@ -96,10 +112,11 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         reward=reward_N,
         advantage=advantage_N,
         parts=dict(values),
-        metrics={**metrics, "advantage_per_100_tokens": length_slope(batch, advantage_N[known_N])},
+        metrics={**metrics, "advantage_per_100_tokens": slope},
         notices=[
             *notices,
             *limit_notices(recipe),
+            *advantage_notices(recipe),
             *idle_schedules(recipe, sorted(set(rollouts.clock))),
             *_loss_notice(recipe),
         ],
@@ -132,6 +149,16 @@ def limit_notices(recipe: Recipe) -> Iterator[str]:
             f"{recipe.name}: its limit stops responses while they are written; those of a file are scored as they are "
             "(reward.truncation.limit counts longer ones as cut)"
         )
+
+
+def advantage_notices(recipe: Recipe) -> Iterator[str]:
+    """What the advantage shown leaves out, where the recipe's is not one number per response."""
+    if isinstance(recipe.advantage, VerlAdvantage):
+        yield f"{recipe.name}: the advantage reads a critic's values, which a file does not hold; it is not shown"
+    elif isinstance(recipe.advantage, TokenAdvantage):
+        yield f"{recipe.name}: the advantage is by token; shown is its mean over each response"
+    if (reason := placement_lost(recipe)) is not None:
+        yield reason
 
 
 def idle_schedules(recipe: Recipe, steps: Iterable[int]) -> Iterator[str]:

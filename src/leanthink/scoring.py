@@ -13,11 +13,13 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from leanthink.algorithms import Advantage
+from leanthink.algorithms import Advantage, AnyAdvantage, TokenAdvantage
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
 from leanthink.groups import group_count, group_max, group_mean, group_min
-from leanthink.module import MeasuredReward, Reward, RewardN, State
+from leanthink.measured import MeasuredReward
+from leanthink.module import Breakdown, Reward, RewardN, State
+from leanthink.placement import Placement, token_rewards
 from leanthink.recipe import Recipe
 
 Truncated = Literal["keep", "mask", "exclude"]
@@ -25,13 +27,18 @@ Truncated = Literal["keep", "mask", "exclude"]
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredStep:
-    """What a recipe makes of one batch: (N,) reward, advantage and named parts, the new state, scalar metrics."""
+    """What a recipe makes of one batch: (N,) reward, advantage and named parts, the new state, scalar metrics.
+
+    ``placement`` says at which tokens some of the reward falls. ``advantage`` is that of each response: where the
+    recipe's is by token, the mean over its tokens; None where it needs more than rewards (see `mean_advantage`).
+    """
 
     reward: RewardN
-    advantage: RewardN
+    advantage: RewardN | None
     parts: Mapping[str, RewardN]
     state: State
     metrics: Mapping[str, float]
+    placement: Placement | None = None
 
 
 def score_step(
@@ -57,13 +64,53 @@ def score_step(
     result = recipe.reward.breakdown(batch, state)
     advantage = recipe.loss.advantage(result.reward, batch.group, batch.correct, batch.length)
     if advantage is None:
-        advantage = batch_advantage(recipe.advantage, result.reward, batch, truncated)
+        advantage = mean_advantage(recipe.advantage, batch, result, truncated)
     return ScoredStep(
         reward=result.reward,
         advantage=advantage,
         parts=result.parts,
         state=result.state,
-        metrics=step_metrics(batch, result.reward, result.parts, advantage, recipe.advantage.batch_wide),
+        metrics=step_metrics(batch, result.reward, result.parts, advantage, is_batch_wide(recipe)),
+        placement=result.placement,
+    )
+
+
+def is_batch_wide(recipe: Recipe) -> bool:
+    """Whether one advantage depends on the responses of other groups, as whitening by token makes it."""
+    return not isinstance(recipe.advantage, Advantage) or recipe.advantage.batch_wide
+
+
+def mean_advantage(
+    advantage: AnyAdvantage, batch: RolloutBatch, result: Breakdown, truncated: Truncated = "keep"
+) -> RewardN | None:
+    """One advantage per response: the estimator's own, or the mean over the response's tokens where it has many.
+
+    None for an estimator of verl's that reads a critic's values: without them there is nothing to compute.
+    """
+    if isinstance(advantage, Advantage):
+        return batch_advantage(advantage, result.reward, batch, truncated)
+    if not isinstance(advantage, TokenAdvantage):
+        return None
+    reward_NT = token_rewards(result.reward, batch.length, result.placement)
+    trained_N = overlong_filter(batch, truncated)[1]
+    mask_NT = (torch.arange(reward_NT.shape[1], device=reward_NT.device) < batch.length[:, None]) & trained_N[:, None]
+    return advantage(reward_NT, mask_NT, batch.group).sum(-1) / batch.length.clamp(min=1)
+
+
+def placement_lost(recipe: Recipe) -> str | None:
+    """Why it is no use that a recipe's reward pays single tokens; None where it is of use, or where none does.
+
+    >>> from leanthink.recipe import load_recipe
+    >>> placement_lost(load_recipe("trle")) is None
+    True
+    """
+    if not recipe.reward.is_placed or not isinstance(recipe.advantage, Advantage):
+        return None
+    placed = [reward for reward in recipe.reward.walk() if reward.is_placed and not reward.children()]
+    return (
+        f"recipe {recipe.name}: {type(placed[0]).__name__} pays single tokens, but the advantage "
+        f"{type(recipe.advantage).__name__} is one number per response, so only the sum over a response counts; "
+        "give an advantage by token: gae or reinforce_pp"
     )
 
 
@@ -105,7 +152,7 @@ def step_metrics(
     batch: RolloutBatch,
     reward: RewardN,
     parts: Mapping[str, RewardN],
-    advantage: RewardN,
+    advantage: RewardN | None,
     batch_wide: bool = False,
 ) -> dict[str, float]:
     """Scalars that show what a reward does; a mean over no responses is left out, not reported as 0.
@@ -113,7 +160,6 @@ def step_metrics(
     Lengths are in tokens, shares in [0, 1]. Raw correctness and shaped reward are apart. A group gives no signal where
     all its advantages are 0; where they are ``batch_wide``, all the same: the batch shifts every group.
     """
-    signal = advantage - group_min(advantage, batch.group)[batch.group] if batch_wide else advantage
     correct_N = batch.correct == 1
     rate_G = group_mean(batch.correct, batch.group)
     values: dict[str, Tensor] = {
@@ -125,12 +171,14 @@ def step_metrics(
         "reward/all": reward,
         "reward/correct": reward[correct_N],
         "reward/wrong": reward[~correct_N],
-        "correct_pushed_down_share": (advantage[correct_N] < 0).double(),
         "groups/all_correct_share": (rate_G == 1).double(),
         "groups/all_wrong_share": (rate_G == 0).double(),
-        "groups/no_signal_share": (group_max(signal.abs(), batch.group) == 0).double(),
         "groups/size": group_count(batch.group),
     }
+    if advantage is not None:
+        values["correct_pushed_down_share"] = (advantage[correct_N] < 0).double()
+        signal = advantage - group_min(advantage, batch.group)[batch.group] if batch_wide else advantage
+        values["groups/no_signal_share"] = (group_max(signal.abs(), batch.group) == 0).double()
     for name, part in parts.items():
         values[f"part/{name}"] = part
     metrics = {name: float(value.mean()) for name, value in values.items() if len(value)}

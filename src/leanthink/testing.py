@@ -1,7 +1,8 @@
 """Contract tests for rewards and advantages, your own included.
 
-Call :func:`check_reward` or :func:`check_advantage` from any test. They raise :class:`ContractError`, which names the
-broken promise and shows the batch as code that builds it again. ``_N`` runs over responses, ``_M`` over some of them.
+Call :func:`check_reward`, :func:`check_advantage` or :func:`check_token_advantage` from any test. They raise
+:class:`ContractError`, which names the broken promise and shows the batch as code that builds it again. ``_N`` runs
+over responses, ``_M`` over some of them, ``_T`` over tokens.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from typing import Any, TypeAlias
 import torch
 from torch import Generator, Tensor
 
-from leanthink.algorithms import Advantage
+from leanthink.algorithms import Advantage, TokenAdvantage
 from leanthink.batch import Column, RolloutBatch
 from leanthink.config import Kind, build, describe
 from leanthink.errors import LeanthinkError
-from leanthink.module import Breakdown, MeasuredReward, Reward, RewardN, Scope, State
+from leanthink.measured import MeasuredReward
+from leanthink.module import Breakdown, Reward, RewardN, Scope, State
+from leanthink.placement import Placement
 from leanthink.scoring import measured_rewards
 
 Columns: TypeAlias = Mapping[str, Callable[[Generator, int], Column]]
@@ -95,9 +98,9 @@ def check_reward(
 
     It compares, hashes, prints, pickles and can be described as YAML; it never changes itself, the batch or the state;
     it is deterministic; it gives one finite float64 number per response in every corner; permuting the responses
-    permutes the result (with the groups in order, where it declares ``reads_order``); nothing leaks beyond its scope;
-    its state survives JSON; and in no group does a correct response score below a wrong one, unless the reward is a
-    term.
+    permutes the result and what falls on single tokens (with the groups in order, where it declares ``reads_order``);
+    nothing leaks beyond its scope; its state survives JSON; and in no group does a correct response score below a wrong
+    one, unless the reward is a term.
 
     Args:
         reward: the reward, at the settings to be checked.
@@ -178,6 +181,49 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
                     _fail(advantage, "it is exactly 0 where rewards are equal", group, f"it gives {alone_M.tolist()}")
 
 
+def check_token_advantage(advantage: TokenAdvantage, *, rounds: int = 100, seed: int = 0) -> None:
+    """Check what every advantage by token promises.
+
+    It compares, hashes, prints, pickles and can be described as YAML; it changes no input; it is deterministic and
+    finite in every corner; it is 0 where the mask is 0; permuting the responses permutes it; and neither responses with
+    an empty mask nor further columns of padding change the others.
+
+    Raises:
+        ContractError: naming the broken promise, with the batch.
+
+    >>> from leanthink.algorithms import ReinforcePp
+    >>> check_token_advantage(ReinforcePp())
+    """
+    generator = torch.Generator().manual_seed(seed)
+    _check_object(advantage, "advantage")
+    for batch in list(special_batches(generator)) + [random_batch(generator) for _ in range(rounds)]:
+        length_N = batch.length.long() % 8  # 0 for some: no token takes part
+        mask_NT = torch.arange(8) < length_N[:, None]
+        reward_NT = torch.randint(-2, 3, mask_NT.shape, generator=generator).double() / 2 * mask_NT
+        before = (reward_NT.clone(), mask_NT.clone(), batch.group.clone())
+        value_NT = advantage(reward_NT, mask_NT, batch.group)
+        if value_NT.shape != mask_NT.shape or value_NT.dtype != torch.float64 or not bool(value_NT.isfinite().all()):
+            _fail(advantage, "one finite float64 number per token", batch, f"it gives {value_NT}")
+        if not all(map(torch.equal, before, (reward_NT, mask_NT, batch.group))):
+            _fail(advantage, "its inputs are not changed", batch)
+        if bool((value_NT[~mask_NT] != 0).any()):
+            _fail(advantage, "it is 0 where the mask is 0", batch, f"it gives {value_NT.tolist()}")
+        order_M = torch.randperm(len(batch), generator=generator)
+        alive_M = (length_N > 0).nonzero().squeeze(-1)
+        padded = torch.nn.functional.pad
+        for promise, rows_M, more in (
+            ("deterministic", torch.arange(len(batch)), 0),
+            ("permuting the responses permutes the result", order_M, 0),
+            ("a response with an empty mask takes no part", alive_M, 0),
+            ("padding changes nothing", torch.arange(len(batch)), 3),
+        ):
+            again_MT = advantage(
+                padded(reward_NT[rows_M], (0, more)), padded(mask_NT[rows_M], (0, more)), batch.group[rows_M]
+            )
+            given_M, expected_M = again_MT[:, :8].flatten(), value_NT[rows_M].flatten()
+            _close(advantage, promise, batch, given_M, expected_M, rows_M.repeat_interleave(8))
+
+
 def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: Generator, any_order: bool) -> State:
     """All that can be seen on one batch and state; returns the state after the batch."""
 
@@ -218,7 +264,14 @@ def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: G
         promise = "responses do not leak into each other (or declare scope GROUP)"
         views += [(promise, order_M[:1]), (promise, order_M[: len(batch) // 2].sort().values)]
     for promise, rows_M in views:
-        _close(reward, promise, batch, run(batch.select(rows_M)).reward, result.reward[rows_M], rows_M)
+        view = run(batch.select(rows_M))
+        _close(reward, promise, batch, view.reward, result.reward[rows_M], rows_M)
+        if result.placement is not None and view.placement is not None:
+            given, expected = _amounts(view.placement), _amounts(result.placement.select(rows_M, len(batch)))
+            if given != expected:
+                _fail(reward, promise, batch, f"it pays (row, token, amount) {given} instead of {expected}")
+        elif result.placement is not view.placement:
+            _fail(reward, promise, batch, "some batches have a placement and others none")
     if not any_order:
         _check_order(reward, batch, result.reward)
     return result.state
@@ -229,6 +282,12 @@ def _groups_in_order(batch: RolloutBatch, order_M: Tensor) -> Tensor:
     mixed = order_M.tolist()
     first = [next(row for row in mixed if batch.group[row] == code) for code in range(batch.num_groups)]
     return order_M.new_tensor([*first, *(row for row in mixed if row not in first)])
+
+
+def _amounts(placement: Placement) -> list[tuple[int, int, float]]:
+    """What is placed where, in a fixed order."""
+    columns = (placement.row.tolist(), placement.token.tolist(), placement.amount.tolist())
+    return sorted((row, token, round(amount, 9)) for row, token, amount in zip(*columns, strict=True))
 
 
 def _check_order(reward: Reward, batch: RolloutBatch, reward_N: RewardN) -> None:

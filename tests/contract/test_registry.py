@@ -10,10 +10,24 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Advantage, BatchNorm, Drpo, Grpo, Loss, NoBaseline, PpoClip, Rloo
+from leanthink.algorithms import (
+    Advantage,
+    BatchNorm,
+    Drpo,
+    Gae,
+    Grpo,
+    Loss,
+    NoBaseline,
+    PpoClip,
+    ReinforcePp,
+    Rloo,
+    TokenAdvantage,
+    VerlAdvantage,
+)
 from leanthink.config import REGISTRY, build, describe
+from leanthink.errors import ConfigError
 from leanthink.limits import Limit, PerPassRate, PerStep
-from leanthink.module import Reward
+from leanthink.module import Composite, Reward
 from leanthink.recipe import load_recipe, recipe_names
 from leanthink.rewards import (
     Chain,
@@ -39,14 +53,16 @@ from leanthink.rewards import (
     ShortestCorrectLength,
     SigmoidLength,
     SoftOverlong,
+    StepwiseGain,
     Sum,
     Switch,
+    ThinkOutcome,
     TopPassRate,
     Truncation,
     WordRepetition,
 )
 from leanthink.schedules import Cosine, Cyclic, Exponential, Linear, Schedule, Stairs
-from leanthink.testing import Columns, check_advantage, check_reward
+from leanthink.testing import Columns, check_advantage, check_reward, check_token_advantage
 
 OVERLONG = SoftOverlong(limit=12_000, buffer=4000)
 
@@ -108,8 +124,15 @@ REWARDS: dict[str, list[Reward]] = {
     "shortest_correct_length": [ShortestCorrectLength(), ShortestCorrectLength(beta=0.01, max_distance=50)],
     "sigmoid_length": [SigmoidLength(alpha=0.4), SigmoidLength(alpha=0.9, ddof=1, eps=1.0, check_eos=False)],
     "soft_overlong": [OVERLONG, SoftOverlong(limit=4000, buffer=4000, factor=2.0, clamp=False)],
-    "sum": [Sum(correct=Correct(), length=Scale(by=1.5, of=KimiLength()))],
+    "stepwise_gain": [StepwiseGain(), StepwiseGain(window=1, decay=1.0, placement="step_end", combine="overwrite")],
+    "sum": [
+        Sum(correct=Correct(), length=Scale(by=1.5, of=KimiLength())),
+        Sum(
+            correct=Correct(right=5.0), steps=Scale(by=0.5, of=Gate(column="correct", of=StepwiseGain())), late=OVERLONG
+        ),
+    ],
     "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
+    "think_outcome": [ThinkOutcome(no_box=0.0, no_block=0.0)],  # with its penalties, form comes before correctness
     "top_pass_rate": [
         TopPassRate(top_fraction=0.5),
         TopPassRate(rounding="ceil", ties="all"),
@@ -146,11 +169,20 @@ OTHERS: dict[str, list[Any]] = {
     "stairs": [Stairs(values=(0.0, 1.0), boundaries=(3,))],
     "per_pass_rate": [PerPassRate(thresholds=(0.5,), lengths=(4000, 2000), equality="hard", remembered=9)],
     "per_step": [PerStep(at_most=4000), PerStep(at_most=Linear(start=4000, stop=2000, steps=90))],
+    "gae": [Gae(), Gae(gamma=0.99, lam=0.95)],
+    "reinforce_pp": [ReinforcePp(), ReinforcePp(gamma=0.9)],
 }
 
 COLUMNS: Columns = {  # how to draw each column that some reward reads
     "at_most": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,
+    "cut_tokens": lambda generator, n: [
+        torch.randint(0, 1200, (row % 5,), generator=generator).sort().values.tolist() for row in range(n)
+    ],
+    "probe_accuracies": lambda generator, n: [
+        [None if share == 6 else share / 5 for share in torch.randint(0, 7, (row % 5,), generator=generator).tolist()]
+        for row in range(n)
+    ],
     "prompt_key": lambda generator, n: [f"p{key}" for key in torch.randint(0, 3, (n,), generator=generator).tolist()],
     "reference_accuracy": lambda generator, n: torch.rand(n, generator=generator),
     "reference_length": lambda generator, n: torch.randint(0, 16_000, (n,), generator=generator),
@@ -162,6 +194,8 @@ NOT_CENTRED = (NoBaseline,)
 
 EXAMPLES = [reward for examples in REWARDS.values() for reward in examples]
 ADVANTAGES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Advantage)]
+TOKEN_ADVANTAGES = [value for examples in OTHERS.values() for value in examples if isinstance(value, TokenAdvantage)]
+SETTINGS = [value for examples in OTHERS.values() for value in examples if isinstance(value, VerlAdvantage)]
 SCHEDULES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Schedule)]
 LOSSES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Loss)]
 LIMITS = [value for examples in OTHERS.values() for value in examples if isinstance(value, Limit)]
@@ -190,9 +224,28 @@ def test_every_advantage_keeps_the_contract(advantage: Advantage) -> None:
     check_advantage(advantage, centred=not isinstance(advantage, NOT_CENTRED), rounds=30)
 
 
-@pytest.mark.parametrize("value", [*LOSSES, *LIMITS, *SCHEDULES], ids=repr)
-def test_every_loss_limit_and_schedule_is_described_and_built_again(value: Any) -> None:
-    kind: Any = "schedule" if isinstance(value, Schedule) else "limit" if isinstance(value, Limit) else "loss"
+@pytest.mark.parametrize("advantage", TOKEN_ADVANTAGES, ids=repr)
+def test_every_advantage_by_token_keeps_the_contract(advantage: TokenAdvantage) -> None:
+    check_token_advantage(advantage, rounds=30)
+
+
+@pytest.mark.parametrize("reward", [value for value in EXAMPLES if isinstance(value, Composite)], ids=repr)
+def test_a_placed_part_is_carried_or_refused_when_built(reward: Composite) -> None:
+    """A composite whose own ``__post_init__`` forgets ``super().__post_init__()`` fails here."""
+    parts = vars(reward) if "parts" not in vars(reward) else dict(vars(reward)["parts"])
+    for name in parts.keys() & reward.children().keys():
+        placed = {**parts, name: StepwiseGain()}
+        if name in reward.carries:
+            assert type(reward)(**placed).is_placed
+        else:
+            with pytest.raises(ConfigError, match="pays single tokens"):
+                type(reward)(**placed)
+
+
+@pytest.mark.parametrize("value", [*LOSSES, *LIMITS, *SCHEDULES, *SETTINGS], ids=repr)
+def test_every_loss_limit_schedule_and_setting_is_described_and_built_again(value: Any) -> None:
+    kinds: dict[type, Any] = {Schedule: "schedule", Limit: "limit", Loss: "loss", VerlAdvantage: "advantage"}
+    kind = next(kind for base, kind in kinds.items() if isinstance(value, base))
     assert build(describe(value), kind, kind) == value and hash(value) == hash(build(describe(value), kind, kind))
 
 
@@ -220,4 +273,7 @@ def test_every_recipes_reward_keeps_the_contract_at_every_stage(name: str) -> No
         steps=sorted(steps_of(recipe.reward)),
         rounds=15,
     )
-    check_advantage(recipe.advantage, centred=not isinstance(recipe.advantage, NOT_CENTRED), rounds=10)
+    if isinstance(recipe.advantage, Advantage):
+        check_advantage(recipe.advantage, centred=not isinstance(recipe.advantage, NOT_CENTRED), rounds=10)
+    elif isinstance(recipe.advantage, TokenAdvantage):
+        check_token_advantage(recipe.advantage, rounds=10)

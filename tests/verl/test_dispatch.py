@@ -8,8 +8,10 @@ from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 from verl.utils import tensordict_utils as tu
 
 from leanthink.errors import ConfigError
+from leanthink.recipe import load_recipe
 from leanthink.verl import dispatch
 from leanthink.verl.facts import prompt_key
+from leanthink.verl.settings import PROBING, Settings
 
 
 class Source:
@@ -43,7 +45,8 @@ def handed_out(monkeypatch):
 
 
 def send(batch, response_length=96):
-    manager = object.__new__(dispatch.LimitingManager)
+    manager = object.__new__(dispatch.DispatchingManager)
+    manager._limits, manager._probes = True, False
     rollout = SimpleNamespace(response_length=response_length)
     manager.config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=rollout))
     manager.generate_sequences(batch)
@@ -98,3 +101,27 @@ def test_a_limit_without_our_sampler_is_refused(handed_out):
     with pytest.raises(ConfigError, match="custom_sampler"):
         send(batch_of("a"))
     assert handed_out == []
+
+
+def probed(handed_out, **fields):
+    manager = object.__new__(dispatch.DispatchingManager)
+    manager._limits, manager._probes = False, True
+    batch = batch_of("a", "b")
+    for name, value in fields.items():
+        tu.assign_non_tensor_data(batch, name, value)
+    manager.generate_sequences(batch)
+    return handed_out.pop()
+
+
+def test_training_prompts_are_probed_and_validation_prompts_are_not(handed_out):
+    assert probed(handed_out)["agent_name"] == PROBING
+    assert probed(handed_out, validate=False)["agent_name"] == PROBING
+    assert "agent_name" not in probed(handed_out, validate=True)
+    assert probed(handed_out, agent_name="mine")["agent_name"] == "mine"
+
+
+def test_the_manager_reads_off_the_recipe_what_to_do(monkeypatch):
+    monkeypatch.setattr(AgentLoopManagerTQ, "__init__", lambda self, config: None)
+    for name, expected in (("grpo", (False, False)), ("dler", (True, False)), ("vsrm_rpp", (False, True))):
+        manager = dispatch.DispatchingManager({"leanthink": Settings.of(load_recipe(name)).node()})
+        assert (manager._limits, manager._probes) == expected

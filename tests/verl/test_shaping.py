@@ -1,6 +1,7 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ from leanthink.algorithms import BatchNorm
 from leanthink.errors import BatchError, ConfigError, MissingColumnError, StateError
 from leanthink.limits import PerPassRate
 from leanthink.recipe import Recipe, load_recipe
-from leanthink.rewards import Correct, DifficultyTruncation, Sum
+from leanthink.rewards import Correct, DifficultyTruncation, StepwiseGain, Sum
 from leanthink.scoring import score_step
 from leanthink.verl import shaping
 from leanthink.verl.checkpoint import FILE, load_limit_state, load_state, save_state
+from leanthink.verl.filtering import BoundedRefill, filtering_arguments, prompts_a_step
+from leanthink.verl.probes import PROBED, Probed
 from leanthink.verl.settings import Settings
-from leanthink.verl.shaping import BoundedRefill, Shaper, _filtering, _prompts_a_step, _Shaping
+from leanthink.verl.shaping import Shaper, _Shaping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ def test_shaping_is_scoring_of_the_same_batch(tmp_path):
     recipe = load_recipe("trle")
     facts = [fact(length=n) for n in (8, 12, 20)] + [fact(acc=0.0, length=9), fact(length=30, truncated=1.0)]
     uids = ["a", "b", "a", "b", "a"]
-    reward_N, takes_part_N, metrics = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
+    reward_N, takes_part_N, metrics, _ = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
     batch = RolloutBatch.of(
         group=uids, length=[8, 12, 20, 9, 30], correct=[1, 1, 1, 0, 1], truncated=[0, 0, 0, 0, 1], step=0
     )
@@ -61,11 +64,86 @@ def test_shaping_is_scoring_of_the_same_batch(tmp_path):
     assert metrics["truncated_share"] == pytest.approx(0.2)
 
 
+STEPS = Recipe(name="steps", reward=Sum(correct=Correct(), steps=StepwiseGain()))
+
+
+def test_where_a_reward_falls_is_counted_in_rows_of_the_whole_batch(tmp_path):
+    probes = {"cut_tokens": [2, 5], "probe_accuracies": [0.0, 1.0]}
+    none = {"cut_tokens": [], "probe_accuracies": []}
+    facts = [fact(0.0, unknown=1.0, **none), fact(**none), fact(**probes)]
+    shaped = shaper(STEPS, tmp_path).shape(facts, ["a", "a", "b"], step=1)
+    assert shaped.reward_N.tolist() == [0.0, 1.0, 2.0]
+    assert (shaped.placement.row.tolist(), shaped.placement.token.tolist()) == ([2], [2])
+    assert shaper(load_recipe("grpo"), tmp_path).shape([fact()], ["a"], step=1).placement is None
+
+
+class Queue:
+    """What the sampler reads from and writes to TransferQueue."""
+
+    def __init__(self, rows):
+        self.rows, self.written = rows, {}
+
+    def kv_batch_get(self, keys, partition_id, select_fields):
+        jagged = lambda name: torch.nested.as_nested_tensor([row[name] for row in self.rows], layout=torch.jagged)  # noqa: E731
+        lists = {name: [row[name] for row in self.rows] for name in ("extra_fields", "uid")}
+        return {"rm_scores": jagged("rm_scores"), "response_mask": jagged("response_mask"), **lists}
+
+    def kv_batch_put(self, keys, partition_id, fields):
+        self.written = {name: [row.tolist() for row in fields[name].unbind()] for name in fields.keys()}  # noqa: SIM118
+
+
+def sampled(monkeypatch, tmp_path, recipe, rows):
+    queue = Queue(rows)
+    monkeypatch.setattr(shaping, "tq", queue)
+    buffer = object.__new__(shaping.ShapingReplayBuffer)
+    buffer._group_loss = None
+    buffer.shaper = shaper(recipe, tmp_path)
+    keys = [f"k{number}" for number in range(len(rows))]
+    batch = SimpleNamespace(keys=keys, tags=[{} for _ in keys], partition_id="train")
+    return buffer._shape(batch, 1), queue.written
+
+
+def row(length, facts, **more):
+    scores, mask = torch.zeros(length), torch.ones(length, dtype=torch.int64)
+    extra_fields = {"reward_extra_info": {**facts, "length": float(length)}, **more}
+    return {"rm_scores": scores, "response_mask": mask, "extra_fields": extra_fields, "uid": "a"}
+
+
+def test_placed_rewards_are_written_to_their_tokens(monkeypatch, tmp_path):
+    probed = Probed(cut_tokens=[1, 3], probe_accuracies=[0.0, 1.0], asked=10, seconds=2.0).node()
+    rows = [
+        row(4, fact(), **{PROBED: probed}),
+        row(2, fact(acc=0.0), **{PROBED: Probed().node()}),
+        row(3, fact(0.0, unknown=1.0), **{PROBED: probed}),
+    ]
+    metrics, written = sampled(monkeypatch, tmp_path, STEPS, rows)
+    assert written["rm_scores"] == [[0.0, 1.0, 0.0, 1.0], [0.0, 0.0], [0.0, 0.0, 0.0]]
+    assert written["response_mask"] == written["loss_mask"] == [[1, 1, 1, 1], [1, 1], [0, 0, 0]]
+    assert metrics["leanthink/probe/count"] == 20.0 and metrics["leanthink/part/steps"] == 0.5
+
+
+def test_plain_rewards_are_written_to_the_last_token(monkeypatch, tmp_path):
+    metrics, written = sampled(monkeypatch, tmp_path, load_recipe("grpo"), [row(3, fact()), row(1, fact(acc=0.0))])
+    assert written == {"rm_scores": [[0.0, 0.0, 1.0], [0.0]]}
+    assert not any("probe" in name for name in metrics)
+
+
+def test_a_response_that_was_not_probed_is_refused(monkeypatch, tmp_path):
+    with pytest.raises(ConfigError, match=r"response k0 was not probed.*agent_loop_manager_class"):
+        sampled(monkeypatch, tmp_path, STEPS, [row(3, fact())])
+
+
+def test_failed_probes_stop_the_run(monkeypatch, tmp_path):
+    failed = Probed(cut_tokens=[1, 2], probe_accuracies=[None, None], asked=10, unknown=10)
+    with pytest.raises(BatchError, match="100% of the probes are unknown"):
+        sampled(monkeypatch, tmp_path, STEPS, [row(3, fact(), **{PROBED: failed.node()})])
+
+
 def test_an_unknown_verdict_leaves_its_groups_statistics_alone(tmp_path):
     recipe = load_recipe("trle")
     facts = [fact(length=8), fact(length=20), fact(acc=0.0, unknown=1.0, length=500)]
-    with_unknown, takes_part_N, metrics = Shaper(Settings.of(recipe), tmp_path).shape(facts, ["a"] * 3, step=1)
-    without, _, _ = Shaper(Settings.of(recipe), tmp_path).shape(facts[:2], ["a"] * 2, step=1)
+    with_unknown, takes_part_N, metrics, _ = Shaper(Settings.of(recipe), tmp_path).shape(facts, ["a"] * 3, step=1)
+    without, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts[:2], ["a"] * 2, step=1)
     torch.testing.assert_close(with_unknown[:2], without)
     assert takes_part_N.tolist() == [True, True, False]
     assert metrics["unknown_share"] == metrics["unknown/timeout"] == pytest.approx(1 / 3)
@@ -77,8 +155,8 @@ def test_the_order_in_which_responses_end_decides_nothing(tmp_path):
     facts = [fact(length=9 + number // 2) for number in range(20)]
     uids = [f"{number * 7 % 10}" for number in range(10) for _ in range(2)]
     order = [*range(19, -1, -2), *range(0, 20, 2)]
-    reward_N, _, metrics = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
-    other_N, _, _ = Shaper(Settings.of(recipe), tmp_path).shape(
+    reward_N, _, metrics, _ = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
+    other_N, *_ = Shaper(Settings.of(recipe), tmp_path).shape(
         [facts[row] for row in order], [uids[row] for row in order], step=1
     )
     torch.testing.assert_close(other_N, reward_N[order])
@@ -105,7 +183,7 @@ def test_a_history_goes_on_after_a_resume(tmp_path):
 
 def test_unknown_counts_as_wrong_if_asked(tmp_path):
     settings = Settings.of(load_recipe("grpo"), unknown="wrong")
-    reward_N, takes_part_N, _ = Shaper(settings, tmp_path).shape([fact(), fact(0.0, unknown=1.0)], ["a", "a"], step=1)
+    reward_N, takes_part_N, *_ = Shaper(settings, tmp_path).shape([fact(), fact(0.0, unknown=1.0)], ["a", "a"], step=1)
     assert reward_N.tolist() == [1.0, 0.0]
     assert takes_part_N.all()
 
@@ -167,19 +245,22 @@ def test_saved_state_is_plain_json(tmp_path):
 
 def test_groups_are_filtered_on_raw_correctness_only():
     run = {"sync_refill_failed_groups": False, "train_batch_size": 4, "gen_batch_size": None}
-    arguments = _filtering({**run, "filter_groups": {"enable": True, "metric": "acc"}}, object())
+    arguments = filtering_arguments({**run, "filter_groups": {"enable": True, "metric": "acc"}}, object())
     assert (arguments["filter_groups_metric"], arguments["gen_batch_size"]) == ("acc", 1)
-    assert _filtering({**run, "filter_groups": {"enable": False, "metric": "reward"}}, object())["gen_batch_size"] == 4
-    kept = _filtering({**run, "filter_groups": {"enable": True, "metric": "acc_then_reward"}}, object())
+    assert (
+        filtering_arguments({**run, "filter_groups": {"enable": False, "metric": "reward"}}, object())["gen_batch_size"]
+        == 4
+    )
+    kept = filtering_arguments({**run, "filter_groups": {"enable": True, "metric": "acc_then_reward"}}, object())
     assert (kept["filter_groups_metric"], kept["gen_batch_size"]) == ("acc", 1)
     with pytest.raises(ConfigError, match="set it to acc"):
-        _filtering({**run, "filter_groups": {"enable": True, "metric": "reward"}}, object())
+        filtering_arguments({**run, "filter_groups": {"enable": True, "metric": "reward"}}, object())
 
 
 def test_generating_for_ever_is_an_error():
     run = {"train_batch_size": 16, "filter_groups": {"enable": True, "metric": "acc", "max_num_gen_batches": 2}}
     asked = []
-    refill = BoundedRefill(asked.append, _prompts_a_step(run))
+    refill = BoundedRefill(asked.append, prompts_a_step(run))
     for prompts in (20, 12):
         refill(prompts)
     with pytest.raises(BatchError, match=r"33 prompts .* all right or all wrong.*max_num_gen_batches \(now 32 prompts"):
@@ -187,7 +268,7 @@ def test_generating_for_ever_is_an_error():
     refill.asked = 0  # the next step
     refill(8)
     assert asked == [20, 12, 8]
-    unbounded = BoundedRefill(asked.append, _prompts_a_step({**run, "filter_groups": None}))
+    unbounded = BoundedRefill(asked.append, prompts_a_step({**run, "filter_groups": None}))
     unbounded(10**6)
     assert asked[-1] == 10**6
 
@@ -223,7 +304,7 @@ def test_options_out_of_range(option, value):
 def test_truncated_responses_leave_the_loss_as_asked(tmp_path, truncated, trained, tags):
     one = Shaper(Settings.of(load_recipe("grpo"), truncated=truncated), tmp_path)
     facts = [fact(), fact(0.0), fact(0.0, truncated=1.0)]
-    reward_N, trained_N, metrics = one.shape(facts, ["a"] * 3, step=1)
+    reward_N, trained_N, metrics, _ = one.shape(facts, ["a"] * 3, step=1)
     assert reward_N.tolist() == [1, 0, 0]
     assert trained_N.tolist() == trained
     assert one.tags(facts, ["a"] * 3) == tags

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from leanthink.algorithms import TokenAdvantage
 from leanthink.config import build
 
 COUNTED: Final = "/counted"
@@ -49,7 +50,7 @@ def recipe_advantage(
     config: Any = None,
     **_: Any,
 ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
-    """The recipe's response-level advantage on every token of each response; returned as advantages and returns.
+    """The recipe's advantage by token; one per response stands on all its tokens. Returned as advantages and returns.
 
     A response whose mask is empty (verdict unknown, or filtered) gets 0 and takes no part in any statistics, unless it
     is tagged as counted: then its reward stays in those of its group. A KL penalty that verl has put into the token
@@ -65,18 +66,25 @@ def recipe_advantage(
     mask_NT = response_mask.double()
     tags = [untagged(str(tag)) for tag in index.tolist()]
     counted_N = torch.tensor([counted for _, counted, _ in tags], dtype=torch.bool, device=mask_NT.device)
+    if isinstance(estimator, TokenAdvantage):
+        counted_N = torch.zeros_like(counted_N)  # statistics are over tokens, and a masked response has none
     rows = ((mask_NT.sum(-1) > 0) | counted_N).nonzero().squeeze(-1)
-    advantage_N = mask_NT.new_zeros(len(mask_NT))
+    advantage_NT = torch.zeros_like(mask_NT)
     if len(rows):
         chosen = [tags[row] for row in rows.tolist()]
         uids, correct = [uid for uid, _, _ in chosen], [correct for _, _, correct in chosen]
         codes = {uid: code for code, uid in enumerate(dict.fromkeys(uids))}
         group_M = torch.tensor([codes[uid] for uid in uids], device=mask_NT.device)
-        paid_NT = torch.where(counted_N[:, None], torch.ones_like(mask_NT), mask_NT)
-        reward_N = (token_level_rewards.double() * paid_NT).sum(-1)
-        value_M = estimator(reward_N[rows], group_M, mask_NT.sum(-1)[rows])
-        advantage_N[rows] = estimator.lifted(value_M, torch.tensor(correct, device=mask_NT.device))
-    advantage_NT = (advantage_N[:, None] * mask_NT).to(token_level_rewards.dtype)
+        if isinstance(estimator, TokenAdvantage):
+            reward_MT = (token_level_rewards.double() * mask_NT)[rows]
+            advantage_NT[rows] = estimator(reward_MT, mask_NT[rows].bool(), group_M)
+        else:
+            paid_NT = torch.where(counted_N[:, None], torch.ones_like(mask_NT), mask_NT)
+            reward_N = (token_level_rewards.double() * paid_NT).sum(-1)
+            value_M = estimator(reward_N[rows], group_M, mask_NT.sum(-1)[rows])
+            value_M = estimator.lifted(value_M, torch.tensor(correct, device=mask_NT.device))
+            advantage_NT[rows] = value_M[:, None] * mask_NT[rows]
+    advantage_NT = advantage_NT.to(token_level_rewards.dtype)
     return advantage_NT, advantage_NT.clone()
 
 

@@ -10,11 +10,11 @@ import os
 from typing import Any, NoReturn
 
 from leanthink.errors import DependencyError
-from leanthink.verl.settings import NAME
+from leanthink.verl.settings import NAME, PROBING
 
 
 def register() -> None:
-    """Make our advantage estimator, agent loop, loss and, on a CPU, platform known to verl in this process."""
+    """Make our advantage estimator, agent loops, loss and, on a CPU, platform known to verl in this process."""
     if os.environ.get("VERL_PLATFORM") == "cpu":
         from leanthink.verl import cpu
 
@@ -28,6 +28,7 @@ def register() -> None:
     register_policy_loss(NAME)(loss_not_installed)
     # By path, as verl's own configuration files do it: importing the class here would import every engine.
     _agent_loop_registry[NAME] = {"_target_": "leanthink.verl.rollout.FactsAgentLoop"}
+    _agent_loop_registry[PROBING] = {"_target_": "leanthink.verl.probing.ProbingAgentLoop"}
 
 
 def check_registered() -> None:
@@ -44,6 +45,7 @@ def check_registered() -> None:
         for what, known in (
             (f"advantage estimator {NAME!r}", NAME in ADV_ESTIMATOR_REGISTRY),
             (f"agent loop {NAME!r}", NAME in _agent_loop_registry),
+            (f"agent loop {PROBING!r}", PROBING in _agent_loop_registry),
         )
         if not known
     ]

@@ -39,7 +39,10 @@ def was_truncated(stop_reason: str | None, token_ids: list[int], limit: int, end
 
 
 class _Listener:
-    """Passes calls on to the server manager, with a limit where the recipe has one, and remembers the last answer."""
+    """Passes calls on to the server manager, with a limit where the recipe has one.
+
+    It remembers the last answer, the limit it was asked with, and the first request's id.
+    """
 
     def __init__(self, inner: Any, room: Callable[[int], int], asked: int | None) -> None:
         self._inner = inner
@@ -47,9 +50,11 @@ class _Listener:
         self._asked = asked
         self.output: Any = None
         self.limit = 0
+        self.request_id: str | None = None
 
     async def generate(self, *, prompt_ids: list[int], sampling_params: dict[str, Any], **kwargs: Any) -> Any:
         """One generation."""
+        self.request_id = self.request_id or kwargs.get("request_id")
         self.limit = self._room(len(prompt_ids))
         if self._asked is not None:  # verl shares the parameters among the prompt's responses: a copy
             self.limit = max(1, min(self.limit, self._asked))

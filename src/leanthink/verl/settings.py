@@ -14,6 +14,9 @@ from leanthink.scoring import Truncated
 NAME: Final = "leanthink"
 """The name of our advantage estimator and agent loop in verl's registries, and of our configuration node."""
 
+PROBING: Final = "leanthink_probing"
+"""The name of the agent loop that also probes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 import transfer_queue as tq
@@ -19,16 +19,21 @@ from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
+from leanthink.algorithms import Advantage
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
 from leanthink.limits import LIMIT
 from leanthink.module import Scope, State
+from leanthink.placement import Placement, token_rewards
 from leanthink.recipe import Recipe
+from leanthink.rewards.probed import probed_part
 from leanthink.scoring import ScoredStep, batch_of_facts, overlong_filter, score_step
 from leanthink.verl import dispatch, plugin
 from leanthink.verl.advantage import tagged
 from leanthink.verl.checkpoint import load_limit_state, load_state
+from leanthink.verl.filtering import ACC_THEN_REWARD, BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.grouping import GroupLoss
+from leanthink.verl.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import NAME, Settings
 
 logger = logging.getLogger(__name__)
@@ -36,11 +41,18 @@ logger = logging.getLogger(__name__)
 FIELDS = ("rm_scores", "response_mask", "extra_fields", "uid")
 NOT_COLUMNS = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason"})
 
-ACC_THEN_REWARD: Final = "acc_then_reward"
-"""A metric of ``algorithm.filter_groups``: raw correctness, but all-correct groups stay that the reward tells apart."""
 
 NO_SPREAD: Final = 1e-6
 """Rewards of a group that differ by no more are equal but for rounding."""
+
+
+class Shaped(NamedTuple):
+    """A batch shaped: its rewards (N,), where some of them fall, whether each response takes part (N,), metrics."""
+
+    reward_N: Tensor
+    takes_part_N: Tensor
+    metrics: dict[str, float]
+    placement: Placement | None = None
 
 
 class Shaper:
@@ -85,7 +97,7 @@ class Shaper:
         tokens = self.recipe.limit.tokens(prompts, max(step - 1, 0), self._limit_state)
         return [max(1, round(one)) for one in tokens]
 
-    def shape(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> tuple[Tensor, Tensor, dict[str, float]]:
+    def shape(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> Shaped:
         """Shape one batch.
 
         Args:
@@ -94,7 +106,7 @@ class Shaper:
             step: verl's global step, from 1.
 
         Returns:
-            The reward (N,) of each response, whether it is trained on (N,), and the metrics.
+            The rewards, whether each response is trained on, and the metrics.
         """
         self.resume(step)
         unknown_N = torch.tensor([fact["unknown"] == 1 for fact in facts], dtype=torch.bool)
@@ -110,14 +122,14 @@ class Shaper:
         # verl hands out responses in the order in which they ended. What goes by the order of groups, as ties may, must
         # not favour prompts that are answered quickly: their ids are random.
         rows = sorted(takes_part_N.nonzero().squeeze(-1).tolist(), key=uids.__getitem__)
+        reward_N = torch.zeros(len(facts), dtype=torch.float64)
         if not rows:
-            return torch.zeros(len(facts), dtype=torch.float64), takes_part_N, metrics
+            return Shaped(reward_N, takes_part_N, metrics)
         batch = self._batch([facts[row] for row in rows], [uids[row] for row in rows], step)
         scored: ScoredStep = score_step(self.recipe, batch, self._state, self.settings.truncated)
         self._state = scored.state
         if self.recipe.limit is not None:
             self._limit_state = self.recipe.limit.update(batch, self._limit_state)
-        reward_N = torch.zeros(len(facts), dtype=torch.float64)
         reward_N[rows] = scored.reward
         trained_N = torch.zeros_like(takes_part_N)
         trained_N[rows] = overlong_filter(batch, self.settings.truncated)[1]
@@ -131,11 +143,13 @@ class Shaper:
             metrics["filtered_share"] = float((takes_part_N & ~trained_N).double().mean())
         if LIMIT in batch.extras:
             metrics[LIMIT] = float(batch.column(LIMIT).mean())
-        return reward_N, trained_N, {**metrics, **scored.metrics}
+        placement = None if scored.placement is None else scored.placement.renumbered(torch.tensor(rows))
+        return Shaped(reward_N, trained_N, {**metrics, **scored.metrics}, placement)
 
     def tags(self, facts: list[dict[str, Any]], uids: list[str]) -> list[str]:
         """The prompt of each response, with what the advantage estimator must know beside its reward."""
-        masked, reads_correct = self.settings.truncated == "mask", self.recipe.advantage.reads_correct
+        masked, advantage = self.settings.truncated == "mask", self.recipe.advantage
+        reads_correct = isinstance(advantage, Advantage) and advantage.reads_correct
         return [
             tagged(
                 uid,
@@ -199,9 +213,9 @@ class _Shaping:
         self.shaper = Shaper(
             settings, Path(run["checkpoints"]).absolute(), Path(resume_from).absolute() if resume_from else None
         )
-        self._refill = BoundedRefill(refill_fn, _prompts_a_step(run))
+        self._refill = BoundedRefill(refill_fn, prompts_a_step(run))
         dispatch.use(self.shaper)
-        self._keeps_all_correct = _metric(run) == ACC_THEN_REWARD
+        self._keeps_all_correct = filter_metric(run) == ACC_THEN_REWARD
         if self._keeps_all_correct and self.shaper.recipe.reward.scope > Scope.GROUP:
             raise ConfigError(
                 f"algorithm.filter_groups.metric is {ACC_THEN_REWARD}, but the reward of recipe "
@@ -213,7 +227,7 @@ class _Shaping:
             poll_interval=settings.poll_interval,
             refill_fn=self._refill,
             **kwargs,
-            **_filtering(run, self),
+            **filtering_arguments(run, self),
         )
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
@@ -261,106 +275,58 @@ class _Shaping:
                     "`leanthink show RECIPE --verl` prints it"
                 )
         facts = [fields["reward_extra_info"] for fields in extra_fields]
+        metrics: dict[str, float] = {}
+        if probed_part(self.shaper.recipe.reward) is not None:
+            probed = [_probed(key, fields) for key, fields in zip(keys, extra_fields, strict=True)]
+            metrics = probe_metrics(probed, [fact["length"] for fact in facts])
+            check_known(metrics, self.shaper.settings.max_unknown, step)
+            facts = [{**fact, **columns_of(one)} for fact, one in zip(facts, probed, strict=True)]
         uids = [str(_plain(uid)) for uid in data["uid"]]
-        reward_N, takes_part_N, metrics = self.shaper.shape(facts, uids, step)
-        self._write(keys, batch.partition_id, data, reward_N, takes_part_N)
+        shaped = self.shaper.shape(facts, uids, step)
+        metrics |= shaped.metrics
+        self._write(keys, batch.partition_id, data, shaped)
         if self._group_loss is not None:
             correct_N = torch.tensor([fact["acc"] for fact in facts], dtype=torch.float64)
-            metrics |= self._group_loss.write(batch, keys, data, uids, correct_N, reward_N, takes_part_N)
+            metrics |= self._group_loss.write(batch, keys, data, uids, correct_N, shaped.reward_N, shaped.takes_part_N)
         if (tags := self.shaper.tags(facts, uids)) != uids:
             fields = TensorDict({"uid": NonTensorStack(*tags)}, batch_size=len(keys))
             tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)
         return {f"leanthink/{name}": value for name, value in metrics.items()}
 
-    def _write(self, keys: list[str], partition: str, data: Any, reward_N: Tensor, takes_part_N: Tensor) -> None:
-        """The shaped reward at each response's last token; nothing left to train on where it takes no part."""
-        scores, masks = [], []
-        for score, mask, reward, takes_part in zip(
-            data["rm_scores"].unbind(), data["response_mask"].unbind(), reward_N, takes_part_N, strict=True
-        ):
-            shaped = torch.zeros_like(score)
-            shaped[-1] = reward
-            scores.append(shaped)
-            masks.append(mask if takes_part else torch.zeros_like(mask))
-        fields = {"rm_scores": _jagged(scores)}
+    def _write(self, keys: list[str], partition: str, data: Any, shaped: Shaped) -> None:
+        """The shaped rewards at their tokens; nothing left to train on where a response takes no part."""
+        lengths_N = data["rm_scores"].offsets().diff()
+        reward_NT = token_rewards(shaped.reward_N, lengths_N, shaped.placement).to(data["rm_scores"].dtype)
+        fields = {"rm_scores": _jagged([row[:length] for row, length in zip(reward_NT, lengths_N, strict=True)])}
+        takes_part_N = shaped.takes_part_N
+        masks = [
+            mask if takes_part else torch.zeros_like(mask)
+            for mask, takes_part in zip(data["response_mask"].unbind(), takes_part_N, strict=True)
+        ]
         if not bool(takes_part_N.all()):
             fields |= {"response_mask": _jagged(masks), "loss_mask": _jagged(masks)}
         tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(fields, batch_size=len(keys)))
-
-
-class BoundedRefill:
-    """Asks for more prompts in place of filtered ones, up to a limit for each step; verl's own replay buffer has none.
-
-    A policy that solves all prompts, or none, has no group left to train on, and would generate for ever.
-    """
-
-    def __init__(self, refill: Callable[[int], Any], limit: int) -> None:
-        """Takes verl's function that submits prompts, and how many it may submit in a step; 0 for any number."""
-        self._refill = refill
-        self._limit = limit
-        self.asked = 0
-
-    def __call__(self, prompts: int) -> Any:
-        """Submit more prompts."""
-        self.asked += prompts
-        if 0 < self._limit < self.asked:
-            raise BatchError(
-                f"{self.asked} prompts in place of groups without spread, and the batch is not full: nearly all groups "
-                "are all right or all wrong; take harder or easier data, or switch algorithm.filter_groups.enable off, "
-                "or raise algorithm.filter_groups.max_num_gen_batches (now "
-                f"{self._limit} prompts; 0: no limit)"
-            )
-        return self._refill(prompts)
 
 
 def _jagged(rows: list[Tensor]) -> Tensor:
     return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
 
 
+def _probed(key: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """What probing found about a response."""
+    if fields.get(PROBED) is None:
+        raise ConfigError(
+            f"response {key} was not probed, and the recipe's reward reads probes; set "
+            "actor_rollout_ref.rollout.agent.agent_loop_manager_class as `leanthink show RECIPE --verl` prints it, and "
+            "let the data name no agent loop of their own"
+        )
+    probed: dict[str, Any] = fields[PROBED]
+    return probed
+
+
 def _plain(value: Any) -> Any:
     """The object itself where the queue has wrapped it."""
     return getattr(value, "data", value)
-
-
-def _prompts_a_step(run: Any) -> int:
-    """How many prompts may take the place of filtered ones: ``max_num_gen_batches`` training batches."""
-    filter_groups = run["filter_groups"] or {}
-    batches = filter_groups.get("max_num_gen_batches", 0) if filter_groups.get("enable") else 0
-    return int(batches) * int(run["train_batch_size"])
-
-
-def _metric(run: Any) -> str | None:
-    """By what groups are filtered as DAPO does; None where they are not.
-
-    Raises:
-        ConfigError: by anything but raw correctness.
-    """
-    filter_groups = run["filter_groups"] or {}
-    metric = filter_groups.get("metric") if filter_groups.get("enable") else None
-    if metric not in (None, "acc", ACC_THEN_REWARD):
-        raise ConfigError(
-            f"algorithm.filter_groups.metric is {metric!r}; set it to acc: groups are filtered on raw correctness, "
-            f"before a length penalty makes every group look informative (or to {ACC_THEN_REWARD}, which keeps "
-            "all-correct groups that the reward tells apart)"
-        )
-    return metric
-
-
-def _filtering(run: Any, sampler: Any) -> dict[str, Any]:
-    """What verl gives its own replay buffers, but no custom one, for filtering groups as DAPO does."""
-    metric = _metric(run)
-    arguments: dict[str, Any] = {
-        "filter_groups_metric": None if metric is None else "acc",
-        "sync_refill_failed_groups": bool(run["sync_refill_failed_groups"]),
-    }
-    if isinstance(sampler, ReplayBufferAsync):
-        return arguments
-    exact = metric is not None or arguments["sync_refill_failed_groups"]
-    return arguments | {
-        "train_batch_size": run["train_batch_size"],
-        "gen_batch_size": 1 if exact else run["gen_batch_size"] or run["train_batch_size"],
-        "max_inflight_gen_batches": (run["filter_groups"] or {}).get("max_inflight_gen_batches", 1),
-    }
 
 
 class ShapingReplayBuffer(_Shaping, ReplayBuffer):  # type: ignore[misc]  # verl is untyped

@@ -14,11 +14,11 @@ from typing import Any
 import hydra
 import ray
 from verl.experimental.agent_loop.agent_loop import DictConfigWrap, ToolListWrap, _agent_loop_registry
-from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
+from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 from verl.utils.profiler.performance import simple_timer
 
 from leanthink.errors import ConfigError, did_you_mean
-from leanthink.verl.dispatch import LimitingManager
+from leanthink.verl.dispatch import DispatchingManager
 from leanthink.verl.facts import FactFinder
 
 _WORKER: type[Any] = AgentLoopWorkerTQ.__ray_metadata__.modified_class.__ray_actor_class__
@@ -76,18 +76,10 @@ class CpuAgentLoopWorker(_WORKER):  # type: ignore[misc]  # verl is untyped
         output.metrics.compute_score = timing["compute_score"]
 
 
-class _CpuWorkers:
-    """Makes a manager of agent loops start :class:`CpuAgentLoopWorker`."""
+class CpuManager(DispatchingManager):
+    """Our manager of agent loops with :class:`CpuAgentLoopWorker`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Takes verl's arguments."""
         super().__init__(*args, **kwargs)
         self.agent_loop_workers_class = ray.remote(CpuAgentLoopWorker)
-
-
-class CpuManager(_CpuWorkers, AgentLoopManagerTQ):  # type: ignore[misc]  # verl is untyped
-    """verl's manager, for recipes without a limit."""
-
-
-class CpuLimitingManager(_CpuWorkers, LimitingManager):
-    """Ours, for recipes with one."""
