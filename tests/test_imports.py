@@ -101,7 +101,7 @@ def test_using_the_library_imports_no_host(tmp_path: Path) -> None:
 import sys
 import leanthink, leanthink.rewards, leanthink.algorithms, leanthink.recipe, leanthink.scoring, leanthink.testing
 leanthink.recipe.load_recipe("trle")
-hosts = {"verl", "ray", "vllm", "transformers", "transfer_queue", "tensordict", "hydra", "omegaconf"}
+hosts = {"verl", "ray", "vllm", "transformers", "transfer_queue", "tensordict", "hydra", "omegaconf", "safetensors"}
 print(sorted(hosts & {name.partition(".")[0] for name in sys.modules}))
 """
     result = run(code, tmp_path)
