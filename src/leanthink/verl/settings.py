@@ -27,7 +27,7 @@ class Settings:
         verify: arguments of ``leanthink.verify.Verifier``.
         unknown: what becomes of a response whose verdict is unknown: ``mask`` leaves it out of statistics and loss,
             ``wrong`` counts it as wrong.
-        max_unknown: training stops when a larger share of a batch than this is unknown.
+        max_unknown: training stops when a larger share of a batch's verdicts, or of its probes, is unknown.
         poll_interval: seconds between looks for finished rollouts.
         sort_by_length: order a batch by length, so that micro-batches hold little padding; for a single update per
             batch only, because mini-batches of short and of long responses would pull apart.
