@@ -15,6 +15,7 @@ from leanthink.verl.settings import Settings
 
 TOKENIZER = build_tokenizer()
 RESPONSE = TOKENIZER.encode(r"<think> 47 + 12 = 58 wait + 12 = 59 </think> \boxed{ 59 } <eos>")
+PROBES = 2  # from each prefix, on the CPU profile
 PROMPT = TOKENIZER.encode("<user> 47 + 12 = <assistant>")
 
 
@@ -49,8 +50,8 @@ def test_probes_travel_beside_the_response_and_nothing_else_changes(monkeypatch)
     probed = output.extra_fields.pop(PROBED)
     assert (output.prompt_ids, output.response_ids, output.extra_fields) == (PROMPT, RESPONSE, {"truncated": False})
     assert probed["cut_tokens"] == [6, 11] and probed["probe_accuracies"] == [1.0, 1.0]
-    assert probed["asked"] == len(calls) == 2 * 3
-    texts = [TOKENIZER.decode(call["prompt_ids"]) for call in calls[::3]]
+    assert probed["asked"] == len(calls) == 2 * PROBES
+    texts = [TOKENIZER.decode(call["prompt_ids"]) for call in calls[::PROBES]]
     assert texts == [
         "<user> 47 + 12 = <assistant> <think> 47 + 12 = 58 </think>",
         "<user> 47 + 12 = <assistant> <think> 47 + 12 = 58 wait + 12 = 59 </think>",
@@ -63,14 +64,14 @@ def test_probes_travel_beside_the_response_and_nothing_else_changes(monkeypatch)
 def test_a_deterministic_engine_gets_ids_and_seeds_that_differ(monkeypatch):
     _, calls = run_loop(monkeypatch, full_determinism=True)
     assert len({call["request_id"] for call in calls}) == len(calls)
-    assert [call["sampling_params"]["seed"] for call in calls] == [7, 8, 9] * 2
+    assert [call["sampling_params"]["seed"] for call in calls] == [7, 8] * 2
 
 
 def test_a_dead_engine_makes_probes_unknown_and_keeps_the_response(monkeypatch):
     output, _ = run_loop(monkeypatch, fail=True)
     assert output.response_ids == RESPONSE
     assert output.extra_fields[PROBED]["probe_accuracies"] == [None, None]
-    assert output.extra_fields[PROBED]["unknown"] == 6
+    assert output.extra_fields[PROBED]["unknown"] == 2 * PROBES
 
 
 def test_without_a_gold_answer_nothing_is_asked(monkeypatch):
