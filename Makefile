@@ -21,14 +21,15 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup ## unit, contract, packaging and documentation tests
-	$(BIN)/coverage run -m pytest -m "not verl"
+	$(BIN)/coverage run -m pytest -m "not verl and not long"
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 verl-tests: setup ## a real verl run of a few steps, killed and resumed
 	$(BIN)/pytest -m verl
 
-check-recipes: setup ## three steps of every recipe with real verl; about a minute each
+check-recipes: setup ## the longer check: real verl with three steps of every recipe, and all that needs its runs
 	$(BIN)/python benchmarks/check_recipes.py
+	$(BIN)/pytest -m long
 
 results: setup ## train the methods side by side and write docs/results.md; hours, goes on where it was stopped
 	$(BIN)/python benchmarks/results.py

@@ -7,7 +7,6 @@ from leanthink.algorithms.advantages import Advantage, Grpo, NoBaseline, Rloo, g
 from leanthink.algorithms.batch_norm import BatchNorm
 from leanthink.algorithms.drpo import Drpo, drpo_loss
 from leanthink.algorithms.losses import Loss, PpoClip
-from leanthink.algorithms.merging import SelectiveMerging, selective_merge
 from leanthink.algorithms.token_advantages import (
     AnyAdvantage,
     Gae,
@@ -29,12 +28,10 @@ __all__ = [
     "PpoClip",
     "ReinforcePp",
     "Rloo",
-    "SelectiveMerging",
     "TokenAdvantage",
     "VerlAdvantage",
     "drpo_loss",
     "grpo_advantage",
     "reinforce_pp_advantage",
     "rloo_advantage",
-    "selective_merge",
 ]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 import oracles_merging
-from leanthink.algorithms import SelectiveMerging, merging, selective_merge
-from leanthink.algorithms.merging import Merged, find_cut, merge_stream
+from leanthink.algorithms import merging
+from leanthink.algorithms.merging import Merged, SelectiveMerging, find_cut, merge_stream, selective_merge
 from leanthink.errors import ConfigError, DataError
 
 Tensors = Mapping[str, Tensor]

@@ -18,7 +18,7 @@ SCRATCH = 40 << 20  # pieces in work, whatever the model's size; the allocator k
 CODE = """
 import sys
 from pathlib import Path
-from leanthink.algorithms import SelectiveMerging
+from leanthink.algorithms.merging import SelectiveMerging
 from leanthink.merge import Job, make_plan, merge
 from leanthink.merge.weights import Weights
 

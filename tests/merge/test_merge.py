@@ -18,7 +18,8 @@ from rich.console import Console
 
 import oracles_merging
 from leanthink import cli
-from leanthink.algorithms import SelectiveMerging, merging
+from leanthink.algorithms import merging
+from leanthink.algorithms.merging import SelectiveMerging
 from leanthink.commands.merge import run as run_command
 from leanthink.errors import DataError
 from leanthink.merge import MANIFEST, Job, make_plan, merge, write

@@ -82,6 +82,9 @@ def test_a_folder_without_weights_is_told_apart(tmp_path: Path) -> None:
     actor = tmp_path / "actor"
     command = f"python -m verl.model_merger merge --backend fsdp --local_dir {actor} --target_dir {actor}-hf"
     assert command in told()
+    (actor / "huggingface").mkdir()
+    (actor / "huggingface" / "model.safetensors").touch()  # verl's save_contents had hf_model
+    assert told().endswith(f"; give {actor / 'huggingface'}")
     (tmp_path / "fsdp_config.json").touch()
     assert f"--local_dir {tmp_path} " in told()
 

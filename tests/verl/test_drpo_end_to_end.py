@@ -8,7 +8,7 @@ import pytest
 
 from leanthink.runs import Run
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 PROMPTS, UPDATES = 16, 4
 

@@ -9,7 +9,7 @@ import pytest
 
 from leanthink.runs import Run
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 RECIPE = """
 reward: {difficulty_truncation: {thresholds: [0.5], lengths: [56, 32]}}

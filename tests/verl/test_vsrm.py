@@ -9,7 +9,7 @@ import pytest
 
 from leanthink.runs import Run
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 SPY = '''
 import json

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from leanthink.algorithms import SelectiveMerging
+from leanthink.algorithms.merging import SelectiveMerging
 from leanthink.merge import MANIFEST, Dtype, Job, Side, by_kind, make_plan, merge
 
-EPILOG = """A model trained by verl lies in its checkpoint as pieces, one for each rank. First make a folder of them:
-python -m verl.model_merger merge --backend fsdp --local_dir CHECKPOINTS/global_step_K/actor --target_dir TRAINED
-(it writes bfloat16, whatever was trained). A model on the Hub: hf download NAME --local-dir BASE."""
+EPILOG = """A checkpoint of verl holds a model in pieces, one for each rank. Make a folder of them first, in bfloat16:
+python -m verl.model_merger merge --backend fsdp --local_dir CHECKPOINTS/global_step_K/actor --target_dir TRAINED;
+or train with actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model], which writes
+actor/huggingface in the precision of training. A model on the Hub: hf download NAME --local-dir BASE."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, get_args
 
 import torch
 
-from leanthink.algorithms import SelectiveMerging
+from leanthink.algorithms.merging import SelectiveMerging
 from leanthink.errors import ConfigError, DataError
 from leanthink.merge.weights import DTYPES, Weights, read_weights, same_bytes
 

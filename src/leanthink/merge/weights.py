@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -24,7 +25,7 @@ from leanthink.errors import DataError
 WEIGHTS: Final = "model.safetensors"
 INDEX: Final = f"{WEIGHTS}.index.json"
 BLOCK: Final = 1 << 20  # bytes read at a time for a checksum
-MERGE_CHECKPOINT: Final = "python -m verl.model_merger merge --backend fsdp --local_dir {0} --target_dir {0}-hf"
+MERGE_CHECKPOINT: Final = "python -m verl.model_merger merge --backend fsdp --local_dir {} --target_dir {}"
 
 DTYPES: Final[Mapping[str, torch.dtype]] = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """What can be merged, by safetensors' names."""
@@ -226,8 +227,11 @@ def _no_weights(folder: Path) -> str:
     """Why a folder has no weights to read, and the cure."""
     for checkpoint in (folder, folder / "actor"):
         if (checkpoint / "fsdp_config.json").exists() or any(checkpoint.glob("model_world_size_*_rank_*.pt")):
-            command = MERGE_CHECKPOINT.format(checkpoint)
-            return f"{checkpoint} is a checkpoint of verl, no model folder; run `{command}`, and give {checkpoint}-hf"
+            text, whole = f"{checkpoint} is a checkpoint of verl, no model folder", checkpoint / "huggingface"
+            if (whole / WEIGHTS).exists() or (whole / INDEX).exists():
+                return f"{text}; give {whole}"
+            command = MERGE_CHECKPOINT.format(shlex.quote(str(checkpoint)), shlex.quote(f"{checkpoint}-hf"))
+            return f"{text}; run `{command}`, and give {checkpoint}-hf"
     text = f"{folder} holds neither {WEIGHTS} nor {INDEX}"
     if (folder / "adapter_model.safetensors").exists():
         return f"{text}, but a LoRA adapter; merge that into its base first (peft: merge_and_unload), then save"

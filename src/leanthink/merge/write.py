@@ -10,7 +10,8 @@ import shutil
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import version
@@ -103,7 +104,7 @@ def merge(plan: Plan, on_bytes: Callable[[int], None] = lambda count: None) -> d
             )
         part.mkdir()
         sums = {"base": plan.base.sha256(on_bytes), "trained": plan.trained.sha256(on_bytes)}
-        with WeightWriter(layout) as writer:
+        with WeightWriter(layout) as writer, _one_thread():
             tallies = _write_weights(plan, writer, on_bytes)
         write_index(layout)
         notices = [*plan.notices, *_copy_files(plan, part), *_notices(plan, _total(tallies))]
@@ -130,6 +131,17 @@ def by_kind(tensors: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, in
         for at, key in enumerate(("entries", "kept", "changed")):
             sums[kind][at] += row[key]
     return {kind: (entries, kept, changed) for kind, (entries, kept, changed) in sums.items()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for torch: the pieces are small, and threads on a busy machine mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _write_weights(plan: Plan, writer: WeightWriter, on_bytes: Callable[[int], None]) -> dict[str, Tally]:
