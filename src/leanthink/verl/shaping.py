@@ -208,7 +208,7 @@ class _Shaping:
         plugin.check_registered()
         settings = Settings.read(sampler_kwargs[NAME])
         run = sampler_kwargs["run"]
-        self._group_loss = GroupLoss.of(settings, kwargs.get("refill_fn"))
+        self._group_loss = GroupLoss.of(settings, refill_fn)
         resume_from = run["resume_from"] if run["resume_mode"] == "resume_path" else None
         self.shaper = Shaper(
             settings, Path(run["checkpoints"]).absolute(), Path(resume_from).absolute() if resume_from else None
