@@ -24,8 +24,8 @@ def check(name: str, steps: int, root: Path) -> str | None:
     if [row["step"] for row in trained] != list(range(1, steps + 1)):
         return f"steps {[row['step'] for row in trained]} instead of 1 to {steps}"
     for row in trained:
-        if "leanthink/reward/all" not in row or "actor/pg_loss" not in row:
-            return f"step {row['step']} has no reward or no policy loss in its metrics"
+        if "leanthink/reward/all" not in row or "actor/grad_norm" not in row:
+            return f"step {row['step']} has no reward or no gradient in its metrics"
     return None
 
 
