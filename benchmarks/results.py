@@ -96,7 +96,7 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 
 def probe_tokens(metrics: Iterable[Mapping[str, Any]]) -> float:
     """Tokens a step spends on probes, in the mean."""
-    values = [row.get("leanthink/probe/tokens", 0.0) for row in metrics if row["step"] > 0]
+    values = [row.get("leanthink/probe/written_tokens", 0.0) for row in metrics if row["step"] > 0]
     return fmean(values) if values else 0.0
 
 
