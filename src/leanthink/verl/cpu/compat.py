@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -47,7 +46,7 @@ def _init_process_group(original: Callable[..., None]) -> Callable[..., None]:
 
     torch refuses ``cpu:gloo,cpu:gloo`` as a duplicate. Only the training workers of verl create a process group, before
     they build their model, so this is also where a process learns that it is one: the other replacement is made here,
-    and no other process pays for its imports; and it may use the cores that its neighbours leave idle meanwhile.
+    and no other process pays for its imports.
     """
 
     @functools.wraps(original)
@@ -55,23 +54,10 @@ def _init_process_group(original: Callable[..., None]) -> Callable[..., None]:
         if isinstance(backend, str):
             backend = ",".join(dict.fromkeys(backend.split(",")))
         load_value_models_with_sdpa()
-        use_idle_cores()
         original(backend, *args, **kwargs)
 
     setattr(init_process_group, _MARK, True)
     return init_process_group
-
-
-def use_idle_cores() -> None:
-    """Let this training worker compute with several threads: while it updates the policy, nothing else runs.
-
-    ``LEANTHINK_TRAIN_THREADS`` says how many; by default the ranks of this machine share its cores, up to 4 each.
-    """
-    import torch
-
-    ranks = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1)
-    share = min(4, max(1, len(os.sched_getaffinity(0)) // ranks)) if hasattr(os, "sched_getaffinity") else 1
-    torch.set_num_threads(int(os.environ.get("LEANTHINK_TRAIN_THREADS") or share))
 
 
 def load_value_models_with_sdpa() -> None:

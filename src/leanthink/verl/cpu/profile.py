@@ -76,11 +76,9 @@ ENVIRONMENT: dict[str, str] = {
     # verl registers its FSDP engine for "cuda" and "npu", although it runs on any torch device; this is verl's own
     # switch for choosing one. Registering the class again for "cpu" would import all engines into every process.
     "VERL_ENGINE_DEVICE": "cuda",
-    # On small matrices two threads wait for each other longer than they compute: sampling with two was four times
-    # slower. Training workers use more (LEANTHINK_TRAIN_THREADS). For models beyond some 50 M parameters, raise both.
+    # On small matrices two threads wait for each other longer than they compute, the more so where other programs run:
+    # sampling with two was four times slower. For models beyond some 50 M parameters on an idle machine, raise both.
     "OMP_NUM_THREADS": "1",
-    # A thread that waits actively takes the core of the one it waits for wherever other programs run.
-    "OMP_WAIT_POLICY": "PASSIVE",
     "TQ_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     # Workers are started when an actor needs one; those Ray starts in advance do not fit verl's runtime environment.
