@@ -98,8 +98,11 @@ def resolver() -> Callable[[Sequence[str]], Mapping[str, Any]]:
         args.overrides += rest  # argparse gives up on key=value behind an option
         floor = train.floor_of(args)
         job = jobs.job_of(args, testbed_data=Path("data"))
+        has_verl = importlib.util.find_spec("verl") is not None
+        if has_verl:
+            check_keys({**job.recipe.verl, **job.extra})  # before sums are done with them
         keys = job.keys()
-        if importlib.util.find_spec("verl") is not None:
+        if has_verl:
             check_keys(keys)
         if (advice := repr(job.recipe.parts())) not in advised:
             advised.add(advice)
@@ -220,4 +223,4 @@ class _Board:
 
     def _time_left(self) -> str:
         seconds = self._left.seconds(sum(self._done.values()), time.monotonic())
-        return "" if seconds is None else f", {clock(seconds)} left"
+        return "" if not seconds else f", {clock(seconds)} left"

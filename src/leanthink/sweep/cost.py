@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -32,7 +33,8 @@ class Cost:
 
     def seconds(self, planned: Planned, done: int = 0) -> float | None:
         """What is left of a run once ``done`` steps are done; None where nothing is known."""
-        name = planned.recipe if planned.recipe in self.step else ""
+        recipe = Path(planned.recipe).stem
+        name = recipe if recipe in self.step else ""
         if name not in self.step or planned.steps is None:
             return None
         return self.start[name] + self.step[name] * max(0, planned.steps - done)

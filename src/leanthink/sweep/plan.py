@@ -127,7 +127,13 @@ def sweep_from(node: Any, file: Path, resolve: Resolve) -> Sweep:
                     recipe=arm.recipe,
                     overrides=overrides,
                     seed=seed,
-                    arguments=(arm.recipe, *common, "--seed", str(seed), *map(_override, *_columns(overrides))),
+                    arguments=(
+                        _located(arm.recipe, file),
+                        *common,
+                        "--seed",
+                        str(seed),
+                        *map(_override, *_columns(overrides)),
+                    ),
                 )
                 planned = _with_key(planned, resolve, file, places)
                 if planned.key in runs:
@@ -137,6 +143,12 @@ def sweep_from(node: Any, file: Path, resolve: Resolve) -> Sweep:
                 runs[planned.key] = planned
     _unique([run.name for run in runs.values()], file)
     return Sweep(runs=tuple(runs.values()), file=file)
+
+
+def _located(recipe: str, file: Path) -> str:
+    """A recipe's name, or the path of its file: beside the sweep file, or else from where the command runs."""
+    beside = file.parent / recipe
+    return str(beside) if recipe.endswith((".yaml", ".yml")) and beside.exists() else recipe
 
 
 def _columns(overrides: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
@@ -157,10 +169,21 @@ def _with_key(planned: Planned, resolve: Resolve, file: Path, places: Mapping[st
     try:
         content = resolve(planned.arguments)
     except LeanthinkError as error:
-        place = next((f", {place}, {key}" for key, place in places.items() if key in str(error)), "")
+        guilty = next((key for key in planned.overrides if _builds_without(key, planned, resolve)), None)
+        place = "" if guilty is None else f", {places[guilty]}, {guilty}"
         raise ConfigError(f"{file}{place} (run {planned.name!r}): {error}") from error
     key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return replace(planned, key=key, steps=content["steps"], profile=content["profile"])
+
+
+def _builds_without(key: str, planned: Planned, resolve: Resolve) -> bool:
+    """Whether a run that is wrong would be right without one of its changes."""
+    change = _override(key, planned.overrides[key])
+    try:
+        resolve([argument for argument in planned.arguments if argument != change])
+    except LeanthinkError:
+        return False
+    return True
 
 
 def _arms(node: Mapping[str, Any], file: Path) -> Iterator[_Arm]:

@@ -40,8 +40,9 @@ class Slurm:
             self._executor.update_parameters(**parameters)
         except (NameError, TypeError, ValueError, AssertionError, RuntimeError) as error:
             raise ConfigError(
-                f"--slurm {' '.join(f'{key}={value}' for key, value in parameters.items())}: {error}; give what "
-                "submitit's AutoExecutor takes, as in timeout_min=600 gpus_per_node=8 slurm_partition=gpu"
+                f"--slurm {' '.join(f'{key}={value}' for key, value in parameters.items())}: "
+                f"{' '.join(str(error).split()):.120}; give what submitit's AutoExecutor takes, as in "
+                "timeout_min=600 gpus_per_node=8 slurm_partition=gpu"
             ) from error
 
     def start(self, label: str, command: Sequence[str], log: Path) -> str:

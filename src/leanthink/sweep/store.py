@@ -31,7 +31,7 @@ class Status:
     Attributes:
         state: ``pending`` before the first start and between two.
         attempts: how often it was started.
-        seconds: in all its attempts.
+        seconds: in all its attempts; one that was cut off by the end of the sweep's own process is not in them.
         handle: the launcher's own name of the attempt that goes on.
         launcher: which launcher that was.
         error: why the last attempt failed.
