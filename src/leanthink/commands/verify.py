@@ -13,6 +13,7 @@ from typing import Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from leanthink.errors import DataError
 from leanthink.records import Record, files_of, number_of, read_records, source_of, text_of
@@ -31,12 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("given", nargs="+", metavar="FILE | GOLD ANSWER", help="JSONL or parquet with gold and response; or two texts")
     add("--json", action="store_true", help="one JSON object per response on standard output, in the file's order")
     add("--task", default="math", help="math (default), numeric, choice, exact, or your function as pkg.mod:fn")
-    add(
-        "--tolerance",
-        type=float,
-        default=1e-6,
-        help="of a numeric answer, as a share of the gold answer (default: 1e-6)",
-    )
+    add("--tolerance", type=float, default=1e-6, help="of a numeric answer, relative to GOLD (default: 1e-6)")
     add("--require-marked", action="store_true", help="only a boxed or otherwise marked answer counts")
     add("--require-thinking-end", action="store_true", help="without an end of thinking there is no answer")
     add("--workers", type=int, default=2, help="processes that verify answers (default: 2)")
@@ -71,7 +67,7 @@ def _show_one(verifier: Verifier, gold: str, answer: str, console: Console, as_j
         return
     table = Table(show_header=False)
     for name, value in json.loads(json_line(judgement)).items():
-        table.add_row(name, f"{value:.6f}" if name == "seconds" else _printable(value, None))
+        table.add_row(name, Text(f"{value:.6f}" if name == "seconds" else _printable(value, None)))
     console.print(table)
 
 

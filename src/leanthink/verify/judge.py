@@ -21,8 +21,9 @@ goes, for `5.` does not parse.
 Reasons: `equal`; `not_equal`, `not_equal_text` (the gold answer is no mathematics, so both were compared as text: where
 there are many, look at the data), `unit_differs`, `unparsable` (the answer is no mathematics, or parsing it fails),
 `unmarked` (an unmarked text in which nothing is found); `gold_unparsable` (not even text), `ambiguous_unit`,
-`undecided` (the user's function returned None), `judge_error`, `memory`. math-verify swallows some errors of sympy and
-calls the pair unequal; the errors it lets out are `judge_error`.
+`undecided` (the user's function returned None), `judge_error`, `memory`. math-verify calls a pair unequal when memory
+or stack gave out; here that is unknown. Other errors of sympy that it swallows stay hidden, those it lets out are
+`judge_error`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 REPAIRS = ("percent", "thousands", "exponent", "imaginary", "bases", "units", "rounding")
 
@@ -116,14 +117,14 @@ def judge(gold: str, answer: str, form: str, repair: Collection[str] = REPAIRS) 
 
 
 def _compare(gold: str, answer: str, form: str, repair: frozenset[str]) -> Answer:
-    equal = _comparison()
-    golds, gold_error = _parsed_gold(gold, repair)
-    answers, answer_error = _parsed(_PARSERS[form], answer, repair)
+    equal = _engine()
+    golds, answers = _parsed_gold(gold, repair), _parsed(_PARSERS[form], answer, repair)
     if form == "search":
-        answer = next((found for found in reversed(answers) if isinstance(found, str)), "")
+        answer = answers.text
     failure = ""
-    for expected in golds:
-        for given in answers:
+    _exhausted.clear()
+    for expected in golds.values:
+        for given in answers.values:
             try:
                 if equal(expected, given, "rounding" in repair):
                     return "correct", "equal", answer
@@ -131,14 +132,18 @@ def _compare(gold: str, answer: str, form: str, repair: frozenset[str]) -> Answe
                 raise
             except Exception as error:
                 failure = _told(error)
-    if not golds:
-        return "unknown", f"gold_unparsable: {gold[:100]!a}{gold_error}", answer
-    if form == "search" and not answers and not answer_error:
+    if MemoryError in _exhausted:
+        raise MemoryError
+    if golds.too_deep or answers.too_deep or _exhausted:
+        return "unknown", "judge_error: nested too deep for the judge", answer
+    if not golds.values:
+        return "unknown", f"gold_unparsable: {gold[:100]!a}{golds.error}", answer
+    if form == "search" and not answers.values and not answers.error:
         return "wrong", "unmarked", None
-    if all(isinstance(expected, str) for expected in golds):
+    if all(isinstance(expected, str) for expected in golds.values):
         return "wrong", "not_equal_text", answer
-    if all(isinstance(given, str) for given in answers):
-        return "wrong", f"unparsable{answer_error}", answer
+    if all(isinstance(given, str) for given in answers.values):
+        return "wrong", f"unparsable{answers.error}", answer
     if failure:
         return "unknown", f"judge_error: {failure}", answer
     return "wrong", "not_equal", answer
@@ -150,16 +155,20 @@ def judge_number(gold: str, answer: str, form: str, tolerances: tuple[float, flo
     >>> judge_number(r"\sqrt{2}", "1.414", "boxed", (1e-3, 0.0))
     ('correct', 'equal', '1.414')
     """
+    _engine()
     repair = frozenset(REPAIRS)
-    golds = [value for found in _parsed_gold(gold, repair)[0] for value in _values(found)]
-    answers, _ = _parsed(_PARSERS[form], answer, repair)
+    golds = [value for found in _parsed_gold(gold, repair).values for value in _values(found)]
+    answers = _parsed(_PARSERS[form], answer, repair)
     if form == "search":
-        answer = next((found for found in reversed(answers) if isinstance(found, str)), "")
-    given = [value for found in answers for value in _values(found)]
+        answer = answers.text
+    given = [value for found in answers.values for value in _values(found)]
     if not golds:
         return "unknown", f"gold_unparsable: {gold[:100]!a}", answer
+    if answers.too_deep:
+        return "unknown", "judge_error: nested too deep for the judge", answer
     if not given:
-        return ("wrong", "unmarked", None) if form == "search" and not answers else ("wrong", "unparsable", answer)
+        unmarked = form == "search" and not answers.values
+        return ("wrong", "unmarked", None) if unmarked else ("wrong", "unparsable", answer)
     relative, absolute = tolerances
     equal = any(abs(one - other) <= max(relative * abs(one), absolute) for one in golds for other in given)
     return ("correct", "equal", answer) if equal else ("wrong", "not_equal", answer)
@@ -227,18 +236,34 @@ def _unit(text: str) -> str | None:
     return None if before or unit is None else unit + power
 
 
-def _parsed(parser: Callable[..., list[Any]], text: str, repair: frozenset[str]) -> tuple[list[Any], str]:
-    """What the parser finds, and the error that stopped it, ready to stand behind a reason."""
+class _Parsed(NamedTuple):
+    """What a parser found, the error that stopped it, and whether the stack gave out."""
+
+    values: list[Any]
+    error: str = ""
+    too_deep: bool = False
+
+    @property
+    def text(self) -> str:
+        """What was found, as text; parsers put it last."""
+        return next((found for found in reversed(self.values) if isinstance(found, str)), "")
+
+
+def _parsed(parser: Callable[..., list[Any]], text: str, repair: frozenset[str]) -> _Parsed:
+    _exhausted.clear()
     try:
-        return parser(text, repair), ""
+        values = parser(text, repair)
     except MemoryError:
         raise
     except Exception as error:
-        return [], f": {_told(error)}"
+        return _Parsed([], f": {_told(error)}", isinstance(error, RecursionError))
+    if MemoryError in _exhausted:
+        raise MemoryError
+    return _Parsed(values, too_deep=bool(_exhausted))
 
 
 @lru_cache(maxsize=4096)
-def _parsed_gold(gold: str, repair: frozenset[str]) -> tuple[list[Any], str]:
+def _parsed_gold(gold: str, repair: frozenset[str]) -> _Parsed:
     return _parsed(_parse_maths, gold, repair)
 
 
@@ -277,19 +302,35 @@ def _parse_text(text: str, repair: frozenset[str]) -> list[Any]:
 _PARSERS = {"boxed": _parse_maths, "text": _parse_text, "search": _parse_search}
 
 
+_exhausted: list[type[Exception]] = []  # memory or stack that math-verify ran out of, and swallowed the error
+
+
+def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, whose shortage of memory or stack is noted before somebody turns it into "not equal"."""
+
+    def noting(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except (MemoryError, RecursionError) as error:
+            _exhausted.append(type(error))
+            raise
+
+    return noting
+
+
 @lru_cache(maxsize=1)
-def _comparison() -> Callable[[Any, Any, bool], bool]:
+def _engine() -> Callable[[Any, Any, bool], bool]:
     """math-verify's `verify` for one pair, with a switch: whether nearness has to be in proportion.
 
     math-verify compares numbers in one function, whatever tuple or set they stand in, so the repair stands there, too.
     """
-    from math_verify import grader, verify
+    from math_verify import grader, parser, verify
 
-    original = grader.sympy_numeric_eq
+    numeric_eq = grader.sympy_numeric_eq
     in_proportion = False
 
-    def numeric_eq(one: Any, other: Any, *digits: int) -> bool:
-        return original(one, other, *digits) and (not in_proportion or _near(one, other))
+    def near_eq(one: Any, other: Any, *digits: int) -> bool:
+        return numeric_eq(one, other, *digits) and (not in_proportion or _near(one, other))
 
     def equal(expected: Any, given: Any, rounding: bool) -> bool:
         nonlocal in_proportion
@@ -299,7 +340,9 @@ def _comparison() -> Callable[[Any, Any, bool], bool]:
         finally:
             in_proportion = False
 
-    grader.sympy_numeric_eq = numeric_eq
+    grader.sympy_numeric_eq = near_eq
+    for module, name in ((parser, "latex2sympy"), (parser, "parse_expr"), (grader, "simplify"), (grader, "solve")):
+        setattr(module, name, _noting(getattr(module, name)))
     return equal
 
 

@@ -25,7 +25,9 @@ _DECIMALS = 6  # places the judge rounds to
 _DECIMAL_LIMIT = 10**9  # below it 6 decimals fit into the judge's 15 digits
 
 _PLAIN = re.compile(r"[\x20-\x7e]*")
-_SOMETHING = re.compile(r"[0-9]|(?<![\\A-Za-z{])[A-Za-z]+\Z|\A\\(?:text|mathrm|textbf|mathbf)\{[A-Z][A-Za-z]*\}\Z")
+_SOMETHING = re.compile(
+    r"[0-9]|(?<![\\A-Za-z{])[A-Za-z]+\Z|\A\\text(?:bf)?\{(?!percent\})[A-Za-z]{2,}\}\Z|\A\\math(?:rm|bf)\{[A-Z][A-Za-z]*\}\Z"
+)
 _FRACTION = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _SIDES = re.compile(r"\\left(?=[(\[])|\\right(?=[)\]])")
 _TERM = r"(?:[0-9]+(?: (?!i))?)?(?:[a-z](?:\^(?:[0-9]|\{[0-9]+\}))?|\\pi|\\sqrt ?\{[0-9]+\})|[0-9]+"

@@ -25,8 +25,9 @@ from typing import Any
 
 Answer = tuple[str, str, str | None]
 
-WARM_UP = (  # builds the tables of the grammar that most answers need
+WARM_UP = (  # loads what sympy loads late, and builds the tables of the grammar that most answers need
     ("\\frac{1}{2}", "0.5"),
+    ("x^2 + 2x", "x(x + 3)"),
     ("\\left( 3, \\frac{\\pi}{2} \\right)", "4:30 \\text{ p.m.}"),
 )
 
@@ -58,9 +59,10 @@ def load(setup: Mapping[str, Any]) -> Callable[[Mapping[str, str]], Answer]:
 def main(descriptor: int, parent: int, memory_mb: int, orphan_seconds: float) -> None:
     """Answer jobs, one JSON line each, until the socket closes or the parent is gone.
 
-    Four things end a worker: its parent's kill, the end of the socket, a watchdog thread that sees the parent gone,
-    and, because an integer power can hold the interpreter's lock for hours, the kernel's alarm seconds after the
-    deadline. The alarm enforces no deadline: it only clears up what a killed parent left behind.
+    Five things end a worker: its parent's kill, the end of the socket, the kernel when the parent is gone, and where
+    the kernel does not, a watchdog thread that sees it gone, or, because an integer power can hold the interpreter's
+    lock for hours, the kernel's alarm seconds after the deadline. The alarm enforces no deadline: it only clears up
+    what a killed parent left behind.
     """
 
     def watch() -> None:
@@ -68,6 +70,7 @@ def main(descriptor: int, parent: int, memory_mb: int, orphan_seconds: float) ->
             time.sleep(0.5)
         os._exit(1)
 
+    _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     threading.Thread(target=watch, daemon=True).start()
@@ -104,6 +107,14 @@ def main(descriptor: int, parent: int, memory_mb: int, orphan_seconds: float) ->
             send({"verdict": verdict, "reason": reason, "extracted": extracted, "seconds": seconds})
             if reason == "memory":
                 return
+
+
+def _die_with_parent() -> None:
+    """Have Linux kill this process when the thread that started it ends, however that comes about."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _limit_memory(memory_mb: int) -> None:
