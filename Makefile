@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STEPS ?= 70
 
-.PHONY: demo test lint types unit verl-tests bench fuzz setup clean
+.PHONY: demo test lint types unit verl-tests check-recipes results bench fuzz setup clean
 
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
@@ -21,7 +21,7 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup ## unit, contract, packaging and documentation tests
-	$(BIN)/coverage run -m pytest -m "not verl"
+	$(BIN)/coverage run -m pytest -m "not verl and not long"
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 verl-tests: setup ## a real verl run of a few steps, killed and resumed
@@ -32,6 +32,13 @@ bench: setup ## the verifier beside math-verify alone; FILE=rollouts.jsonl (gold
 
 fuzz: setup ## the verifier's long check: 20,000 random answers and those that mean harm; about 15 minutes on 2 cores
 	$(BIN)/pytest -s --timeout 7200 tests/verify/fuzz.py
+
+check-recipes: setup ## the longer check: real verl with three steps of every recipe, and all that needs its runs
+	$(BIN)/python benchmarks/check_recipes.py
+	$(BIN)/pytest -m long
+
+results: setup ## train the methods side by side and write docs/results.md; hours, goes on where it was stopped
+	$(BIN)/python benchmarks/results.py
 
 setup: $(VENV)/.ready
 

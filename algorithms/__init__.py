@@ -3,7 +3,35 @@
 if __name__ != "leanthink.algorithms":  # a second copy of every class would compare unequal
     raise ImportError("import leanthink.algorithms, not algorithms")
 
-from leanthink.algorithms.advantages import Advantage, Grpo, Rloo, grpo_advantage, rloo_advantage
+from leanthink.algorithms.advantages import Advantage, Grpo, NoBaseline, Rloo, grpo_advantage, rloo_advantage
+from leanthink.algorithms.batch_norm import BatchNorm
+from leanthink.algorithms.drpo import Drpo, drpo_loss
 from leanthink.algorithms.losses import Loss, PpoClip
+from leanthink.algorithms.token_advantages import (
+    AnyAdvantage,
+    Gae,
+    ReinforcePp,
+    TokenAdvantage,
+    VerlAdvantage,
+    reinforce_pp_advantage,
+)
 
-__all__ = ["Advantage", "Grpo", "Loss", "PpoClip", "Rloo", "grpo_advantage", "rloo_advantage"]
+__all__ = [
+    "Advantage",
+    "AnyAdvantage",
+    "BatchNorm",
+    "Drpo",
+    "Gae",
+    "Grpo",
+    "Loss",
+    "NoBaseline",
+    "PpoClip",
+    "ReinforcePp",
+    "Rloo",
+    "TokenAdvantage",
+    "VerlAdvantage",
+    "drpo_loss",
+    "grpo_advantage",
+    "reinforce_pp_advantage",
+    "rloo_advantage",
+]

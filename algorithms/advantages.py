@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from leanthink.errors import ConfigError
@@ -18,14 +18,38 @@ from leanthink.groups import group_centred, group_count, group_std
 
 RewardN = Float[Tensor, " N"]
 GroupN = Int[Tensor, " N"]
+LengthN = Float[Tensor, " N"]
+CorrectN = Bool[Tensor, " N"]
 
 
 class Advantage(ABC):
-    """An advantage estimator: rewards and groups in, one advantage per response out."""
+    """An advantage estimator: rewards and groups in, one advantage per response out.
+
+    Class facts:
+        batch_wide: whether one value depends on the responses of other groups, too.
+        reads_correct: whether :meth:`lifted` changes anything, which takes raw correctness.
+    """
+
+    @property
+    def batch_wide(self) -> bool:
+        """Whether one value depends on the responses of other groups."""
+        return False
+
+    @property
+    def reads_correct(self) -> bool:
+        """Whether the advantage changes once more by raw correctness."""
+        return False
 
     @abstractmethod
-    def __call__(self, reward_N: RewardN, group_N: GroupN) -> RewardN:
-        """The advantage (N,) of each response; every token of the response gets it."""
+    def __call__(self, reward_N: RewardN, group_N: GroupN, length_N: LengthN | None = None) -> RewardN:
+        """The advantage (N,) of each response; every token of the response gets it.
+
+        ``length_N`` counts the tokens that are trained on; most estimators do not look at it.
+        """
+
+    def lifted(self, advantage_N: RewardN, correct_N: CorrectN) -> RewardN:
+        """The advantage after what is added by raw correctness, whatever the reward: here, nothing."""
+        return advantage_N
 
 
 def grpo_advantage(
@@ -66,7 +90,7 @@ class Grpo(Advantage):
         if self.eps < 0 or self.ddof not in (0, 1):
             raise ConfigError(f"grpo: eps is {self.eps} and ddof {self.ddof}; give eps 0 or more, and ddof 0 or 1")
 
-    def __call__(self, reward_N: RewardN, group_N: GroupN) -> RewardN:
+    def __call__(self, reward_N: RewardN, group_N: GroupN, length_N: LengthN | None = None) -> RewardN:
         """The advantage (N,) of each response."""
         return grpo_advantage(reward_N.double(), group_N, self.scale, self.eps, self.ddof)
 
@@ -91,6 +115,20 @@ class Rloo(Advantage):
     tensor([-0.3167,  0.9500, -0.3167, -0.3167], dtype=torch.float64)
     """
 
-    def __call__(self, reward_N: RewardN, group_N: GroupN) -> RewardN:
+    def __call__(self, reward_N: RewardN, group_N: GroupN, length_N: LengthN | None = None) -> RewardN:
         """The advantage (N,) of each response."""
         return rloo_advantage(reward_N.double(), group_N)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NoBaseline(Advantage):
+    """The reward itself, for rewards that carry their own baseline, as O1-Pruner's (arXiv 2501.12570, Eq. 11).
+
+    >>> NoBaseline()(torch.tensor([1.0, -0.5]), torch.tensor([0, 0]))
+    tensor([ 1.0000, -0.5000], dtype=torch.float64)
+    """
+
+    def __call__(self, reward_N: RewardN, group_N: GroupN, length_N: LengthN | None = None) -> RewardN:
+        """A copy of the rewards (N,)."""
+        return reward_N.double().clone()

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from dataclasses import dataclass
 from typing import Literal, final
+
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from leanthink.errors import ConfigError
 
 Aggregation = Literal["token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
 
 
-class Loss(ABC):
+class Loss:
     """The settings of a policy loss."""
 
-    aggregation: Aggregation
+    @property
+    def reads_reward(self) -> bool:
+        """Whether the recipe's reward reaches the gradient; where it does not, it is only logged."""
+        return True
+
+    @property
+    def whole_groups(self) -> bool:
+        """Whether all responses to a prompt must be in one call of the loss."""
+        return False
+
+    @property
+    def notice(self) -> str | None:
+        """What the reader of a replay should know of the advantage, where the loss itself makes it."""
+        return None
+
+    def advantage(
+        self,
+        reward_N: Float[Tensor, " N"],
+        group_N: Int[Tensor, " N"],
+        correct_N: Float[Tensor, " N"],
+        length_N: Float[Tensor, " N"],
+    ) -> Float[Tensor, " N"] | None:
+        """What the loss itself makes of a batch; None where the recipe's advantage decides."""
+        return None
 
 
 @final

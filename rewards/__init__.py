@@ -3,6 +3,7 @@
 if __name__ != "leanthink.rewards":  # a second copy of every class would compare unequal
     raise ImportError("import leanthink.rewards, not rewards")
 
+from leanthink.rewards.budget import ExactBudget, MaxBudget
 from leanthink.rewards.combinators import (
     Chain,
     Clip,
@@ -16,25 +17,52 @@ from leanthink.rewards.combinators import (
     Switch,
 )
 from leanthink.rewards.correct import Correct
+from leanthink.rewards.cosine_length import CosineLength
 from leanthink.rewards.format import Format
+from leanthink.rewards.harmonizing_length import HarmonizingLength
+from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
+from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
+from leanthink.rewards.pass_rate_length import PassRateLength
+from leanthink.rewards.probed import ProbedReward
+from leanthink.rewards.repetition import Repetition, WordRepetition
+from leanthink.rewards.shortest_correct_length import ShortestCorrectLength
 from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
+from leanthink.rewards.stepwise_gain import StepwiseGain
+from leanthink.rewards.think_outcome import ThinkOutcome
+from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 
 __all__ = [
     "Chain",
     "Clip",
     "Correct",
+    "CosineLength",
+    "DifficultyTruncation",
+    "ExactBudget",
     "Format",
     "Freeze",
     "Gate",
     "GroupNormalize",
+    "HarmonizingLength",
+    "HistoryLength",
     "KimiLength",
+    "LambdaSwitch",
+    "MaxBudget",
     "PassRateAtLeast",
+    "PassRateLength",
+    "ProbedReward",
+    "Repetition",
     "Running",
     "Scale",
+    "ShortestCorrectLength",
     "SigmoidLength",
     "SoftOverlong",
+    "StepwiseGain",
     "Sum",
     "Switch",
+    "ThinkOutcome",
+    "TopPassRate",
+    "Truncation",
+    "WordRepetition",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
@@ -45,6 +48,7 @@ class _Named(Composite):
         if not parts:
             raise ConfigError(f"{type(self).__name__.lower()} has no parts; name at least one")
         object.__setattr__(self, "parts", tuple(parts.items()))
+        self.__post_init__()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={part!r}' for name, part in self.parts)})"
@@ -73,6 +77,11 @@ class Sum(_Named):
     """
 
     parts: tuple[tuple[str, Reward], ...]
+
+    @property
+    def carries(self) -> frozenset[str]:
+        """All parts."""
+        return frozenset(self.children())
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """Adds the parts in order."""
@@ -111,6 +120,11 @@ class Scale(Composite):
 
     by: Number
     of: Reward = Running()
+    carries = frozenset({WRAPPED})
+
+    def weight(self, name: str, batch: RolloutBatch, value: Mapping[str, RewardN]) -> RewardN:
+        """``by`` at the batch's step."""
+        return torch.full_like(value[name], at(self.by, batch.step))
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The part times ``by`` at the batch's step."""
@@ -131,21 +145,29 @@ class Gate(Composite):
     column: str
     of: Reward = Running()
     negate: bool = False
+    carries = frozenset({WRAPPED})
 
     @property
     def requires(self) -> frozenset[str]:
         """The part's columns and the gate's own."""
         return super().requires | (frozenset() if self.column in RolloutBatch.CORE else {self.column})
 
+    def weight(self, name: str, batch: RolloutBatch, value: Mapping[str, RewardN]) -> RewardN:
+        """1 where the gate is open, else 0."""
+        return self._open(batch).double()
+
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The part where the gate is open."""
+        open_N = self._open(batch)
+        value_N = part("of", batch)
+        return torch.where(open_N, value_N, torch.zeros_like(value_N))
+
+    def _open(self, batch: RolloutBatch) -> Bool[Tensor, " N"]:
         gate_N = batch.column(self.column)
         if bool(gate_N.isnan().any()):
             row = int(gate_N.isnan().nonzero()[0])
             raise BatchError(f"gate: column {self.column!r} is NaN in row {row}; a gate is open or closed: give 0 or 1")
-        open_N = (gate_N != 0) ^ self.negate
-        value_N = part("of", batch)
-        return torch.where(open_N, value_N, torch.zeros_like(value_N))
+        return (gate_N != 0) ^ self.negate
 
 
 @final
@@ -185,6 +207,7 @@ class Switch(Composite):
     select: Reward
     shaped: Reward
     plain: Reward
+    carries = frozenset({"shaped", "plain"})
 
     @property
     def scope(self) -> Scope:
@@ -195,6 +218,10 @@ class Switch(Composite):
     def is_term(self) -> bool:
         """Decided by the two branches; the selector pays nothing."""
         return self.shaped.is_term or self.plain.is_term
+
+    def weight(self, name: str, batch: RolloutBatch, value: Mapping[str, RewardN]) -> RewardN:
+        """1 where the branch is chosen, else 0."""
+        return ((value["select"] != 0) == (name == "shaped")).double()
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """One branch per group."""
@@ -226,6 +253,7 @@ class Clip(Composite):
     of: Reward = Running()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.low is None and self.high is None:
             raise ConfigError("clip has no bound; give low, high or both")
         if self.low is not None and self.high is not None and self.low > self.high:
@@ -255,6 +283,7 @@ class GroupNormalize(Composite):
     is_term = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.eps <= 0 or self.ddof not in (0, 1):
             raise ConfigError(
                 f"group_normalize: eps is {self.eps} and ddof {self.ddof}; give eps above 0, and ddof 0 or 1"
@@ -286,6 +315,7 @@ class Freeze(Composite):
     """
 
     of: Reward
+    carries = frozenset({WRAPPED})
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The part itself."""
@@ -294,5 +324,4 @@ class Freeze(Composite):
     def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
         """The part's value with the state as it came in."""
         before = self.init() if state is None else state
-        result = super().breakdown(batch, before)
-        return Breakdown(reward=result.reward, state=before, parts=result.parts)
+        return dataclasses.replace(super().breakdown(batch, before), state=before)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from leanthink.errors import ConfigError
-from leanthink.module import TextReward
+from leanthink.measured import TextReward
 
 
 def format_ok(response: str, open_tag: str, close_tag: str, opened_by_prompt: bool = False) -> bool:

@@ -8,11 +8,13 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from leanthink.algorithms import Advantage, Grpo, Loss, PpoClip, Rloo
+from leanthink.algorithms import Advantage, Grpo, Loss, PpoClip, Rloo, TokenAdvantage, VerlAdvantage
 from leanthink.batch import RolloutBatch
 from leanthink.config import REGISTRY, Kind, build, describe, name_of, parse_yaml, read_yaml
 from leanthink.errors import ConfigError
-from leanthink.module import Reward, RewardN, TextReward
+from leanthink.limits import Limit
+from leanthink.measured import TextReward
+from leanthink.module import Reward, RewardN
 from leanthink.rewards import Clip, Correct, Format, Gate, KimiLength, Running, Scale, SigmoidLength, SoftOverlong, Sum
 from leanthink.schedules import Cosine, Linear, Schedule, Stairs
 
@@ -203,7 +205,8 @@ def test_numbers_become_floats_so_that_columns_keep_their_name() -> None:
 
 
 def test_the_registry_holds_final_classes_of_each_kind_in_order() -> None:
-    bases = {"reward": Reward, "advantage": Advantage, "loss": Loss, "schedule": Schedule}
+    advantages = (Advantage, TokenAdvantage, VerlAdvantage)
+    bases = {"reward": Reward, "advantage": advantages, "loss": Loss, "limit": Limit, "schedule": Schedule}
     for kind, table in REGISTRY.items():
         assert list(table) == sorted(table)
         for name, cls in table.items():
@@ -220,11 +223,14 @@ def test_argument_names_survive_yaml() -> None:
 
 
 def test_every_public_reward_is_registered() -> None:
-    from leanthink import algorithms, rewards, schedules
+    from leanthink import algorithms, limits, rewards, schedules
 
     public = {getattr(module, name) for module in (rewards, algorithms) for name in module.__all__}
     public |= {value for value in vars(schedules).values() if isinstance(value, type) and issubclass(value, Schedule)}
-    classes = {value for value in public if isinstance(value, type)} - {Advantage, Loss, Schedule, Reward, TextReward}
+    public |= {value for value in vars(limits).values() if isinstance(value, type) and issubclass(value, Limit)}
+    bases = {Advantage, TokenAdvantage, VerlAdvantage, Limit, Loss, Schedule, Reward, TextReward}
+    bases |= {rewards.ProbedReward}
+    classes = {value for value in public if isinstance(value, type)} - bases
     assert classes == {cls for table in REGISTRY.values() for cls in table.values()}
 
 

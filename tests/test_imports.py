@@ -17,13 +17,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "leanthink"
 LINKS = ("rewards", "algorithms", "recipes")
 
-KERNEL = {"errors", "groups", "schedules", "batch", "module"}
+KERNEL = {"errors", "groups", "schedules", "batch", "placement", "module", "measured", "limits"}
 ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "errors": set(),
     "groups": {"errors"},
     "schedules": {"errors"},
     "batch": {"errors", "groups"},
-    "module": {"errors", "groups", "schedules", "batch"},
+    "placement": set(),
+    "module": {"errors", "groups", "schedules", "batch", "placement"},
+    "measured": {"batch", "module"},
+    "limits": {"errors", "groups", "schedules", "batch", "placement", "module"},
     "rewards": {*KERNEL, "rewards"},
     "algorithms": {"errors", "groups", "schedules", "algorithms"},
     "recipes": set(),
@@ -31,7 +34,7 @@ ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "recipe": {*KERNEL, "rewards", "algorithms", "config"},
     "scoring": {*KERNEL, "rewards", "algorithms", "config", "recipe"},
     "testing": {*KERNEL, "rewards", "algorithms", "config", "recipe", "scoring"},
-    "__init__": {"batch", "module"},
+    "__init__": {"batch", "measured", "module", "placement"},
 }
 MAY_IMPORT_OUR_VERL = {"cli", "commands", "verl"}
 HOSTS = {"verl", "ray", "transfer_queue", "vllm"}
@@ -98,7 +101,7 @@ def test_using_the_library_imports_no_host(tmp_path: Path) -> None:
 import sys
 import leanthink, leanthink.rewards, leanthink.algorithms, leanthink.recipe, leanthink.scoring, leanthink.testing
 leanthink.recipe.load_recipe("trle")
-hosts = {"verl", "ray", "vllm", "transformers", "transfer_queue", "tensordict", "hydra", "omegaconf"}
+hosts = {"verl", "ray", "vllm", "transformers", "transfer_queue", "tensordict", "hydra", "omegaconf", "safetensors"}
 print(sorted(hosts & {name.partition(".")[0] for name in sys.modules}))
 """
     result = run(code, tmp_path)

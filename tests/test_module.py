@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,7 +11,8 @@ import torch
 
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError, StateError
-from leanthink.module import Reward, RewardN, Scope, State, StatefulReward, TextReward
+from leanthink.measured import TextReward, TokenReward
+from leanthink.module import Reward, RewardN, Scope, State, StatefulReward
 from leanthink.rewards import Chain, Correct, Format, Freeze, Gate, Scale, SigmoidLength, SoftOverlong, Sum, Switch
 from leanthink.testing import check_reward
 
@@ -54,6 +56,14 @@ class Letters(TextReward):
 
     def measure(self, response: str) -> float:
         return self.each * response.count(self.letter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Different(TokenReward):
+    """How many tokens differ."""
+
+    def measure(self, tokens: Sequence[Any]) -> float:
+        return float(len(set(tokens)))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +169,13 @@ def test_text_rewards_read_what_was_measured() -> None:
     assert reward(batch)[0].tolist() == [0.0, 1.0, 0.5]
     with pytest.raises(MissingColumnError, match="Letters"):
         reward(BATCH)
+
+
+def test_token_rewards_are_measured_on_tokens() -> None:
+    assert Different().value_of("aa", [7, 8, 9]) == 3 and Letters().value_of("aa", [7, 8, 9]) == 2
+    batch = BATCH.replace(extras={Different().column: [4, 5, 6]})
+    assert Different()(batch)[0].tolist() == [4, 5, 6]
+    check_reward(Different())
 
 
 def test_equal_text_rewards_share_a_column_and_others_do_not() -> None:

@@ -20,7 +20,7 @@ from leanthink.module import Reward, RewardN, State, StatefulReward
 from leanthink.recipe import Recipe
 from leanthink.records import files_of, read_records
 from leanthink.replay import Replay, load_recipes, replay
-from leanthink.rewards import Correct, Format, Sum
+from leanthink.rewards import Correct, Format, Repetition, Sum
 from leanthink.rollouts import Rollouts, agreement, read_rollouts, unknown_rows
 
 Row = dict[str, Any]
@@ -85,6 +85,21 @@ def test_grpo_trle_and_kimi_by_hand(tmp_path: Path) -> None:
     assert set(kimi.parts) == {"correct", "length"}
 
 
+def test_a_loss_that_makes_its_own_advantage_shows_it_and_says_so(tmp_path: Path) -> None:
+    rollouts = read(tmp_path / "r.jsonl", ROWS)
+    drpo = score("drpo", rollouts, "loss.drpo.limit=1000")
+    share = 1 / (1 + math.exp(-(300 - 100) / 1000 / 0.1))  # of 100 tokens against 300
+    assert drpo.advantage.tolist() == pytest.approx([share, -1, 1 - share, 1, -1])
+    assert drpo.reward.tolist() == [1, 0, 1, 1, 0]
+    assert drpo.metrics["correct_pushed_down_share"] == 0 and drpo.metrics["advantage_per_100_tokens"] < 0
+    (notice,) = drpo.notices
+    assert notice.startswith("drpo: advantage is the loss's own") and "the reward is shown only" in notice
+    disco = score("disco", rollouts)
+    assert disco.advantage.tolist() == [0.5, -1, 0.5, 1, -1]
+    ranked = score("drpo", rollouts, "loss.drpo.preference=reward", "reward={sigmoid_length: {alpha: 0.2}}")
+    assert ranked.advantage[0] > ranked.advantage[2] > 0 and "shown only" not in ranked.notices[0]
+
+
 def test_metrics_are_those_of_training_over_all_responses(tmp_path: Path) -> None:
     one = score("grpo", read(tmp_path / "r.jsonl", ROWS))
     assert one.metrics["accuracy"] == pytest.approx(3 / 5)
@@ -95,6 +110,13 @@ def test_metrics_are_those_of_training_over_all_responses(tmp_path: Path) -> Non
     hand = (trle.advantage[2] - trle.advantage[0]).item() / 2  # 100 tokens of the 200 between them
     assert trle.metrics["advantage_per_100_tokens"] == pytest.approx(hand)
     assert hand < 0
+
+
+def test_a_limit_does_not_shorten_what_is_written(tmp_path: Path) -> None:
+    one = score("dler", read(tmp_path / "r.jsonl", ROWS), "reward.truncation={limit: 250}")
+    assert one.reward.tolist() == [1, 0, 0, 1, 0]
+    assert any("its limit stops responses while they are written" in notice for notice in one.notices)
+    assert not any("its limit" in notice for notice in score("grpo", read(tmp_path / "r.jsonl", ROWS)).notices)
 
 
 def test_order_of_rows_does_not_matter(tmp_path: Path) -> None:
@@ -230,6 +252,53 @@ def test_steps_run_in_order_and_carry_state(tmp_path: Path) -> None:
     assert one.batch.num_groups == 3  # "a" at 9, "b" at 2, "a" at 5
 
 
+def test_a_prompt_is_known_again_in_later_steps(tmp_path: Path) -> None:
+    rows = [
+        {"group": prompt, "step": step, "length": length, "correct": 1}
+        for step, length in ((0, 100), (1, 50))
+        for prompt in ("a", "b")
+    ]
+    own = [row | {"prompt_key": f"{row['group']}{row['step']}"} for row in rows]
+    dump = [dump_row(0, step, length=length, input=text) for step, length in ((1, 100), (2, 50)) for text in "ab"]
+    ids = [row | {"group": place} for place, row in enumerate(rows)]
+    met_again = [0, 0, pytest.approx(0.5**0.5), pytest.approx(0.5**0.5)]
+    for number, (given, expected) in enumerate(((rows, met_again), (own, [0] * 4), (dump, met_again), (ids, [0] * 4))):
+        one = score("hapo", read(tmp_path / f"{number}.jsonl", given))
+        assert one.parts["length"].tolist() == expected
+
+
+def test_stored_probes_give_totals_and_the_mean_of_an_advantage_by_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probes: list[Row] = [
+        {"cut_tokens": [10, 40, 80], "probe_accuracies": [0.0, 0.0, 1.0]},
+        {"cut_tokens": [], "probe_accuracies": []},
+        {"cut_tokens": [10, 40, 80], "probe_accuracies": [0.5, None, 1.0]},
+        {"cut_tokens": [20, 60], "probe_accuracies": [0.2, 0.8]},
+        {"cut_tokens": [5, 700], "probe_accuracies": [0.4, 0.2]},
+    ]
+    path = write(tmp_path / "r.jsonl", [row | probe for row, probe in zip(ROWS, probes, strict=True)])
+    reward = "{sum: {correct: correct, steps: stepwise_gain}}"
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"reward: {reward}\nadvantage: reinforce_pp\n", encoding="utf-8")
+    shown = [row["recipes"]["mine"] for row in json_rows(capsys, str(path), "--recipe", str(recipe))]
+    assert [row["reward"] for row in shown] == pytest.approx([2.7, 0.0, 1.0, 1.6, -0.2])
+    assert [row["parts"]["steps"] for row in shown] == pytest.approx([1.7, 0.0, 0.0, 0.6, -0.2])
+    assert shown[0]["advantage"] > shown[2]["advantage"] > shown[1]["advantage"]
+    assert main(["score", str(path), "--recipe", str(recipe)]) == 0
+    assert "the advantage is by token; shown is its mean over each response" in capsys.readouterr().out
+
+    recipe.write_text(f"reward: {reward}\nadvantage: gae\n", encoding="utf-8")
+    assert {row["recipes"]["mine"]["advantage"] for row in json_rows(capsys, str(path), "--recipe", str(recipe))} == {
+        None
+    }
+    assert main(["score", str(path), "--recipe", str(recipe)]) == 0
+    assert "the advantage reads a critic's values" in capsys.readouterr().out
+
+    assert main(["score", str(path), "--reward", reward]) == 0  # with grpo, as any reward without a recipe
+    assert "so only the sum over a response counts" in capsys.readouterr().out
+
+
 def test_words_are_counted_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"group": 0, "response": r"So \boxed{42}.", "correct": 1}, {"group": 0, "response": "", "correct": 0}]
     path = write(tmp_path / "r.jsonl", rows)
@@ -245,7 +314,7 @@ def test_tokenizer_counts_tokens(tmp_path: Path) -> None:
     transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(tmp_path / "tokenizer")
     rows = [{"group": 0, "response": "a, b? c", "correct": 1}]
     rollouts = read(tmp_path / "r.jsonl", rows, tokenizer=str(tmp_path / "tokenizer"))
-    assert rollouts.length == [3]
+    assert rollouts.length == [3] and rollouts.tokens == [[0, 0, 0]]
     with pytest.raises(ConfigError, match=r"--tokenizer .*nowhere: no tokenizer there"):
         read(tmp_path / "r.jsonl", rows, tokenizer=str(tmp_path / "nowhere"))
     assert any(
@@ -262,6 +331,21 @@ def test_text_rewards_are_measured_unless_the_file_has_them(tmp_path: Path) -> N
     assert replay(recipe, read(tmp_path / "r.jsonl", stored)).parts["format"].tolist() == [0.5, 0.5]
     with pytest.raises(MissingColumnError, match=r"r.jsonl: recipe mine measures Format.* give 'response'"):
         replay(recipe, read(tmp_path / "r.jsonl", ROWS))
+
+
+def test_token_rewards_are_measured_on_ids_or_on_words(tmp_path: Path) -> None:
+    recipe = Recipe(name="mine", reward=Sum(correct=Correct(), again=Repetition(size=2, penalty=-1)))
+    rows = [{"group": 0, "correct": 1, "response": text} for text in ("a b a b", "a b")]
+    words = replay(recipe, read(tmp_path / "r.jsonl", rows))
+    assert words.parts["again"].tolist() == [-2, 0]
+    assert any("Repetition(size=2.0, penalty=-1.0) is measured on words and signs" in note for note in words.notices)
+    ids = [row | {"length": 9, "response_ids": [5, 5, 5]} for row in rows]
+    of_ids = replay(recipe, read(tmp_path / "r.jsonl", ids))
+    assert of_ids.parts["again"].tolist() == [-2, -2] and not of_ids.notices
+    with pytest.raises(MissingColumnError, match=r"measures Repetition.* on tokens; give 'response_ids' or 'response'"):
+        replay(recipe, read(tmp_path / "r.jsonl", ROWS))
+    with pytest.raises(DataError, match=r"line 1: 'response_ids' is 'x'; give a list of token ids"):
+        read(tmp_path / "r.jsonl", [row | {"response_ids": "x"} for row in ids])
 
 
 GATE = "{gate: {column: budget, of: correct}}"

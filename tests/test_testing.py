@@ -10,12 +10,20 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Advantage
+from leanthink.algorithms import Advantage, TokenAdvantage
 from leanthink.batch import RolloutBatch
 from leanthink.groups import group_mean
-from leanthink.module import Reward, RewardN, Scope, State, StatefulReward
+from leanthink.module import PlacedReward, Reward, RewardN, Scope, State, StatefulReward
+from leanthink.placement import Placement
 from leanthink.rewards import Correct, Gate
-from leanthink.testing import ContractError, check_advantage, check_reward, random_batch, special_batches
+from leanthink.testing import (
+    ContractError,
+    check_advantage,
+    check_reward,
+    check_token_advantage,
+    random_batch,
+    special_batches,
+)
 
 SEEN: list[int] = []
 
@@ -123,10 +131,17 @@ class BadAdvantage(Advantage):
 
     how: str
 
-    def __call__(self, reward_N: torch.Tensor, group_N: torch.Tensor) -> torch.Tensor:
+    @property
+    def batch_wide(self) -> bool:
+        return self.how == "declared whole batch"
+
+    def __call__(
+        self, reward_N: torch.Tensor, group_N: torch.Tensor, length_N: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        assert length_N is not None
         centred_N = reward_N - group_mean(reward_N, group_N)[group_N]
         match self.how:
-            case "whole batch":
+            case "whole batch" | "declared whole batch":
                 return reward_N - (reward_N.mean() if len(reward_N) else 0.0)
             case "rounding":
                 return centred_N + 1e-18
@@ -138,6 +153,8 @@ class BadAdvantage(Advantage):
                 return centred_N.float()
             case "changes rewards":
                 return reward_N.sub_(group_mean(reward_N, group_N)[group_N])
+            case "changes lengths":
+                length_N += 1
             case "by row":
                 return centred_N * torch.arange(1, len(reward_N) + 1)
         return centred_N
@@ -236,6 +253,7 @@ class Undeclared(Budgeted):
         ("not finite", "finite"),
         ("single precision", "float64"),
         ("changes rewards", "inputs are not changed"),
+        ("changes lengths", "inputs are not changed"),
         ("by row", "permuting the responses"),
     ],
 )
@@ -243,6 +261,64 @@ def test_a_bad_advantage_is_found(how: str, promise: str) -> None:
     with pytest.raises(ContractError, match=promise):
         check_advantage(BadAdvantage(how=how))
     check_advantage(BadAdvantage(how="not centred"), centred=False, rounds=5)
+    check_advantage(BadAdvantage(how="declared whole batch"), rounds=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadPlacement(PlacedReward):
+    """Pays a token that depends on the response's neighbours."""
+
+    is_term = True
+
+    def place(self, batch: RolloutBatch) -> tuple[RewardN, Placement]:
+        rows = (batch.length > len(batch)).nonzero().squeeze(-1)
+        amount_K = torch.ones(len(rows), dtype=torch.float64)
+        total_N = torch.zeros(len(batch), dtype=torch.float64).index_add(0, rows, amount_K)
+        return total_N, Placement(row=rows, token=torch.full_like(rows, len(batch) - 1), amount=amount_K)
+
+
+def test_a_placement_that_leaks_is_found() -> None:
+    with pytest.raises(ContractError, match="do not leak into each other"):
+        check_reward(BadPlacement(), rounds=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadTokenAdvantage(TokenAdvantage):
+    """Breaks one promise."""
+
+    how: str
+
+    def __call__(self, reward_NT: torch.Tensor, mask_NT: torch.Tensor, group_N: torch.Tensor) -> torch.Tensor:
+        if self.how == "changes its input":
+            return reward_NT.mul_(2) * mask_NT
+        if self.how == "beside the mask":
+            return torch.ones_like(reward_NT)
+        if self.how == "by row":
+            return mask_NT * torch.arange(len(mask_NT), dtype=torch.float64)[:, None]
+        if self.how == "counts the dead":
+            return mask_NT * (reward_NT - len(reward_NT))
+        if self.how == "counts padding":
+            return mask_NT * (reward_NT - mask_NT.shape[1])
+        if self.how == "random":
+            return mask_NT * reward_NT * random.random()
+        return (mask_NT * reward_NT).float()
+
+
+@pytest.mark.parametrize(
+    ("how", "promise"),
+    [
+        ("changes its input", "inputs are not changed"),
+        ("beside the mask", "0 where the mask is 0"),
+        ("by row", "permuting the responses"),
+        ("counts the dead", "an empty mask takes no part"),
+        ("counts padding", "padding changes nothing"),
+        ("random", "deterministic"),
+        ("dtype", "one finite float64 number per token"),
+    ],
+)
+def test_a_bad_advantage_by_token_is_found(how: str, promise: str) -> None:
+    with pytest.raises(ContractError, match=promise):
+        check_token_advantage(BadTokenAdvantage(how=how))
 
 
 def test_random_batches_have_every_kind_of_group_and_repeat() -> None:

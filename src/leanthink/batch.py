@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +16,9 @@ from leanthink.errors import BatchError, MissingColumnError, did_you_mean
 from leanthink.groups import num_groups
 
 Column = Tensor | Sequence[Any]
+
+PROMPT_KEY: Final = "prompt_key"
+"""The column that names a response's prompt the same in every epoch and after every resume; ``group`` does not."""
 
 
 @final

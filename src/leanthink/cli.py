@@ -6,13 +6,15 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 from rich.console import Console
 
 from leanthink import __version__
-from leanthink.errors import LeanthinkError
+from leanthink.errors import AdviceWarning, LeanthinkError
 
 COMMANDS: Final = {
     "list": "recipes and registered parts",
@@ -21,6 +23,7 @@ COMMANDS: Final = {
     "score": "replay stored rollouts through recipes: every part of the reward, advantages, diagnostics",
     "verify": "judge answers: what was extracted, who decided, the verdict, why, how long it took",
     "prepare": "turn questions and answers into the parquet files that verl trains on",
+    "merge": "add the largest weight changes of a trained model back to its base (update-selective merging)",
     "report": "finished runs side by side: accuracy and tokens before and after",
     "doctor": "check versions, the plug-in in verl, the verifier, the testbed, disk and memory",
 }
@@ -50,6 +53,23 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     return program
 
 
+@contextmanager
+def _advice_as_text(command: str) -> Iterator[None]:
+    """Print advice as a paragraph, without the place in the source that Python shows; other warnings as ever."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, AdviceWarning):
+                print(f"leanthink {command}: warning: {message}", file=sys.stderr)
+            else:
+                shown(message, category, *place, **more)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", AdviceWarning)
+        yield
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     if os.getcwd() not in sys.path:
@@ -62,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             program.error(f"unrecognized arguments: {' '.join(rest)}; see `leanthink {args.command} --help`")
         args.overrides += rest
     try:
-        return int(args.run(args, Console()))
+        with _advice_as_text(args.command):
+            return int(args.run(args, Console()))
     except LeanthinkError as error:
         print(f"leanthink {args.command}: {error}", file=sys.stderr)
         return FAILED

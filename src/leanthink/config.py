@@ -18,36 +18,60 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from leanthink import algorithms, rewards, schedules
+from leanthink import algorithms, limits, rewards, schedules
 from leanthink.errors import ConfigError, did_you_mean
 from leanthink.module import Reward
 
-Kind = Literal["reward", "advantage", "loss", "schedule"]
+Kind = Literal["reward", "advantage", "loss", "limit", "schedule"]
 
 REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
     "reward": {
         "chain": rewards.Chain,
         "clip": rewards.Clip,
         "correct": rewards.Correct,
+        "cosine_length": rewards.CosineLength,
+        "difficulty_truncation": rewards.DifficultyTruncation,
+        "exact_budget": rewards.ExactBudget,
         "format": rewards.Format,
         "freeze": rewards.Freeze,
         "gate": rewards.Gate,
         "group_normalize": rewards.GroupNormalize,
+        "harmonizing_length": rewards.HarmonizingLength,
+        "history_length": rewards.HistoryLength,
         "kimi_length": rewards.KimiLength,
+        "lambda_switch": rewards.LambdaSwitch,
+        "max_budget": rewards.MaxBudget,
         "pass_rate_at_least": rewards.PassRateAtLeast,
+        "pass_rate_length": rewards.PassRateLength,
+        "repetition": rewards.Repetition,
         "running": rewards.Running,
         "scale": rewards.Scale,
+        "shortest_correct_length": rewards.ShortestCorrectLength,
         "sigmoid_length": rewards.SigmoidLength,
         "soft_overlong": rewards.SoftOverlong,
+        "stepwise_gain": rewards.StepwiseGain,
         "sum": rewards.Sum,
         "switch": rewards.Switch,
+        "think_outcome": rewards.ThinkOutcome,
+        "top_pass_rate": rewards.TopPassRate,
+        "truncation": rewards.Truncation,
+        "word_repetition": rewards.WordRepetition,
     },
     "advantage": {
+        "batch_norm": algorithms.BatchNorm,
+        "gae": algorithms.Gae,
         "grpo": algorithms.Grpo,
+        "no_baseline": algorithms.NoBaseline,
+        "reinforce_pp": algorithms.ReinforcePp,
         "rloo": algorithms.Rloo,
     },
     "loss": {
+        "drpo": algorithms.Drpo,
         "ppo_clip": algorithms.PpoClip,
+    },
+    "limit": {
+        "per_pass_rate": limits.PerPassRate,
+        "per_step": limits.PerStep,
     },
     "schedule": {
         "cosine": schedules.Cosine,
@@ -58,11 +82,12 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
     },
 }
 
-_BASES: Final[Mapping[Kind, type]] = {
-    "reward": Reward,
-    "advantage": algorithms.Advantage,
-    "loss": algorithms.Loss,
-    "schedule": schedules.Schedule,
+_BASES: Final[Mapping[Kind, tuple[type, ...]]] = {
+    "reward": (Reward,),
+    "advantage": (algorithms.Advantage, algorithms.TokenAdvantage, algorithms.VerlAdvantage),
+    "loss": (algorithms.Loss,),
+    "limit": (limits.Limit,),
+    "schedule": (schedules.Schedule,),
 }
 
 
@@ -115,7 +140,7 @@ def describe(value: Any) -> Any:
     """
     if isinstance(value, tuple | list):
         return [describe(item) for item in value]
-    if not isinstance(value, tuple(_BASES.values())):
+    if not isinstance(value, tuple(base for bases in _BASES.values() for base in bases)):
         return value
     if isinstance(value, Reward) and _parameters(type(value))[2] is not None:  # named parts
         arguments = {name: describe(child) for name, child in value.children().items()}
@@ -173,7 +198,8 @@ def _find(name: str, kind: Kind, place: str) -> type:
             raise ConfigError(f"{place}: module {module_name!r} has no {attribute!r}; check the name after ':'")
         cls = getattr(cls, step)
     if not (isinstance(cls, type) and issubclass(cls, _BASES[kind])):
-        raise ConfigError(f"{place}: {name} is no {kind}; subclass leanthink's {_BASES[kind].__name__}")
+        bases = " or ".join(base.__name__ for base in _BASES[kind])
+        raise ConfigError(f"{place}: {name} is no {kind}; subclass leanthink's {bases}")
     return cls
 
 
@@ -220,8 +246,8 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
         if len(each) != len(value):
             raise ConfigError(f"{place}: {value!r} has {len(value)} entries; give {len(each)}")
         return tuple(_convert(item, of, f"{place}[{i}]") for i, (item, of) in enumerate(zip(value, each, strict=True)))
-    for kind, base in _BASES.items():
-        if isinstance(hint, type) and issubclass(hint, base):
+    for kind, bases in _BASES.items():
+        if isinstance(hint, type) and issubclass(hint, bases):
             return build(value, kind, place)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):

@@ -36,6 +36,10 @@ class DependencyError(LeanthinkError, ImportError):
     """A package, or a compatible version of it, is missing."""
 
 
+class AdviceWarning(UserWarning):
+    """Parts of a recipe work against each other; the command line prints it as one paragraph."""
+
+
 def did_you_mean(given: object, allowed: Iterable[str]) -> str:
     """The end of an error message: the nearest allowed name, or all of them.
 

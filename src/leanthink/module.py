@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, StateError
+from leanthink.errors import BatchError, ConfigError, StateError
+from leanthink.placement import Placement, joined
 
 State: TypeAlias = dict[str, Any]
 RewardN: TypeAlias = Float[Tensor, " N"]
@@ -30,11 +31,15 @@ class Scope(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Breakdown:
-    """A reward with its parts: ``reward`` (N,), the new ``state``, and every named part (N,) by its path."""
+    """A reward with its parts: ``reward`` (N,), the new ``state``, and every named part (N,) by its path.
+
+    ``placement`` says at which tokens some of the reward falls; the rest, or all without one, falls on the last.
+    """
 
     reward: RewardN
     state: State
     parts: Mapping[str, RewardN]
+    placement: Placement | None = None
 
 
 class Reward(ABC):
@@ -44,6 +49,8 @@ class Reward(ABC):
         scope: the widest set of responses one value depends on.
         requires: columns it reads beside the core ones.
         reads_state: whether it has state across steps (see :class:`StatefulReward`).
+        reads_order: whether ties between groups go by the order in which the groups first appear.
+        is_placed: whether it says at which tokens some of it falls (see :class:`PlacedReward`).
         is_term: a term to be added to a correctness reward, not a reward by itself: alone it may rank a wrong
             response above a correct one.
 
@@ -74,6 +81,16 @@ class Reward(ABC):
         return False
 
     @property
+    def reads_order(self) -> bool:
+        """Whether ties between groups go by the order in which the groups first appear."""
+        return False
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it says at which tokens some of it falls."""
+        return False
+
+    @property
     def is_term(self) -> bool:
         """Whether this is a term to add to a correctness reward rather than a reward by itself."""
         return False
@@ -98,11 +115,7 @@ class Reward(ABC):
 
     def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
         """The reward together with every named part."""
-        if state:
-            raise StateError(
-                f"state has parts {sorted(state)}, {type(self).__name__} has none; "
-                "it was saved by another recipe: start a new run or load that recipe"
-            )
+        _refuse_state(self, state)
         return Breakdown(reward=_checked(self, batch, self.score(batch)), state={}, parts={})
 
     def __call__(self, batch: RolloutBatch, state: State | None = None) -> tuple[RewardN, State]:
@@ -144,38 +157,28 @@ class StatefulReward(Reward):
         return Breakdown(reward=_checked(self, batch, reward), state=after, parts={})
 
 
-class TextReward(Reward):
-    """A reward measured on each response's text, where the text is: in the reward worker, not on the driver.
+class PlacedReward(Reward):
+    """A reward of which some falls on earlier tokens than the last. Write :meth:`place`.
 
-    Write :meth:`measure`; its value travels as the column :attr:`column`.
+    Only advantages by token see where it falls; for one advantage per response the total counts.
     """
 
-    is_term = True
-
-    @property
-    def column(self) -> str:
-        """The column the measured values travel in: the reward and its settings, so that two of them never clash.
-
-        ``1`` and ``1.0`` give the same name, as they make equal rewards.
-        """
-        if not dataclasses.is_dataclass(self):
-            return repr(self)
-        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        whole = {name: float(value) for name, value in settings.items() if type(value) is int}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in (settings | whole).items())})"
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """The column of measured values."""
-        return frozenset({self.column})
+    is_placed = True
 
     @abstractmethod
-    def measure(self, response: str) -> float:
-        """The value of one response's text."""
+    def place(self, batch: RolloutBatch) -> tuple[RewardN, Placement]:
+        """The total (N,) of each response, and which amounts of it fall on which tokens."""
 
     def score(self, batch: RolloutBatch) -> RewardN:
-        """The values measured where the text was."""
-        return batch.column(self.column)
+        """The total (N,) of each response."""
+        return self.place(batch)[0]
+
+    def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
+        """The totals and where they fall."""
+        _refuse_state(self, state)
+        reward, placement = self.place(batch)
+        _check_placement(self, batch, placement)
+        return Breakdown(reward=_checked(self, batch, reward), state={}, parts={}, placement=placement)
 
 
 Part: TypeAlias = Callable[[str, RolloutBatch], RewardN]
@@ -184,7 +187,33 @@ WRAPPED = "of"  # a wrapper's only part: it adds no level to the names in a brea
 
 
 class Composite(Reward):
-    """A reward made of rewards. Write :meth:`combine`; scope, columns, state and parts follow from the children."""
+    """A reward made of rewards. Write :meth:`combine`; scope, columns, state and parts follow from the children.
+
+    A placed part (see :class:`PlacedReward`) is refused, because its amounts at single tokens would no longer add up to
+    the result, unless :attr:`carries` names it: the result must then be the part times :meth:`weight`, plus what does
+    not depend on it. A subclass with a ``__post_init__`` of its own calls ``super().__post_init__()``.
+    """
+
+    def __post_init__(self) -> None:
+        self._refuse_placed(name for name, child in self.children().items() if child.is_placed)
+
+    @property
+    def carries(self) -> frozenset[str]:
+        """The parts whose placement it passes on."""
+        return frozenset()
+
+    def weight(self, name: str, batch: RolloutBatch, value: Mapping[str, RewardN]) -> RewardN:
+        """By what the part ``name`` counts in each response's result; ``value`` holds the values of all parts."""
+        return torch.ones_like(value[name])
+
+    def _refuse_placed(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self.carries:
+                cls = type(self).__name__
+                raise ConfigError(
+                    f"{cls}: its part {name!r} pays single tokens, and {cls} is not linear in it, so that the tokens "
+                    "would no longer add up to the reward; put it beside, under a sum, instead of inside"
+                )
 
     def children(self) -> Mapping[str, Reward]:
         """The fields that are rewards."""
@@ -207,6 +236,16 @@ class Composite(Reward):
         return any(child.reads_state for child in self.children().values())
 
     @property
+    def reads_order(self) -> bool:
+        """Whether any part does."""
+        return any(child.reads_order for child in self.children().values())
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether any part is."""
+        return any(child.is_placed for child in self.children().values())
+
+    @property
     def is_term(self) -> bool:
         """Terms only make a term; what is added to a correctness reward is checked as a whole."""
         return all(child.is_term for child in self.children().values())
@@ -226,8 +265,12 @@ class Composite(Reward):
     def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
         """The reward together with every named part."""
         walk = _Walk(self.children(), self.init() if state is None else state)
-        reward = self.combine(batch, walk)
-        return Breakdown(reward=_checked(self, batch, reward), state=walk.state, parts=walk.parts)
+        reward = _checked(self, batch, self.combine(batch, walk))
+        self._refuse_placed(walk.placements)  # where the constructor did not
+        placement = joined(
+            placed.times(self.weight(name, batch, walk.values)) for name, placed in walk.placements.items()
+        )
+        return Breakdown(reward=reward, state=walk.state, parts=walk.parts, placement=placement)
 
 
 @dataclass
@@ -237,6 +280,8 @@ class _Walk:
     children: Mapping[str, Reward]
     state: State
     parts: dict[str, RewardN] = field(default_factory=dict)
+    values: dict[str, RewardN] = field(default_factory=dict)
+    placements: dict[str, Placement] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = {name for name, child in self.children.items() if child.reads_state}
@@ -252,11 +297,40 @@ class _Walk:
         result = child.breakdown(batch, self.state.get(name))
         if child.reads_state:
             self.state[name] = result.state
+        self.values[name] = result.reward
+        if result.placement is not None:
+            self.placements[name] = result.placement
         below = "" if name == WRAPPED else f"{name}/"
         if below:
             self.parts[name] = result.reward
         self.parts |= {f"{below}{path}": value for path, value in result.parts.items()}
         return result.reward
+
+
+def _refuse_state(reward: Reward, state: State | None) -> None:
+    if state:
+        raise StateError(
+            f"state has parts {sorted(state)}, {type(reward).__name__} has none; "
+            "it was saved by another recipe: start a new run or load that recipe"
+        )
+
+
+def _check_placement(reward: Reward, batch: RolloutBatch, placement: Placement) -> None:
+    """Finite amounts at tokens that the responses have, or an error that names the reward and the row."""
+    name = type(reward).__name__
+    inside_K = (placement.token >= 0) & (placement.token < batch.length[placement.row])
+    if not bool(inside_K.all()):
+        at = int((~inside_K).nonzero()[0])
+        row, token = int(placement.row[at]), int(placement.token[at])
+        raise BatchError(
+            f"{name} pays token {token} of row {row}, which has {int(batch.length[row])}; count tokens from 0"
+        )
+    finite_K = placement.amount.isfinite()
+    if not bool(finite_K.all()):
+        row = int(placement.row[~finite_K][0])
+        raise BatchError(
+            f"{name} pays {placement.amount[~finite_K][0].item()} to a token of row {row}; give finite amounts"
+        )
 
 
 def _checked(reward: Reward, batch: RolloutBatch, value: Any) -> RewardN:

@@ -254,7 +254,12 @@ def held_out(question: str, test_share: float, seed_text: str = "leanthink") -> 
     >>> held_out("What is 1 + 1?", 1.0), held_out("What is 1 + 1?", 0.0)
     (True, False)
     """
-    return _hash(_plain(question), seed_text) < test_share
+    return share_of(question, seed_text) < test_share
+
+
+def share_of(text: str, seed_text: str) -> float:
+    """A number in [0, 1) that a text stands for, uniform over texts; blanks do not count."""
+    return _hash(_plain(text), seed_text)
 
 
 def _test_side(questions: Sequence[str], settings: Settings) -> set[str]:

@@ -8,14 +8,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from leanthink.algorithms import Advantage, Grpo, Loss, PpoClip
+from leanthink.algorithms import AnyAdvantage, Grpo, Loss, PpoClip
 from leanthink.config import build, describe, parse_yaml, read_yaml
 from leanthink.errors import ConfigError, did_you_mean
+from leanthink.limits import Limit
 from leanthink.module import Reward
 
 Profile = Literal["cpu", "gpu"]
 
-PARTS: Final = ("reward", "advantage", "loss")
+PARTS: Final = ("reward", "advantage", "loss", "limit")
 DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
 KEYS: Final = ("description", "reference", "wrong_may_beat_correct", *PARTS, "verl", "cpu")
 
@@ -29,9 +30,12 @@ class Recipe:
         reward: the reward tree.
         advantage: the advantage estimator.
         loss: the policy loss.
+        limit: how long a training response may become; None for verl's ``data.max_response_length``, which is also the
+            most that any limit allows.
         verl: verl's own configuration keys, dotted, as the paper sets them.
         cpu: keys for the CPU profile, which replace those of ``verl`` and the testbed's sizes there; those that begin
-            with ``reward.``, ``advantage.`` or ``loss.`` change the recipe's tree, as lengths in tokens must.
+            with ``reward.``, ``advantage.``, ``loss.`` or ``limit.`` change the recipe's tree, as lengths in tokens
+            must.
         description: one line for ``leanthink list``.
         reference: ``paper`` and ``where`` in it.
         wrong_may_beat_correct: declares that the paper's reward can rank a wrong response above a correct one.
@@ -39,8 +43,9 @@ class Recipe:
 
     name: str
     reward: Reward
-    advantage: Advantage = DEFAULTS["advantage"]
+    advantage: AnyAdvantage = DEFAULTS["advantage"]
     loss: Loss = DEFAULTS["loss"]
+    limit: Limit | None = None
     verl: Mapping[str, Any] = field(default_factory=dict)
     cpu: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
@@ -48,8 +53,8 @@ class Recipe:
     wrong_may_beat_correct: bool = False
 
     def parts(self) -> dict[str, Any]:
-        """Reward, advantage and loss as nodes that build them again: what a training run carries with it."""
-        return {part: describe(getattr(self, part)) for part in PARTS}
+        """Reward, advantage, loss and limit as nodes that build them again: what a training run carries with it."""
+        return {part: describe(getattr(self, part)) for part in PARTS if getattr(self, part) is not None}
 
     def to_node(self) -> dict[str, Any]:
         """The whole recipe as YAML would hold it; ``recipe_from`` builds an equal one."""
@@ -103,9 +108,9 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profile = "gpu") -> Recipe:
     """A recipe by name, or from a YAML file, with ``key=value`` changes applied.
 
-    Keys that begin with ``reward.``, ``advantage.`` or ``loss.`` (or are one of these) change the recipe's tree;
-    every other key is verl's own and wins over both profiles. With the profile ``cpu``, the tree is that of the CPU
-    testbed: the recipe's ``cpu`` block may change it, and the overrides come after.
+    Keys that begin with ``reward.``, ``advantage.``, ``loss.`` or ``limit.`` (or are one of these) change the recipe's
+    tree; every other key is verl's own and wins over both profiles. With the profile ``cpu``, the tree is that of the
+    CPU testbed: the recipe's ``cpu`` block may change it, and the overrides come after.
 
     Raises:
         ConfigError: no such recipe, or one that does not build.
@@ -181,7 +186,7 @@ def _copy(node: Any) -> Any:
 
 
 def _set_in_tree(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
-    """Change reward, advantage or loss in place; a part left to its default is written out first."""
+    """Change reward, advantage, loss or limit in place; a part left to its default is written out first."""
     if node.get(path[0]) is None and path[0] in DEFAULTS:
         node[path[0]] = describe(DEFAULTS[path[0]])
     _set(node, path, value, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,15 +13,25 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from leanthink.algorithms import TokenAdvantage, VerlAdvantage
 from leanthink.batch import RolloutBatch
 from leanthink.config import parse_yaml, read_yaml
 from leanthink.errors import BatchError, ConfigError, MissingColumnError, did_you_mean
 from leanthink.groups import group_centred
+from leanthink.measured import TokenReward
 from leanthink.module import WRAPPED, Reward, RewardN, State
 from leanthink.recipe import PARTS, Recipe, apply_overrides, load_recipe, recipe_from
-from leanthink.rollouts import Rollouts
+from leanthink.rollouts import Rollouts, words_and_signs
 from leanthink.schedules import Schedule
-from leanthink.scoring import ScoredStep, batch_of_facts, score_step, step_metrics, text_rewards
+from leanthink.scoring import (
+    ScoredStep,
+    batch_of_facts,
+    is_batch_wide,
+    measured_rewards,
+    placement_lost,
+    score_step,
+    step_metrics,
+)
 from leanthink.verify import Verdict
 
 REWARD: Final = "reward"
@@ -39,7 +49,8 @@ class Replay:
         batch: the M responses that took part, all steps together, groups kept apart by step.
         known: (N,) whether each response took part.
         reward: (N,) the shaped reward.
-        advantage: (N,) what the recipe's estimator makes of it.
+        advantage: (N,) what the recipe's estimator makes of it: by token, the mean over a response's tokens; NaN
+            throughout where it reads a critic's values.
         parts: (N,) each named part of the reward, by its path.
         metrics: training's scalars over all steps, and ``advantage_per_100_tokens`` (see :func:`length_slope`).
         notices: what the reader should know about this replay.
@@ -63,7 +74,8 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         BatchError: the recipe cannot score a batch.
     """
     known_N = torch.tensor([judgement.verdict is not Verdict.UNKNOWN for judgement in rollouts.judgements])
-    columns = {**rollouts.columns, **_measured(recipe, rollouts)}
+    measured, notices = _measured(recipe, rollouts)
+    columns = {**rollouts.columns, **measured}
     facts = [_facts(rollouts, columns, row) for row in range(len(rollouts))]
     by_step: dict[int, list[int]] = defaultdict(list)
     for row in known_N.nonzero().squeeze(-1).tolist():
@@ -78,7 +90,9 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         batch = batch_of_facts([facts[row] for row in rows], groups, rollouts.clock[rows[0]])
         scored = _score(recipe, batch, state, rollouts, step)
         state = scored.state
-        reward_N[rows], advantage_N[rows] = scored.reward, scored.advantage
+        reward_N[rows] = scored.reward
+        if scored.advantage is not None:
+            advantage_N[rows] = scored.advantage
         for name, part in scored.parts.items():
             values[name][rows] = part
     batch = batch_of_facts(
@@ -87,7 +101,10 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         0,
     )
     parts_M = {name: value[known_N] for name, value in values.items()}
-    metrics = step_metrics(batch, reward_N[known_N], parts_M, advantage_N[known_N])
+    needs_values = isinstance(recipe.advantage, VerlAdvantage)
+    advantage_M = None if needs_values else advantage_N[known_N]
+    metrics = step_metrics(batch, reward_N[known_N], parts_M, advantage_M, is_batch_wide(recipe))
+    slope = torch.nan if advantage_M is None else length_slope(batch, advantage_M)
     return Replay(
         recipe=recipe,
         batch=batch,
@@ -95,8 +112,14 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         reward=reward_N,
         advantage=advantage_N,
         parts=dict(values),
-        metrics={**metrics, "advantage_per_100_tokens": length_slope(batch, advantage_N[known_N])},
-        notices=list(idle_schedules(recipe, sorted(set(rollouts.clock)))),
+        metrics={**metrics, "advantage_per_100_tokens": slope},
+        notices=[
+            *notices,
+            *limit_notices(recipe),
+            *advantage_notices(recipe),
+            *idle_schedules(recipe, sorted(set(rollouts.clock))),
+            *_loss_notice(recipe),
+        ],
     )
 
 
@@ -119,6 +142,25 @@ def length_slope(batch: RolloutBatch, advantage_N: RewardN) -> float:
     return round(float(100 * (length_M * group_centred(advantage_N[correct_N], right.group)).sum() / square), 12)
 
 
+def limit_notices(recipe: Recipe) -> Iterator[str]:
+    """That a recipe's limit changes nothing about responses that are written already."""
+    if recipe.limit is not None:
+        yield (
+            f"{recipe.name}: its limit stops responses while they are written; those of a file are scored as they are "
+            "(reward.truncation.limit counts longer ones as cut)"
+        )
+
+
+def advantage_notices(recipe: Recipe) -> Iterator[str]:
+    """What the advantage shown leaves out, where the recipe's is not one number per response."""
+    if isinstance(recipe.advantage, VerlAdvantage):
+        yield f"{recipe.name}: the advantage reads a critic's values, which a file does not hold; it is not shown"
+    elif isinstance(recipe.advantage, TokenAdvantage):
+        yield f"{recipe.name}: the advantage is by token; shown is its mean over each response"
+    if (reason := placement_lost(recipe)) is not None:
+        yield reason
+
+
 def idle_schedules(recipe: Recipe, steps: Iterable[int]) -> Iterator[str]:
     """A notice for each schedule of the reward that is 0 at every one of these steps and not later: a warm-up."""
     scored = list(steps)
@@ -131,6 +173,12 @@ def idle_schedules(recipe: Recipe, steps: Iterable[int]) -> Iterator[str]:
                 f"{recipe.name}: {path} is 0 at step {scored[0]}{f' to {scored[-1]}' if len(scored) > 1 else ''} "
                 f"(warm-up) and {schedule(start):g} at step {start}; see it at work with --step {start}"
             )
+
+
+def _loss_notice(recipe: Recipe) -> Iterator[str]:
+    """What to know of the advantage where the loss makes it."""
+    if recipe.loss.notice is not None:
+        yield f"{recipe.name}: {recipe.loss.notice}"
 
 
 def load_recipes(
@@ -197,9 +245,11 @@ def _facts(rollouts: Rollouts, columns: Mapping[str, Sequence[Any]], row: int) -
     }
 
 
-def _measured(recipe: Recipe, rollouts: Rollouts) -> dict[str, list[float]]:
-    """The columns of the recipe's text rewards that the file does not bring, once nothing else is missing."""
-    parts = {part.column: part for part in text_rewards(recipe.reward) if part.column not in rollouts.columns}
+def _measured(recipe: Recipe, rollouts: Rollouts) -> tuple[dict[str, list[float]], list[str]]:
+    """The columns of the recipe's measured rewards that the file does not bring, once nothing else is missing."""
+    parts = {part.column: part for part in measured_rewards(recipe.reward) if part.column not in rollouts.columns}
+    notices = []
+    tokens: Sequence[Sequence[Hashable]] | None = rollouts.tokens
     for name in sorted(recipe.reward.requires - set(RolloutBatch.CORE) - rollouts.columns.keys()):
         if name not in parts:
             bare = next(record for record in rollouts.records if not record.has(name))
@@ -207,12 +257,20 @@ def _measured(recipe: Recipe, rollouts: Rollouts) -> dict[str, list[float]]:
                 f"{bare.place}: no {name!r}, which recipe {recipe.name} needs; give it in every row "
                 f"(it has: {', '.join(name for name in bare.fields if bare.has(name))})"
             )
-        if rollouts.texts is None:
+        of_tokens = isinstance(parts[name], TokenReward)
+        if rollouts.texts is None and (tokens is None or not of_tokens):
+            what, cure = ("tokens", "'response_ids' or 'response'") if of_tokens else ("the text", "'response'")
             raise MissingColumnError(
-                f"{rollouts.records[0].file}: recipe {recipe.name} measures {name} on the text; give 'response', or a "
+                f"{rollouts.records[0].file}: recipe {recipe.name} measures {name} on {what}; give {cure}, or a "
                 "column of that name, in every row"
             )
-    return {column: [part.measure(text) for text in rollouts.texts or ()] for column, part in parts.items()}
+        if of_tokens and rollouts.tokens is None:
+            tokens = [words_and_signs(text) for text in rollouts.texts or ()]
+            notices.append(f"{recipe.name}: {name} is measured on words and signs, not tokens; give 'response_ids'")
+    texts = rollouts.texts or [""] * len(rollouts)
+    ids = tokens or [()] * len(rollouts)
+    values = {name: [part.value_of(*pair) for pair in zip(texts, ids, strict=True)] for name, part in parts.items()}
+    return values, notices
 
 
 def _score(recipe: Recipe, batch: RolloutBatch, state: State | None, rollouts: Rollouts, step: int) -> ScoredStep:

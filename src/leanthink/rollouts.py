@@ -6,6 +6,7 @@ Fields of a row, the first of each list that the file has:
     length         length, response_ids (counted), response or output (counted by a tokenizer, or in words and signs)
     verdict        correct, acc (1 right, 0 wrong), or gold or gts with response or output: then it is verified
     optional       unknown (1: there is no verdict), truncated, step, grader_correct; any other field is a column
+    prompt         prompt_key, prompt_id, group or input: a name that is the same wherever the prompt is met again
 
 A verdict that is not known is never a 0: the response takes no part in its group.
 """
@@ -19,12 +20,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from leanthink.batch import RolloutBatch
+from leanthink.batch import PROMPT_KEY, RolloutBatch
 from leanthink.errors import ConfigError, DataError, DependencyError
 from leanthink.records import Record, number_of, source_of, text_of
 from leanthink.verify import Judgement, Verdict, Verifier
 
 GROUP: Final = ("group", "prompt_id", "uid")
+PROMPT: Final = (PROMPT_KEY, "prompt_id", "group", "input")
 TEXT: Final = ("response", "output")
 GOLD: Final = ("gold", "gts")
 VERDICT: Final = ("correct", "acc")
@@ -47,6 +49,7 @@ class Rollouts:
         truncated: whether the generation limit ended the response.
         judgements: the verdicts.
         texts: the responses, where the file has them.
+        tokens: their token ids, where the file or a tokenizer gives them.
         columns: every further field that all rows have.
         notices: what the reader should know about how these facts came about.
     """
@@ -59,6 +62,7 @@ class Rollouts:
     truncated: Sequence[bool]
     judgements: Sequence[Judgement]
     texts: Sequence[str] | None
+    tokens: Sequence[Sequence[int]] | None
     columns: Mapping[str, Sequence[Any]]
     notices: Sequence[str]
 
@@ -112,7 +116,7 @@ def read_rollouts(
     if len(set(zip(group, steps or clock, strict=True))) == len(group) > 1:
         notices.append("every prompt has one response only: nothing within a group to compare, advantages are 0")
     truncated = _truncated(records, notices)
-    length = _lengths(records, tokenizer, notices)
+    length, tokens = _lengths(records, tokenizer, notices)
     return Rollouts(
         records=records,
         group=group,
@@ -122,7 +126,8 @@ def read_rollouts(
         truncated=truncated,
         judgements=_judgements(records, truncated, partial(Verifier, workers=workers, deadline=deadline), notices),
         texts=_texts(records),
-        columns=_columns(records),
+        tokens=tokens,
+        columns=_columns(records, group),
         notices=notices,
     )
 
@@ -150,13 +155,13 @@ def agreement(rollouts: Rollouts) -> Agreement | None:
     return Agreement(agree=len(known) - len(differ), differ=differ, unknown=len(pairs) - len(known))
 
 
-def words_and_signs(text: str) -> int:
-    r"""How many words, numbers and single signs a text has: a length for texts without a tokenizer.
+def words_and_signs(text: str) -> list[str]:
+    r"""The words, numbers and single signs of a text: what stands for its tokens without a tokenizer.
 
     >>> words_and_signs("So \\boxed{42}.")
-    7
+    ['So', '\\', 'boxed', '{', '42', '}', '.']
     """
-    return len(_PIECE.findall(text))
+    return _PIECE.findall(text)
 
 
 def _groups(records: Sequence[Record]) -> list[Hashable]:
@@ -193,33 +198,45 @@ def _truncated(records: Sequence[Record], notices: list[str]) -> list[bool]:
     return [_flag(record, "truncated") for record in records]
 
 
-def _lengths(records: Sequence[Record], tokenizer: str | None, notices: list[str]) -> list[float]:
+def _lengths(
+    records: Sequence[Record], tokenizer: str | None, notices: list[str]
+) -> tuple[list[float], list[list[int]] | None]:
+    """The lengths, and the token ids where there are any."""
     name = source_of(records, ["length", "response_ids", *TEXT])
     if tokenizer is not None and name in ("length", "response_ids"):
         notices.append(f"--tokenizer is not used: the file gives {name!r}")
     if name is None:
         raise _missing(records, "length", ["length", "response_ids", *TEXT], "the response's tokens, or its text")
     assert isinstance(name, str)
+    tokens = _response_ids(records)
     if name == "length":
         lengths = [number_of(record, name, "a number of tokens, 0 or more") for record in records]
         for record, length in zip(records, lengths, strict=True):
             if length < 0:
                 raise DataError(f"{record.place}: 'length' is {length:g}; give a number of tokens, 0 or more")
-        return lengths
-    if name == "response_ids":
-        for record in records:
-            if not isinstance(record.fields[name], list):
-                raise DataError(f"{record.place}: {name!r} is {record.fields[name]!r:.80}; give a list of token ids")
-        return [float(len(record.fields[name])) for record in records]
-    texts = [text_of(record, name) for record in records]
-    if tokenizer is None:
-        notices.append("lengths are counted in words and signs, not tokens; give --tokenizer for tokens")
-        return [float(words_and_signs(text)) for text in texts]
-    notices.append(f"lengths are tokens of {tokenizer}, the end token not counted")
-    return _count_tokens(texts, tokenizer)
+        return lengths, tokens
+    if name != "response_ids":
+        texts = [text_of(record, name) for record in records]
+        if tokenizer is None:
+            notices.append("lengths are counted in words and signs, not tokens; give --tokenizer for tokens")
+            return [float(len(words_and_signs(text))) for text in texts], None
+        notices.append(f"lengths are tokens of {tokenizer}, the end token not counted")
+        tokens = _tokenized(texts, tokenizer)
+    assert tokens is not None
+    return [float(len(ids)) for ids in tokens], tokens
 
 
-def _count_tokens(texts: Sequence[str], name: str) -> list[float]:
+def _response_ids(records: Sequence[Record]) -> list[list[int]] | None:
+    if not all(record.has("response_ids") for record in records):
+        return None
+    for record in records:
+        if not isinstance(record.fields["response_ids"], list):
+            given = f"{record.fields['response_ids']!r:.80}"
+            raise DataError(f"{record.place}: 'response_ids' is {given}; give a list of token ids")
+    return [record.fields["response_ids"] for record in records]
+
+
+def _tokenized(texts: Sequence[str], name: str) -> list[list[int]]:
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
@@ -233,7 +250,8 @@ def _count_tokens(texts: Sequence[str], name: str) -> list[float]:
             f"--tokenizer {name}: no tokenizer there ({' '.join(str(error).split())[:200]}); give a folder that holds "
             "tokenizer.json, or the name of a model on the Hub"
         ) from error
-    return [float(len(ids)) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _judgements(
@@ -295,11 +313,13 @@ def _texts(records: Sequence[Record]) -> list[str] | None:
     return None
 
 
-def _columns(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """Every field that all rows have, less those that the batch has itself."""
-    own = {*RolloutBatch.CORE, "step"}
-    names = [name for name in records[0].fields if name not in own and all(record.has(name) for record in records)]
-    return {name: [record.fields[name] for record in records] for name in names}
+def _columns(records: Sequence[Record], group: Sequence[Hashable]) -> dict[str, list[Any]]:
+    """Every field that all rows have, less those that the batch has itself; and the prompts' keys."""
+    names = [name for name in records[0].fields if name != "step" and all(record.has(name) for record in records)]
+    stable = next((name for name in PROMPT if name in names), None)
+    keys = [str(record.fields[stable]) for record in records] if stable else [str(name) for name in group]
+    columns = {name: [record.fields[name] for record in records] for name in names if name not in RolloutBatch.CORE}
+    return {**columns, PROMPT_KEY: keys}
 
 
 def _names(records: Sequence[Record]) -> str:

@@ -7,30 +7,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import torch
+from jaxtyping import Bool
 from torch import Tensor
 
+from leanthink.algorithms import Advantage, AnyAdvantage, TokenAdvantage
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, MissingColumnError
-from leanthink.groups import group_count, group_max, group_mean
-from leanthink.module import Reward, RewardN, State, TextReward
+from leanthink.groups import group_count, group_max, group_mean, group_min
+from leanthink.measured import MeasuredReward
+from leanthink.module import Breakdown, Reward, RewardN, State
+from leanthink.placement import Placement, token_rewards
 from leanthink.recipe import Recipe
+
+Truncated = Literal["keep", "mask", "exclude"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredStep:
-    """What a recipe makes of one batch: (N,) reward, advantage and named parts, the new state, scalar metrics."""
+    """What a recipe makes of one batch: (N,) reward, advantage and named parts, the new state, scalar metrics.
+
+    ``placement`` says at which tokens some of the reward falls. ``advantage`` is that of each response: where the
+    recipe's is by token, the mean over its tokens; None where it needs more than rewards (see `mean_advantage`).
+    """
 
     reward: RewardN
-    advantage: RewardN
+    advantage: RewardN | None
     parts: Mapping[str, RewardN]
     state: State
     metrics: Mapping[str, float]
+    placement: Placement | None = None
 
 
-def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) -> ScoredStep:
-    """Reward, advantage and diagnostics of one batch.
+def score_step(
+    recipe: Recipe, batch: RolloutBatch, state: State | None = None, truncated: Truncated = "keep"
+) -> ScoredStep:
+    """Reward, advantage and diagnostics of one batch; the advantage is the loss's own where it makes one.
+
+    Args:
+        recipe: what to score by.
+        batch: the responses.
+        state: the reward's, before this step.
+        truncated: what becomes of truncated responses after the reward (see :func:`overlong_filter`).
 
     Raises:
         MissingColumnError: a column the reward needs is not there, named before anything is computed.
@@ -42,22 +62,103 @@ def score_step(recipe: Recipe, batch: RolloutBatch, state: State | None = None) 
             f"add it to every response (there are: {', '.join([*RolloutBatch.CORE, *batch.extras])})"
         )
     result = recipe.reward.breakdown(batch, state)
-    advantage = recipe.advantage(result.reward, batch.group)
+    advantage = recipe.loss.advantage(result.reward, batch.group, batch.correct, batch.length)
+    if advantage is None:
+        advantage = mean_advantage(recipe.advantage, batch, result, truncated)
     return ScoredStep(
         reward=result.reward,
         advantage=advantage,
         parts=result.parts,
         state=result.state,
-        metrics=step_metrics(batch, result.reward, result.parts, advantage),
+        metrics=step_metrics(batch, result.reward, result.parts, advantage, is_batch_wide(recipe)),
+        placement=result.placement,
     )
 
 
+def is_batch_wide(recipe: Recipe) -> bool:
+    """Whether one advantage depends on the responses of other groups, as whitening by token makes it."""
+    return not isinstance(recipe.advantage, Advantage) or recipe.advantage.batch_wide
+
+
+def mean_advantage(
+    advantage: AnyAdvantage, batch: RolloutBatch, result: Breakdown, truncated: Truncated = "keep"
+) -> RewardN | None:
+    """One advantage per response: the estimator's own, or the mean over the response's tokens where it has many.
+
+    None for an estimator of verl's that reads a critic's values: without them there is nothing to compute.
+    """
+    if isinstance(advantage, Advantage):
+        return batch_advantage(advantage, result.reward, batch, truncated)
+    if not isinstance(advantage, TokenAdvantage):
+        return None
+    reward_NT = token_rewards(result.reward, batch.length, result.placement)
+    trained_N = overlong_filter(batch, truncated)[1]
+    mask_NT = (torch.arange(reward_NT.shape[1], device=reward_NT.device) < batch.length[:, None]) & trained_N[:, None]
+    return advantage(reward_NT, mask_NT, batch.group).sum(-1) / batch.length.clamp(min=1)
+
+
+def placement_lost(recipe: Recipe) -> str | None:
+    """Why it is no use that a recipe's reward pays single tokens; None where it is of use, or where none does.
+
+    >>> from leanthink.recipe import load_recipe
+    >>> placement_lost(load_recipe("trle")) is None
+    True
+    """
+    if not recipe.reward.is_placed or not isinstance(recipe.advantage, Advantage):
+        return None
+    placed = [reward for reward in recipe.reward.walk() if reward.is_placed and not reward.children()]
+    return (
+        f"recipe {recipe.name}: {type(placed[0]).__name__} pays single tokens, but the advantage "
+        f"{type(recipe.advantage).__name__} is one number per response, so only the sum over a response counts; "
+        "give an advantage by token: gae or reinforce_pp"
+    )
+
+
+def overlong_filter(batch: RolloutBatch, truncated: Truncated) -> tuple[Bool[Tensor, " N"], Bool[Tensor, " N"]]:
+    """Which responses count in the advantage's statistics, and which are trained on: overlong filtering.
+
+    DAPO (arXiv 2503.14476, Sec. 3.4) masks the loss of truncated responses and does not say whether their rewards stay
+    in the statistics: "mask" keeps them there, "exclude" does not. Where "exclude" leaves a single response of a group,
+    there is nothing to compare it with, and it goes, too. "keep" filters nothing.
+
+    >>> batch = RolloutBatch.of(group=[0] * 3, length=[5, 9, 9], correct=[1, 0, 0], truncated=[0, 0, 1])
+    >>> overlong_filter(batch, "mask")
+    (tensor([True, True, True]), tensor([ True,  True, False]))
+    """
+    all_N = torch.ones_like(batch.truncated)
+    if truncated == "keep":
+        return all_N, all_N
+    ended_N = ~batch.truncated
+    if truncated == "mask":
+        return all_N, ended_N
+    alone_N = (group_count(batch.group, ended_N) == 1)[batch.group] & (group_count(batch.group) > 1)[batch.group]
+    counted_N = ended_N & ~alone_N
+    return counted_N, counted_N
+
+
+def batch_advantage(
+    advantage: Advantage, reward_N: RewardN, batch: RolloutBatch, truncated: Truncated = "keep"
+) -> RewardN:
+    """The advantage of each response as training computes it; 0 for one that is not trained on."""
+    counted_N, trained_N = overlong_filter(batch, truncated)
+    counted = batch.replace(reward=reward_N, length=torch.where(trained_N, batch.length, 0.0)).select(counted_N)
+    value_M = advantage(counted.reward, counted.group, counted.length)
+    value_N = torch.zeros_like(reward_N)
+    value_N[counted_N] = advantage.lifted(value_M, counted.correct == 1)
+    return torch.where(trained_N, value_N, 0.0)
+
+
 def step_metrics(
-    batch: RolloutBatch, reward: RewardN, parts: Mapping[str, RewardN], advantage: RewardN
+    batch: RolloutBatch,
+    reward: RewardN,
+    parts: Mapping[str, RewardN],
+    advantage: RewardN | None,
+    batch_wide: bool = False,
 ) -> dict[str, float]:
     """Scalars that show what a reward does; a mean over no responses is left out, not reported as 0.
 
-    Lengths are in tokens, shares in [0, 1]. Raw correctness and shaped reward are apart.
+    Lengths are in tokens, shares in [0, 1]. Raw correctness and shaped reward are apart. A group gives no signal where
+    all its advantages are 0; where they are ``batch_wide``, all the same: the batch shifts every group.
     """
     correct_N = batch.correct == 1
     rate_G = group_mean(batch.correct, batch.group)
@@ -70,12 +171,14 @@ def step_metrics(
         "reward/all": reward,
         "reward/correct": reward[correct_N],
         "reward/wrong": reward[~correct_N],
-        "correct_pushed_down_share": (advantage[correct_N] < 0).double(),
         "groups/all_correct_share": (rate_G == 1).double(),
         "groups/all_wrong_share": (rate_G == 0).double(),
-        "groups/no_signal_share": (group_max(advantage.abs(), batch.group) == 0).double(),
         "groups/size": group_count(batch.group),
     }
+    if advantage is not None:
+        values["correct_pushed_down_share"] = (advantage[correct_N] < 0).double()
+        signal = advantage - group_min(advantage, batch.group)[batch.group] if batch_wide else advantage
+        values["groups/no_signal_share"] = (group_max(signal.abs(), batch.group) == 0).double()
     for name, part in parts.items():
         values[f"part/{name}"] = part
     metrics = {name: float(value.mean()) for name, value in values.items() if len(value)}
@@ -83,9 +186,9 @@ def step_metrics(
     return metrics | {f"{name}_std": float(value.std(correction=0)) for name, value in spread.items() if len(value)}
 
 
-def text_rewards(reward: Reward) -> list[TextReward]:
-    """The parts of a reward tree that are measured on text, each setting once."""
-    found = {part.column: part for part in reward.walk() if isinstance(part, TextReward)}
+def measured_rewards(reward: Reward) -> list[MeasuredReward]:
+    """The parts of a reward tree that are measured where the response is, each setting once."""
+    found = {part.column: part for part in reward.walk() if isinstance(part, MeasuredReward)}
     return list(found.values())
 
 

@@ -1,7 +1,8 @@
 """Contract tests for rewards and advantages, your own included.
 
-Call :func:`check_reward` or :func:`check_advantage` from any test. They raise :class:`ContractError`, which names the
-broken promise and shows the batch as code that builds it again. ``_N`` runs over responses, ``_M`` over some of them.
+Call :func:`check_reward`, :func:`check_advantage` or :func:`check_token_advantage` from any test. They raise
+:class:`ContractError`, which names the broken promise and shows the batch as code that builds it again. ``_N`` runs
+over responses, ``_M`` over some of them, ``_T`` over tokens.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import Any, TypeAlias
 import torch
 from torch import Generator, Tensor
 
-from leanthink.algorithms import Advantage
+from leanthink.algorithms import Advantage, TokenAdvantage
 from leanthink.batch import Column, RolloutBatch
 from leanthink.config import Kind, build, describe
 from leanthink.errors import LeanthinkError
+from leanthink.measured import MeasuredReward
 from leanthink.module import Breakdown, Reward, RewardN, Scope, State
-from leanthink.scoring import text_rewards
+from leanthink.placement import Placement
+from leanthink.scoring import measured_rewards
 
 Columns: TypeAlias = Mapping[str, Callable[[Generator, int], Column]]
 Row: TypeAlias = tuple[int, int, int, bool]  # group, length, correct, truncated
@@ -95,12 +98,13 @@ def check_reward(
 
     It compares, hashes, prints, pickles and can be described as YAML; it never changes itself, the batch or the state;
     it is deterministic; it gives one finite float64 number per response in every corner; permuting the responses
-    permutes the result; nothing leaks beyond its scope; its state survives JSON; and in no group does a correct
-    response score below a wrong one, unless the reward is a term.
+    permutes the result and what falls on single tokens (with the groups in order, where it declares ``reads_order``);
+    nothing leaks beyond its scope; its state survives JSON; and in no group does a correct response score below a wrong
+    one, unless the reward is a term.
 
     Args:
         reward: the reward, at the settings to be checked.
-        columns: how to draw the columns it requires; those of text rewards are measured on sample texts.
+        columns: how to draw the columns it requires; those of measured rewards are measured on samples.
         wrong_may_beat_correct: skip the last check, as the recipe of a paper whose reward does so declares it.
         steps: the training steps to look at; name the interesting ones of its schedules.
         rounds: random batches for each step.
@@ -116,7 +120,7 @@ def check_reward(
     leanthink.testing.ContractError: ...a correct response never scores below a wrong one of its group...
     """
     generator = torch.Generator().manual_seed(seed)
-    columns = {**_text_columns(reward), **(columns or {})}
+    columns = {**_measured_columns(reward), **(columns or {})}
     if lacking := sorted(reward.requires - set(columns) - set(RolloutBatch.CORE)):
         raise ContractError(f"{reward!r} requires {lacking[0]!r}; give how to draw it in columns")
     copied = _check_object(reward, "reward")
@@ -136,9 +140,10 @@ def check_reward(
 def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int = 100, seed: int = 0) -> None:
     """Check what every advantage promises.
 
-    It compares, hashes, prints, pickles and can be described as YAML; it changes neither input; it is deterministic and
-    finite in every corner; permuting the responses permutes it; groups do not leak; and, if ``centred``, it is 0 where
-    all rewards of a group are equal and sums to 0 over each group.
+    It compares, hashes, prints, pickles and can be described as YAML; it changes no input; it is deterministic and
+    finite in every corner; permuting the responses permutes it; groups do not leak, unless it is declared
+    ``batch_wide``; and, if ``centred`` and not batch-wide, it is 0 where all rewards of a group are equal and sums to 0
+    over each group.
 
     Raises:
         ContractError: naming the broken promise, with the batch.
@@ -151,26 +156,72 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
     batches = list(special_batches(generator)) + [random_batch(generator) for _ in range(rounds)]
     for batch in batches:
         shaped_N, group_N = batch.correct - torch.randint(0, 3, (len(batch),), generator=generator) / 10, batch.group
+        length_N = batch.length
         for reward_N in (batch.correct, shaped_N, torch.full_like(shaped_N, 0.1)):
             shown = copy.deepcopy(batch.replace(reward=reward_N))
-            value_N = advantage(reward_N, group_N)
+            value_N = advantage(reward_N, group_N, length_N)
             _finite(advantage, "it", shown, value_N)
-            if not torch.equal(reward_N, shown.reward) or not torch.equal(group_N, shown.group):
+            before = (shown.reward, shown.group, shown.length)
+            if not all(map(torch.equal, (reward_N, group_N, length_N), before)):
                 _fail(advantage, "its inputs are not changed", shown)
-            _close(advantage, "deterministic", shown, advantage(reward_N, group_N), value_N)
+            _close(advantage, "deterministic", shown, advantage(reward_N, group_N, length_N), value_N)
             order_M = torch.randperm(len(batch), generator=generator)
             mixed = shown.select(order_M)
             promise = "permuting the responses permutes the result"
-            _close(advantage, promise, shown, advantage(mixed.reward, mixed.group), value_N[order_M], order_M)
-            for code in range(batch.num_groups):
+            mixed_M = advantage(mixed.reward, mixed.group, mixed.length)
+            _close(advantage, promise, shown, mixed_M, value_N[order_M], order_M)
+            for code in range(0 if advantage.batch_wide else batch.num_groups):
                 rows_M = (group_N == code).nonzero().squeeze(-1)
-                alone_M = advantage(reward_N[rows_M], torch.zeros_like(rows_M))
+                alone_M = advantage(reward_N[rows_M], torch.zeros_like(rows_M), length_N[rows_M])
                 _close(advantage, "groups do not leak into each other", shown, alone_M, value_N[rows_M], rows_M)
                 group = shown.select(rows_M)
                 if centred and abs(float(alone_M.sum())) > 1e-7 * len(rows_M):
                     _fail(advantage, "it sums to 0 over a group", group, f"it gives {alone_M.tolist()}")
                 if centred and bool((group.reward == group.reward[0]).all()) and bool((alone_M != 0).any()):
                     _fail(advantage, "it is exactly 0 where rewards are equal", group, f"it gives {alone_M.tolist()}")
+
+
+def check_token_advantage(advantage: TokenAdvantage, *, rounds: int = 100, seed: int = 0) -> None:
+    """Check what every advantage by token promises.
+
+    It compares, hashes, prints, pickles and can be described as YAML; it changes no input; it is deterministic and
+    finite in every corner; it is 0 where the mask is 0; permuting the responses permutes it; and neither responses with
+    an empty mask nor further columns of padding change the others.
+
+    Raises:
+        ContractError: naming the broken promise, with the batch.
+
+    >>> from leanthink.algorithms import ReinforcePp
+    >>> check_token_advantage(ReinforcePp())
+    """
+    generator = torch.Generator().manual_seed(seed)
+    _check_object(advantage, "advantage")
+    for batch in list(special_batches(generator)) + [random_batch(generator) for _ in range(rounds)]:
+        length_N = batch.length.long() % 8  # 0 for some: no token takes part
+        mask_NT = torch.arange(8) < length_N[:, None]
+        reward_NT = torch.randint(-2, 3, mask_NT.shape, generator=generator).double() / 2 * mask_NT
+        before = (reward_NT.clone(), mask_NT.clone(), batch.group.clone())
+        value_NT = advantage(reward_NT, mask_NT, batch.group)
+        if value_NT.shape != mask_NT.shape or value_NT.dtype != torch.float64 or not bool(value_NT.isfinite().all()):
+            _fail(advantage, "one finite float64 number per token", batch, f"it gives {value_NT}")
+        if not all(map(torch.equal, before, (reward_NT, mask_NT, batch.group))):
+            _fail(advantage, "its inputs are not changed", batch)
+        if bool((value_NT[~mask_NT] != 0).any()):
+            _fail(advantage, "it is 0 where the mask is 0", batch, f"it gives {value_NT.tolist()}")
+        order_M = torch.randperm(len(batch), generator=generator)
+        alive_M = (length_N > 0).nonzero().squeeze(-1)
+        padded = torch.nn.functional.pad
+        for promise, rows_M, more in (
+            ("deterministic", torch.arange(len(batch)), 0),
+            ("permuting the responses permutes the result", order_M, 0),
+            ("a response with an empty mask takes no part", alive_M, 0),
+            ("padding changes nothing", torch.arange(len(batch)), 3),
+        ):
+            again_MT = advantage(
+                padded(reward_NT[rows_M], (0, more)), padded(mask_NT[rows_M], (0, more)), batch.group[rows_M]
+            )
+            given_M, expected_M = again_MT[:, :8].flatten(), value_NT[rows_M].flatten()
+            _close(advantage, promise, batch, given_M, expected_M, rows_M.repeat_interleave(8))
 
 
 def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: Generator, any_order: bool) -> State:
@@ -203,6 +254,8 @@ def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: G
         _fail(reward, "JSON gives the state back", batch, f"{result.state} became {restored!r}")
 
     order_M = torch.randperm(len(batch), generator=generator)
+    if reward.reads_order:
+        order_M = _groups_in_order(batch, order_M)
     views = [("permuting the responses permutes the result", order_M)]
     if reward.scope <= Scope.GROUP:
         promise = "groups do not leak into each other (or declare scope BATCH)"
@@ -211,10 +264,30 @@ def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: G
         promise = "responses do not leak into each other (or declare scope GROUP)"
         views += [(promise, order_M[:1]), (promise, order_M[: len(batch) // 2].sort().values)]
     for promise, rows_M in views:
-        _close(reward, promise, batch, run(batch.select(rows_M)).reward, result.reward[rows_M], rows_M)
+        view = run(batch.select(rows_M))
+        _close(reward, promise, batch, view.reward, result.reward[rows_M], rows_M)
+        if result.placement is not None and view.placement is not None:
+            given, expected = _amounts(view.placement), _amounts(result.placement.select(rows_M, len(batch)))
+            if given != expected:
+                _fail(reward, promise, batch, f"it pays (row, token, amount) {given} instead of {expected}")
+        elif result.placement is not view.placement:
+            _fail(reward, promise, batch, "some batches have a placement and others none")
     if not any_order:
         _check_order(reward, batch, result.reward)
     return result.state
+
+
+def _groups_in_order(batch: RolloutBatch, order_M: Tensor) -> Tensor:
+    """A permutation like ``order_M``, but groups first appear in the order they do in the batch."""
+    mixed = order_M.tolist()
+    first = [next(row for row in mixed if batch.group[row] == code) for code in range(batch.num_groups)]
+    return order_M.new_tensor([*first, *(row for row in mixed if row not in first)])
+
+
+def _amounts(placement: Placement) -> list[tuple[int, int, float]]:
+    """What is placed where, in a fixed order."""
+    columns = (placement.row.tolist(), placement.token.tolist(), placement.amount.tolist())
+    return sorted((row, token, round(amount, 9)) for row, token, amount in zip(*columns, strict=True))
 
 
 def _check_order(reward: Reward, batch: RolloutBatch, reward_N: RewardN) -> None:
@@ -248,12 +321,15 @@ def _shown(values: Column) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def _text_columns(reward: Reward) -> Columns:
-    def measured(measure: Callable[[str], float]) -> Callable[[Generator, int], Column]:
-        values = torch.tensor([measure(text) for text in TEXTS], dtype=torch.float64)
+def _measured_columns(reward: Reward) -> Columns:
+    words = sorted({word for text in TEXTS for word in text.split()})
+
+    def drawn(part: MeasuredReward) -> Callable[[Generator, int], Column]:
+        ids = [[words.index(word) for word in text.split()] for text in TEXTS]
+        values = torch.tensor([part.value_of(*pair) for pair in zip(TEXTS, ids, strict=True)], dtype=torch.float64)
         return lambda generator, n: values[torch.randint(len(values), (n,), generator=generator)]
 
-    return {part.column: measured(part.measure) for part in text_rewards(reward)}
+    return {part.column: drawn(part) for part in measured_rewards(reward)}
 
 
 def _check_object(value: Any, kind: Kind) -> Any:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import oracles
-from leanthink.algorithms import Advantage, Grpo, Rloo, grpo_advantage, rloo_advantage
+from leanthink.algorithms import Advantage, Grpo, NoBaseline, Rloo, grpo_advantage, rloo_advantage
 from leanthink.batch import RolloutBatch
 from leanthink.errors import ConfigError
-from leanthink.testing import check_advantage
+from leanthink.testing import ContractError, check_advantage
 
 
 def rewards_of(batch: RolloutBatch) -> list[torch.Tensor]:
@@ -96,3 +96,10 @@ def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("advantage", [Grpo(), Grpo(scale="none", ddof=0), Rloo()], ids=repr)
 def test_contract(advantage: Advantage) -> None:
     check_advantage(advantage, rounds=30)
+
+
+def test_no_baseline_is_the_reward_and_a_copy(merged: RolloutBatch) -> None:
+    given_N = NoBaseline()(merged.correct, merged.group)
+    assert torch.equal(given_N, merged.correct) and given_N.data_ptr() != merged.correct.data_ptr()
+    with pytest.raises(ContractError, match="sums to 0"):
+        check_advantage(NoBaseline())

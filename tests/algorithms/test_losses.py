@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+import torch
 
 from leanthink.algorithms import PpoClip
 from leanthink.errors import ConfigError
@@ -14,6 +15,12 @@ def test_settings_compare_hash_and_pickle() -> None:
         PpoClip(high=0.28, aggregation=loss.aggregation)
     )
     assert loss != PpoClip()
+
+
+def test_verls_own_losses_read_the_reward_and_leave_the_advantage_to_the_recipe() -> None:
+    loss, ones_N = PpoClip(), torch.ones(2)
+    assert loss.reads_reward and not loss.whole_groups and loss.notice is None
+    assert loss.advantage(ones_N, torch.tensor([0, 0]), ones_N, ones_N) is None
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,130 @@ import re
 
 import pytest
 
-from leanthink.algorithms import Advantage, Grpo, Loss, PpoClip, Rloo
+from leanthink.algorithms import (
+    Advantage,
+    BatchNorm,
+    Drpo,
+    Gae,
+    Grpo,
+    Loss,
+    NoBaseline,
+    PpoClip,
+    ReinforcePp,
+    Rloo,
+)
+from leanthink.limits import Limit, PerStep
 from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_from, recipe_names
-from leanthink.rewards import Correct, KimiLength, Scale, SigmoidLength, Sum
-from leanthink.schedules import Stairs
+from leanthink.rewards import (
+    Clip,
+    Correct,
+    CosineLength,
+    DifficultyTruncation,
+    ExactBudget,
+    Gate,
+    HarmonizingLength,
+    HistoryLength,
+    KimiLength,
+    LambdaSwitch,
+    MaxBudget,
+    PassRateLength,
+    Repetition,
+    Scale,
+    ShortestCorrectLength,
+    SigmoidLength,
+    SoftOverlong,
+    StepwiseGain,
+    Sum,
+    ThinkOutcome,
+    Truncation,
+)
+from leanthink.schedules import Stairs, bounds
+
+VSRM = Sum(
+    outcome=ThinkOutcome(right=1.0, wrong=0.0, no_box=-9.5, no_block=-10.0),
+    steps=StepwiseGain(
+        skip_chars=1000,
+        min_gap_chars=400,
+        probes=5,
+        probe_tokens=768,
+        tolerance=1e-5,
+        window=4,
+        decay=0.7,
+        placement="step_start",
+    ),
+)
 
 RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
+    "alp": (
+        Sum(correct=Correct(), length=PassRateLength(beta=1e-7, length_norm=1.0)),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "cosine": (
+        Sum(
+            cosine=CosineLength(
+                limit=14336,
+                correct_at_0=2.0,
+                correct_at_limit=1.0,
+                wrong_at_0=-10.0,
+                wrong_at_limit=0.0,
+                exceed=-10.0,
+                margin=0.0,
+            ),
+            repetition=Clip(low=-5.0, of=Repetition(size=40, penalty=-0.05)),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "da_dler": (
+        DifficultyTruncation(thresholds=(0.5,), lengths=(4000.0, 2000.0), kappa=0.0, equality="easy"),
+        BatchNorm(level="token", ddof=1, eps=1e-8, floor="add", singleton="zero", boost=0.0),
+        PpoClip(low=0.2, high=0.28, dual=10.0),
+    ),
+    "dapo_overlong": (
+        Sum(
+            correct=Correct(right=1.0, wrong=-1.0),
+            overlong=SoftOverlong(limit=20480, buffer=4096, factor=1.0, clamp=True),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.28, dual=10.0, aggregation="token-mean"),
+    ),
+    "disco": (
+        Correct(),
+        Grpo(),
+        Drpo(length_temperature=None, tau=10.0, delta=1e-4, beta=1000.0, kl_type="kl", score="logL"),
+    ),
+    "dler": (
+        Truncation(kappa=0.0, of=Correct(), rule="multiply"),
+        BatchNorm(level="token", ddof=1, eps=1e-8, floor="add", singleton="zero", boost=0.0),
+        PpoClip(low=0.2, high=0.28, dual=10.0),
+    ),
+    "drpo": (
+        Correct(),
+        Grpo(),
+        Drpo(length_temperature=0.1, limit=8192.0, preference="linear", tau=10.0, delta=1e-4, beta=1000.0),
+    ),
     "grpo": (
         Correct(),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
+    ),
+    "grpo_lambda": (
+        LambdaSwitch(
+            mode="top_fraction",
+            top_fraction=0.2,
+            rounding="floor",
+            ties="first",
+            min_groups=0,
+            shaped=SigmoidLength(alpha=0.2),
+            plain=Correct(),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "hapo": (
+        Sum(correct=Correct(), length=Scale(by=1.0, of=HistoryLength(floor=-0.7, mode="min", shape="cosine"))),
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
     ),
@@ -29,20 +144,179 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="none"),
         PpoClip(low=0.2, high=0.2),
     ),
+    "lcpo_exact": (
+        Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "lcpo_max": (
+        Sum(
+            exact=Gate(
+                column="at_most",
+                negate=True,
+                of=Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
+            ),
+            max=Gate(column="at_most", of=MaxBudget(alpha=0.005, delta=0.5, counts="response")),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "o1_pruner": (
+        HarmonizingLength(accuracy_weight=2.0, reference="stored", clip=None, standardize="none"),
+        NoBaseline(),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "shorter_better": (
+        Sum(correct=Correct(right=2.0), length=ShortestCorrectLength(beta=0.001, max_distance=None)),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "thinkprune": (
+        Correct(),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
     "trle": (
         SigmoidLength(alpha=0.1, eps=1e-7, ddof=0, check_eos=True),
         Rloo(),
         PpoClip(low=0.2, high=0.2),
     ),
+    "vsrm_ppo": (VSRM, Gae(gamma=1.0, lam=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
+    "vsrm_rpp": (VSRM, ReinforcePp(gamma=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
+}
+
+LIMITS: dict[str, Limit] = {  # of the recipes that limit their rollouts
+    "da_dler": PerStep(at_most=4000.0),
+    "dler": PerStep(at_most=4000.0),
+    "thinkprune": PerStep(at_most=Stairs(values=(4000.0, 3000.0, 2000.0), boundaries=(180, 360))),
+}
+
+DLER = {
+    "data.train_batch_size": 512,
+    "actor_rollout_ref.rollout.n": 16,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+    "actor_rollout_ref.actor.optim.lr": 1e-6,
+    "actor_rollout_ref.actor.kl_loss_coef": 5e-4,
+    "actor_rollout_ref.actor.kl_loss_type": "mse",
+    "algorithm.filter_groups.enable": True,
+}
+
+VSRM_SETS = {
+    "data.train_batch_size": 256,
+    "data.max_prompt_length": 768,
+    "data.max_response_length": 7424,
+    "actor_rollout_ref.rollout.n": 1,
+    "actor_rollout_ref.rollout.temperature": 0.6,
+    "actor_rollout_ref.rollout.top_p": 0.95,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+    "actor_rollout_ref.actor.optim.lr": 1e-6,
+    "trainer.total_epochs": 3,
+}
+
+DISCRIMINATIVE = {
+    "data.train_batch_size": 128,
+    "data.max_prompt_length": 1024,
+    "data.max_response_length": 8192,
+    "actor_rollout_ref.rollout.n": 8,
+    "actor_rollout_ref.rollout.temperature": 0.6,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 32,
+    "actor_rollout_ref.actor.optim.lr": 2e-6,
 }
 
 SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
+    "alp": {"data.train_batch_size": 512, "actor_rollout_ref.actor.optim.lr": 1e-6},
+    "cosine": {
+        "data.train_batch_size": 512,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 512 // 16,
+        "actor_rollout_ref.actor.ppo_epochs": 2,
+        "actor_rollout_ref.actor.optim.lr": 5e-7,
+        "data.max_prompt_length": 2048,
+        "data.max_response_length": 14336,
+        "algorithm.kl_ctrl.kl_coef": 0.01,
+    },
+    "da_dler": {**DLER, "algorithm.filter_groups.metric": "acc_then_reward"},
+    "dapo_overlong": {
+        "data.train_batch_size": 512,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.rollout.temperature": 1.0,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 512 // 16,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.optim.lr_warmup_steps": 20,
+        "data.max_response_length": 16384 + 4096,
+        "algorithm.filter_groups.enable": True,
+        "algorithm.filter_groups.metric": "acc",
+    },
+    "disco": DISCRIMINATIVE,
+    "dler": {**DLER, "algorithm.filter_groups.metric": "acc", "data.max_response_length": 4000},
+    "drpo": DISCRIMINATIVE,
     "grpo": {
         "actor_rollout_ref.rollout.n": 64,
         "actor_rollout_ref.actor.optim.lr": 1e-6,
         "data.max_response_length": 1024,
     },
+    "grpo_lambda": {
+        "data.train_batch_size": 128,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+    },
+    "hapo": {
+        "data.max_prompt_length": 512,
+        "data.max_response_length": 32768,
+        "actor_rollout_ref.rollout.n": 2,
+        "actor_rollout_ref.rollout.temperature": 0.7,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.04,
+        "trainer.total_epochs": 5,
+    },
     "kimi": {},
+    "lcpo_exact": {
+        "data.train_batch_size": 128,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.rollout.temperature": 0.6,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+        "data.max_prompt_length": 1024,
+        "data.max_response_length": 4096,
+    },
+    "lcpo_max": {
+        "data.train_batch_size": 128,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.rollout.temperature": 0.6,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+        "actor_rollout_ref.actor.optim.lr": 4e-6,
+        "data.max_response_length": 4500,
+    },
+    "o1_pruner": {
+        "data.max_response_length": 8192,
+        "actor_rollout_ref.rollout.n": 2,
+        "actor_rollout_ref.rollout.temperature": 0.5,
+        "actor_rollout_ref.rollout.top_p": 0.8,
+        "actor_rollout_ref.actor.optim.lr": 2e-7,
+        "actor_rollout_ref.actor.grad_clip": 10.0,
+        "trainer.total_epochs": 1,
+    },
+    "shorter_better": {
+        "data.train_batch_size": 128,
+        "data.max_prompt_length": 1500,
+        "data.max_response_length": 6000,
+        "actor_rollout_ref.rollout.n": 8,
+        "actor_rollout_ref.rollout.temperature": 0.9,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 16,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+        "trainer.total_epochs": 3,
+    },
+    "thinkprune": {
+        "data.train_batch_size": 128,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+        "data.max_prompt_length": 768,
+    },
     "trle": {
         "data.train_batch_size": 32,
         "actor_rollout_ref.rollout.n": 8,
@@ -51,6 +325,8 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "data.max_response_length": 32000,
         "algorithm.kl_ctrl.kl_coef": 0.001,
     },
+    "vsrm_ppo": {**VSRM_SETS, "critic.optim.lr": 1e-5, "critic.cliprange_value": 0.5},
+    "vsrm_rpp": VSRM_SETS,
 }
 
 
@@ -62,6 +338,7 @@ def test_every_recipe_is_spelled_out_here() -> None:
 def test_the_yaml_is_the_python_object(name: str) -> None:
     recipe = load_recipe(name)
     assert (recipe.reward, recipe.advantage, recipe.loss) == RECIPES[name]
+    assert recipe.limit == LIMITS.get(name)
     assert recipe.name == name
 
 
@@ -69,6 +346,15 @@ def test_the_yaml_is_the_python_object(name: str) -> None:
 def test_the_papers_settings_are_kept(name: str) -> None:
     keys = load_recipe(name).verl
     assert {key: keys[key] for key in SETS_OF_THE_PAPER[name]} == SETS_OF_THE_PAPER[name]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_fits_into_the_response_limit_on_both_profiles(name: str) -> None:
+    for profile, longest in (("gpu", load_recipe(name).verl["data.max_response_length"]), ("cpu", 96)):
+        recipe = load_recipe(name, profile=profile)  # type: ignore[arg-type]
+        assert isinstance(recipe.limit, PerStep) and bounds(recipe.limit.at_most)[1] <= longest
+        if isinstance(recipe.reward, DifficultyTruncation):
+            assert max(recipe.reward.lengths) == recipe.limit.at_most
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -88,7 +374,8 @@ def test_it_says_what_it_is_and_where_it_is_from(name: str) -> None:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_it_sets_what_a_run_needs(name: str) -> None:
-    keys = load_recipe(name).verl
+    recipe = load_recipe(name)
+    keys = recipe.verl
     for key in (
         "data.train_batch_size",
         "data.max_prompt_length",
@@ -99,4 +386,5 @@ def test_it_sets_what_a_run_needs(name: str) -> None:
     ):
         assert isinstance(keys[key], int | float) and keys[key] > 0, key
     assert keys["data.train_batch_size"] % keys["actor_rollout_ref.actor.ppo_mini_batch_size"] == 0
-    assert keys["actor_rollout_ref.rollout.n"] > 1, "a group of one has nothing to compare with"
+    if isinstance(recipe.advantage, Advantage):
+        assert keys["actor_rollout_ref.rollout.n"] > 1, "a group of one has nothing to compare with"

@@ -8,7 +8,7 @@ from tensordict import TensorDict
 from verl import DataProto
 
 from leanthink.recipe import Recipe
-from leanthink.rewards import Correct, Format, Gate, Sum
+from leanthink.rewards import Correct, Format, Gate, HistoryLength, MaxBudget, Repetition, Sum
 from leanthink.verl import facts
 from leanthink.verl.settings import Settings
 
@@ -45,7 +45,7 @@ def manager(monkeypatch):
         each.loop.close()  # verl opens one where none runs; in its workers one does
 
 
-def response(text, *, gold="4", pad=0, truncated=False, extra_info=None):
+def response(text, *, gold="4", pad=0, truncated=False, extra_info=None, question="2 + 2 ="):
     ids = [WORDS.index(word) for word in text.split()]
     batch = TensorDict(
         {
@@ -55,6 +55,7 @@ def response(text, *, gold="4", pad=0, truncated=False, extra_info=None):
         batch_size=1,
     )
     columns = {
+        "raw_prompt": np.array([[{"role": "user", "content": question}]]),
         "reward_model": np.array([{"ground_truth": gold}], dtype=object),
         "extra_info": np.array([{"budget": 7, "difficulty": 3} if extra_info is None else extra_info], dtype=object),
         "tool_extra_fields": np.array([{"truncated": truncated}], dtype=object),
@@ -77,10 +78,38 @@ def test_facts_of_a_correct_response(manager):
     assert (got["budget"], got["difficulty"], got[Format().column]) == (7, "3", 1.0)
 
 
+def test_what_is_measured_on_tokens_and_counted_in_thinking(manager):
+    reward = Sum(max=MaxBudget(counts="thinking"), again=Repetition(size=1, penalty=-1))
+    measured = run(
+        manager(Recipe(name="mine", reward=reward)), response(r"<think> 5 5 </think> \boxed{ 4 } <eos>", pad=2)
+    )
+    got = measured["reward_extra_info"]
+    assert (got["length"], got["thinking_length"], got["budget"]) == (8.0, 4.0, 7)
+    assert got[Repetition(size=1, penalty=-1).column] == -1.0
+    never_ends = run(manager(Recipe(name="mine", reward=reward)), response("<think> 5 5", truncated=True))
+    assert never_ends["reward_extra_info"]["thinking_length"] == 3.0
+
+
 def test_facts_of_a_truncated_response(manager):
     got = run(manager(), response("<think> 5 4", truncated=True))["reward_extra_info"]
     assert (got["acc"], got["unknown"], got["truncated"], got["pred"]) == (0.0, 0.0, 1.0, "")
     assert got["reason"] == "wrong/unfinished_thinking"
+
+
+def test_the_limit_and_the_prompts_key_travel_with_the_response(manager):
+    data = response(GOOD)
+    data.non_tensor_batch["tool_extra_fields"][0] |= {"limit": 40, "prompt_key": "abc"}
+    got = run(manager(), data)["reward_extra_info"]
+    assert (got["limit"], got["prompt_key"]) == (40.0, "abc")
+    assert not {"limit", "prompt_key"} & set(run(manager(), response(GOOD))["reward_extra_info"])
+
+
+def test_what_is_answered_before_the_cut_counts(manager):
+    """ThinkPrune: the box completed at token 2990 of 3000 counts; DLER's truncation reward pays nothing for it."""
+    got = run(manager(), response(r"<think> 5 </think> \boxed{ 4 } thus", truncated=True))["reward_extra_info"]
+    assert (got["acc"], got["truncated"]) == (1.0, 1.0)
+    got = run(manager(), response(r"<think> 5 </think> \boxed{ 4", truncated=True))["reward_extra_info"]
+    assert (got["acc"], got["truncated"]) == (0.0, 1.0)
 
 
 def test_wrong_answer_is_wrong_and_not_shaped(manager):
@@ -93,7 +122,7 @@ def test_a_failing_verifier_is_unknown_and_counted(manager, monkeypatch):
     async def explode(*_, **__):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(broken, "_verifier", SimpleNamespace(acheck=explode))
+    monkeypatch.setattr(broken._finder, "_verifier", SimpleNamespace(acheck=explode))
     got = run(broken, response(GOOD))["reward_extra_info"]
     assert (got["acc"], got["unknown"], got["reason"]) == (0.0, 1.0, "unknown/exception")
 
@@ -112,3 +141,21 @@ def test_every_response_has_the_same_keys(manager):
     ]
     assert keys[0] == keys[1] == keys[2]
     assert "reward" not in keys[0]  # verl counts a fact of that name twice
+
+
+def test_a_prompt_is_known_again_by_its_text_or_by_the_datas_own_key(manager):
+    remembering = manager(Recipe(name="remembering", reward=Sum(correct=Correct(), length=HistoryLength())))
+
+    def key(**more):
+        return run(remembering, response(GOOD, **more))["reward_extra_info"]["prompt_key"]
+
+    assert key() == key(extra_info={"index": 9}, gold="5") != key(question="2 + 3 =")
+    assert key(extra_info={"prompt_key": 0}) == "0"  # text, as the hash is
+    assert "prompt_key" not in run(manager(), response(GOOD))["reward_extra_info"]
+
+
+def test_an_image_in_a_prompt_does_not_break_its_key():
+    content = [{"type": "image", "image": object()}, {"type": "text", "text": "What is it?"}]
+    other = [{"type": "image", "image": object()}, {"type": "text", "text": "Where is it?"}]
+    keys = [facts.prompt_key([{"role": "user", "content": one}]) for one in (content, content, other)]
+    assert keys[0] == keys[1] != keys[2]

@@ -12,6 +12,7 @@ from leanthink.algorithms import PpoClip
 from leanthink.errors import ConfigError
 from leanthink.recipe import Recipe, load_recipe, recipe_names
 from leanthink.rewards import Correct
+from leanthink.testbed import policy_path
 from leanthink.verl.launch import Job
 from leanthink.verl.settings import Settings
 
@@ -19,7 +20,8 @@ from leanthink.verl.settings import Settings
 def job(name="trle", profile="gpu", **changes):
     recipe = changes.pop("recipe", None) or load_recipe(name)
     files = {"train_files": ("train.parquet",), "val_files": ("test.parquet",), "checkpoints": "checkpoints"}
-    return Job(recipe=recipe, profile=profile, model="model", gpus=8 if profile == "gpu" else 1, **files, **changes)
+    model = str(policy_path())  # verl reads the critic's model when it checks its settings
+    return Job(recipe=recipe, profile=profile, model=model, gpus=8 if profile == "gpu" else 1, **files, **changes)
 
 
 def composed(arguments):
@@ -63,6 +65,21 @@ def test_loss_settings_reach_verl():
     actor = composed(job(recipe=recipe).arguments()).actor_rollout_ref.actor
     assert (actor.clip_ratio_low, actor.clip_ratio_high, actor.clip_ratio_c) == (0.1, 0.3, 3.0)
     assert actor.loss_agg_mode == "seq-mean-token-sum"
+
+
+@pytest.mark.parametrize(
+    ("name", "profile", "manager"),
+    [
+        ("dler", "gpu", "leanthink.verl.dispatch.DispatchingManager"),
+        ("vsrm_rpp", "gpu", "leanthink.verl.dispatch.DispatchingManager"),
+        ("grpo", "gpu", None),
+        ("dler", "cpu", "leanthink.verl.cpu.agents.CpuManager"),
+        ("grpo", "cpu", "leanthink.verl.cpu.agents.CpuManager"),
+    ],
+)
+def test_a_recipe_with_a_limit_or_probes_gets_the_manager_that_dispatches(name, profile, manager):
+    agent = composed(job(name, profile).arguments()).actor_rollout_ref.rollout.agent
+    assert agent.get("agent_loop_manager_class") == manager
 
 
 def test_async_modes_get_the_sampler_that_fits():

@@ -8,8 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from leanthink.budgets import KINDS, Budgets, with_budgets
 from leanthink.errors import ConfigError
 from leanthink.prepare import TEMPLATES, Prepared, Settings, free_paths, prepare, read_source, write_rows
+from leanthink.reference import read_reference, reference_values, with_reference
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +37,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed-text", default="leanthink", help="another text gives another split (default: leanthink)")
     add("--data-source", metavar="NAME", help="the name in verl's validation metrics (default: SOURCE's)")
     add("--keep", action="append", default=[], metavar="FIELD", help="carry a field that a recipe needs; repeatable")
+    add(
+        "--reference",
+        type=Path,
+        metavar="ROLLOUTS",
+        help="stored rollouts of the start policy, as `leanthink score` reads them: the mean length and accuracy of "
+        "each prompt go into its row as reference_length and reference_accuracy, for o1_pruner",
+    )
+    add(
+        "--reference-key",
+        default="index",
+        metavar="FIELD",
+        help="the field that holds the rollouts' prompt id, one of --keep (default: index, the row's number from 0)",
+    )
+    add("--tokenizer", metavar="PATH", help="folder or Hub name, to count tokens where ROLLOUTS have only text")
+    add(
+        "--budget",
+        choices=KINDS,
+        help="end each prompt with a token budget, for lcpo_exact and lcpo_max: 'Think for N tokens.' (exact), 'Think "
+        "for maximum N tokens.' (max), or one or the other (both)",
+    )
+    add(
+        "--budget-range",
+        nargs=2,
+        type=int,
+        metavar=("LOW", "HIGH"),
+        help="budgets are uniform from LOW to HIGH (default: 100 4000); the same number twice fixes them, to test at",
+    )
+    add("--budget-seed", type=int, metavar="N", help="another number gives other budgets (default: 0)")
     add("--limit", type=int, help="read only the first rows")
     add("--subset", help="of a data set on the Hub, as main of openai/gsm8k")
     add("--split", default="train", help="of a data set on the Hub (default: train)")
@@ -54,11 +84,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
         seed_text=args.seed_text,
         keep=tuple(args.keep),
     )
+    budgets = _budgets(args)
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit is {args.limit}; give 1 or more")
     free_paths(args.out, settings.splits, force=args.force)  # said before a long download
     records = read_source(args.source, subset=args.subset, split=args.split)
     prepared = prepare(records[: args.limit], settings)
+    if args.reference is not None:
+        rollouts = read_reference(args.reference, args.tokenizer)
+        prepared = with_reference(prepared, reference_values(rollouts), args.reference_key)
+    if budgets is not None:
+        prepared = with_budgets(prepared, budgets)
     paths = write_rows(args.out, prepared.rows, force=args.force)
     console.print(_table(prepared, {str(split): path for split, path in paths.items()}))
     first = next(iter(prepared.rows.values()))[0]
@@ -69,6 +105,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for notice in prepared.notices:
         console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def _budgets(args: argparse.Namespace) -> Budgets | None:
+    """How budgets are drawn, where they are asked for."""
+    if args.budget is None:
+        for name in ("range", "seed"):
+            if getattr(args, f"budget_{name}") is not None:
+                raise ConfigError(f"--budget-{name} without --budget; say which kind: --budget {', '.join(KINDS)}")
+        return None
+    low, high = args.budget_range or (Budgets.low, Budgets.high)
+    return Budgets(kind=args.budget, low=low, high=high, seed=args.budget_seed or Budgets.seed)
 
 
 def _table(prepared: Prepared, paths: dict[str, Path]) -> Table:

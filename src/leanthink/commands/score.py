@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from leanthink.advice import warn
 from leanthink.records import files_of, read_records
 from leanthink.replay import Replay, load_recipes, replay
 from leanthink.report import number, percent
@@ -45,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the tables, or the objects with all notices on standard error."""
     recipes = load_recipes(args.recipe, args.reward, args.set)
+    for recipe in recipes.values():
+        warn(recipe)
     records = [record for file in files_of(args.file) for record in read_records(file)]
     rollouts = read_rollouts(
         records, tokenizer=args.tokenizer, step=args.step, workers=args.workers, deadline=args.deadline

@@ -7,6 +7,7 @@ import argparse
 import yaml
 from rich.console import Console
 
+from leanthink.advice import warn
 from leanthink.commands import jobs
 from leanthink.recipe import load_recipe
 
@@ -20,8 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the recipe as YAML, or the command."""
     if args.verl:
-        print(jobs.job_of(args, testbed_data=None).command())
+        job = jobs.job_of(args, testbed_data=None)
+        warn(job.recipe, job.keys())
+        print(job.command())
     else:
         recipe = load_recipe(args.recipe, args.overrides)
+        warn(recipe)
         print(yaml.safe_dump(recipe.to_node(), sort_keys=False, allow_unicode=True), end="")
     return 0

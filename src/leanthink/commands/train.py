@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from leanthink.advice import warn
 from leanthink.commands import jobs
 from leanthink.report import before_after_table, phase_table, plot_runs
 from leanthink.runs import Run
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     run_ = Run(folder=folder)
     data = folder.absolute() / "data"
     job = jobs.job_of(args, testbed_data=data)
+    warn(job.recipe, job.keys())
     resumed = run_.last_checkpoint()
     where = f"from step {resumed}" if resumed else "from the start"
     console.print(f"training {job.recipe.name} ({job.profile} profile) in {folder}, {where}; verl prints to {run_.log}")

@@ -34,7 +34,7 @@ class Decoder(ABC):
 
     @abstractmethod
     def keep(self, rows_B: Int[Tensor, " B"]) -> None:
-        """Forget every row but these, in this order."""
+        """Forget every row but these, in this order; a row named again is copied."""
 
 
 @final

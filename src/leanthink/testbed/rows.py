@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from leanthink.budgets import Budgets
 from leanthink.prepare import verl_row, write_rows
+from leanthink.rewards.harmonizing_length import REFERENCE_ACCURACY, REFERENCE_LENGTH
+from leanthink.testbed import MANIFEST
 from leanthink.testbed.task import Question, Split, Task, answer, questions
 
 DATA_SOURCE = "leanthink/testbed"
 TRAIN_ROWS, TEST_ROWS = 8192, 640
+BUDGETS = Budgets(kind="both", low=12, high=84)
+"""Columns only: the policy's vocabulary has no words for a budget, so no prompt says it."""
+
+
+@cache
+def measured() -> Mapping[int, Mapping[str, float]]:
+    """Mean tokens and accuracy of the shipped policy on held-out questions of each difficulty, from its manifest.
+
+    >>> measured()[2]
+    {'reference_length': 17.8574, 'reference_accuracy': 0.9805}
+    """
+    manifest = json.loads((files("leanthink.testbed") / "policy" / MANIFEST).read_text(encoding="utf-8"))
+    return {
+        int(difficulty): {REFERENCE_LENGTH: figures["mean_tokens"], REFERENCE_ACCURACY: figures["accuracy"]}
+        for difficulty, figures in manifest["free"]["by_difficulty"].items()
+    }
 
 
 def row(question: Question, split: Split, index: int) -> dict[str, Any]:
-    """One question as verl reads it.
+    """One question as verl reads it, with the columns that some recipes need.
+
+    They are a token budget, and the policy's reference values for questions of its difficulty.
 
     >>> row(Question(numbers=(30, 12), operators=("+",)), "train", 0)["reward_model"]
     {'style': 'rule', 'ground_truth': '42'}
@@ -25,7 +49,11 @@ def row(question: Question, split: Split, index: int) -> dict[str, Any]:
         split=split,
         index=index,
         data_source=DATA_SOURCE,
-        extra_info={"difficulty": question.difficulty},
+        extra_info={
+            "difficulty": question.difficulty,
+            **BUDGETS.columns(question.text),
+            **measured().get(question.difficulty, {}),
+        },
     )
 
 

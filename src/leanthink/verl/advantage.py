@@ -1,15 +1,46 @@
-"""Our advantage estimator in verl's registry: reads the recipe's advantage from the configuration and calls it."""
+"""Our advantage estimator in verl's registry: reads the recipe's advantage from the configuration and calls it.
+
+verl tells an estimator nothing about a response but its rewards, its mask and its prompt's id. What else it has to know
+the sampler writes behind the id (:func:`tagged`).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from leanthink.algorithms import TokenAdvantage
 from leanthink.config import build
+
+COUNTED: Final = "/counted"
+"""Behind the id of a response whose mask is empty, but whose reward belongs into its group's statistics."""
+
+CORRECT: Final = "/correct"
+"""Behind the id of a correct response, where the advantage reads raw correctness."""
+
+
+def tagged(uid: str, *, counted: bool = False, correct: bool = False) -> str:
+    """A prompt's id with what the estimator must know about one response.
+
+    >>> tagged("a1b2", counted=True)
+    'a1b2/counted'
+    """
+    return f"{uid}{COUNTED if counted else ''}{CORRECT if correct else ''}"
+
+
+def untagged(tag: str) -> tuple[str, bool, bool]:
+    """A prompt's id, whether the response is counted though masked, and whether it is tagged as correct.
+
+    >>> untagged("a1b2/counted/correct")
+    ('a1b2', True, True)
+    """
+    rest = tag.removesuffix(CORRECT)
+    uid = rest.removesuffix(COUNTED)
+    return uid, uid != rest, rest != tag
 
 
 def recipe_advantage(
@@ -19,28 +50,41 @@ def recipe_advantage(
     config: Any = None,
     **_: Any,
 ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
-    """The recipe's response-level advantage on every token of each response; returned as advantages and returns.
+    """The recipe's advantage by token; one per response stands on all its tokens. Returned as advantages and returns.
 
-    A response whose mask is empty (verdict unknown, or filtered) takes no part in its group's statistics and gets 0.
-    A KL penalty that verl has put into the token rewards counts with the response's reward.
+    A response whose mask is empty (verdict unknown, or filtered) gets 0 and takes no part in any statistics, unless it
+    is tagged as counted: then its reward stays in those of its group. A KL penalty that verl has put into the token
+    rewards counts with the response's reward.
 
     Args:
         token_level_rewards: rewards by token; a response's reward is their sum over its mask.
         response_mask: 1 for the tokens the policy wrote, 0 elsewhere.
-        index: (N,) prompt ids.
+        index: (N,) prompt ids, tagged where needed.
         config: verl's ``algorithm`` node, which carries ours under ``leanthink``.
     """
     estimator = build(_node(config), "advantage", "algorithm.leanthink")
     mask_NT = response_mask.double()
-    rows = (mask_NT.sum(-1) > 0).nonzero().squeeze(-1)
-    advantage_N = mask_NT.new_zeros(len(mask_NT))
+    tags = [untagged(str(tag)) for tag in index.tolist()]
+    counted_N = torch.tensor([counted for _, counted, _ in tags], dtype=torch.bool, device=mask_NT.device)
+    if isinstance(estimator, TokenAdvantage):
+        counted_N = torch.zeros_like(counted_N)  # statistics are over tokens, and a masked response has none
+    rows = ((mask_NT.sum(-1) > 0) | counted_N).nonzero().squeeze(-1)
+    advantage_NT = torch.zeros_like(mask_NT)
     if len(rows):
-        uids = index[rows.cpu().numpy()].tolist()
+        chosen = [tags[row] for row in rows.tolist()]
+        uids, correct = [uid for uid, _, _ in chosen], [correct for _, _, correct in chosen]
         codes = {uid: code for code, uid in enumerate(dict.fromkeys(uids))}
         group_M = torch.tensor([codes[uid] for uid in uids], device=mask_NT.device)
-        reward_N = (token_level_rewards.double() * mask_NT).sum(-1)
-        advantage_N[rows] = estimator(reward_N[rows], group_M)
-    advantage_NT = (advantage_N[:, None] * mask_NT).to(token_level_rewards.dtype)
+        if isinstance(estimator, TokenAdvantage):
+            reward_MT = (token_level_rewards.double() * mask_NT)[rows]
+            advantage_NT[rows] = estimator(reward_MT, mask_NT[rows].bool(), group_M)
+        else:
+            paid_NT = torch.where(counted_N[:, None], torch.ones_like(mask_NT), mask_NT)
+            reward_N = (token_level_rewards.double() * paid_NT).sum(-1)
+            value_M = estimator(reward_N[rows], group_M, mask_NT.sum(-1)[rows])
+            value_M = estimator.lifted(value_M, torch.tensor(correct, device=mask_NT.device))
+            advantage_NT[rows] = value_M[:, None] * mask_NT[rows]
+    advantage_NT = advantage_NT.to(token_level_rewards.dtype)
     return advantage_NT, advantage_NT.clone()
 
 

@@ -1,4 +1,4 @@
-"""The reward's state beside verl's checkpoint: written after each save, read at the first step of a resumed run."""
+"""The state of reward and limit beside verl's checkpoint: written after each save, read by the step that follows."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ class SaveRewardState(CheckpointCallback):  # type: ignore[misc]  # verl is unty
     def on_save(self, trainer: Any, global_step: int, checkpoint_dir: str, **_: Any) -> None:
         """Write the state after ``global_step`` into its checkpoint."""
         shaper = trainer.replay_buffer.shaper
-        save_state(Path(checkpoint_dir), shaper.settings, shaper.state, global_step)
+        save_state(Path(checkpoint_dir), shaper.settings, shaper.state, global_step, shaper.limit_state)
 
 
-def save_state(folder: Path, settings: Settings, state: State, step: int) -> None:
+def save_state(folder: Path, settings: Settings, state: State, step: int, limit_state: State | None = None) -> None:
     """Write recipe and state into a checkpoint, whole or not at all."""
     content = {"recipe": settings.recipe, "parts": settings.parts(), "step": step, "state": state}
+    if limit_state:
+        content["limit_state"] = limit_state
     part = folder / f".{FILE}.part"
     with part.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, allow_nan=False)
@@ -42,9 +44,30 @@ def load_state(folder: Path, settings: Settings) -> State:
     Raises:
         StateError: the checkpoint has none, or was saved by another recipe.
     """
+    content = _read(folder)
+    if content["parts"]["reward"] != settings.reward:
+        raise StateError(
+            f"checkpoint {folder} belongs to recipe {content['recipe']}, this run trains {settings.recipe} with "
+            "another reward; give the run its own folder, or train the recipe of the checkpoint"
+        )
+    state: State = content["state"]
+    return state
+
+
+def load_limit_state(folder: Path, settings: Settings) -> State | None:
+    """What the recipe's limit remembers in a checkpoint; None where it was saved under another limit.
+
+    A run may well go on under another limit, as the next round of a shrinking one does; that one starts afresh.
+    """
+    content = _read(folder)
+    state: State | None = content.get("limit_state")
+    return state if content["parts"].get("limit") == settings.limit else None
+
+
+def _read(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StateError(
             f"checkpoint {folder} has no reward state ({FILE}): it was saved without leanthink, or the run died while "
@@ -53,10 +76,4 @@ def load_state(folder: Path, settings: Settings) -> State:
         ) from None
     except ValueError as error:
         raise StateError(f"{path} is no JSON ({error}); resume from an earlier checkpoint") from error
-    if content["parts"]["reward"] != settings.reward:
-        raise StateError(
-            f"checkpoint {folder} belongs to recipe {content['recipe']}, this run trains {settings.recipe} with "
-            "another reward; give the run its own folder, or train the recipe of the checkpoint"
-        )
-    state: State = content["state"]
-    return state
+    return content

@@ -6,15 +6,20 @@ training or validation. What it returns travels with the response; the sampler o
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
-from leanthink.batch import RolloutBatch
-from leanthink.scoring import text_rewards
+from leanthink.batch import PROMPT_KEY, RolloutBatch
+from leanthink.limits import LIMIT
+from leanthink.rewards.budget import THINKING_LENGTH
+from leanthink.scoring import measured_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl.rollout import end_ids
 from leanthink.verl.settings import Settings
@@ -24,34 +29,37 @@ logger = logging.getLogger(__name__)
 DIFFICULTY: Final = "difficulty"
 
 
-class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is untyped
-    """Verifies one response and measures what the recipe's text rewards need.
+class FactFinder:
+    """Verifies a response and measures what the recipe's text rewards need.
 
-    ``reward_score`` is the raw 0/1 verdict, so that validation shows accuracy whatever the recipe shapes. The facts:
-    ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response), ``truncated``,
-    ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
-    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys.
+    The facts: ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response),
+    ``truncated``, ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
+    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys. ``thinking_length``, where
+    it is required, is counted here; ``prompt_key``, where it is required and the data do not bring it, is a hash of the
+    prompt: verl's own id is new in every step. ``limit`` (tokens) comes from our agent loop, and so does ``prompt_key``
+    where the recipe has a limit. The other columns are the data's.
     """
 
-    def __init__(self, config: Any, tokenizer: Any, compute_score: Any, *_: Any, **__: Any) -> None:
-        """Takes verl's arguments; a custom reward function is ignored, the recipe decides."""
-        super().__init__(config, tokenizer, compute_score)
+    def __init__(self, config: Any, tokenizer: Any) -> None:
+        """Takes verl's whole configuration."""
         settings = Settings.read(config)
-        self._reward = settings.build().reward
-        self._measured = text_rewards(self._reward)
+        reward = settings.build().reward
+        self._tokenizer = tokenizer
+        self._measured = measured_rewards(reward)
         measured_columns = {part.column for part in self._measured}
-        self._columns = sorted(self._reward.requires - measured_columns - set(RolloutBatch.CORE))
+        self._columns = sorted(reward.requires - measured_columns - set(RolloutBatch.CORE))
         self._verifier = Verifier(**settings.verify)
+        self._thinking_end = str(settings.verify.get("thinking_end", "</think>"))
         self._end_ids = end_ids(str(config.actor_rollout_ref.model.path), tokenizer.eos_token_id)
 
-    async def run_single(self, data: DataProto) -> dict[str, Any]:
-        """The facts about the last response of ``data``; a failure is an unknown verdict with its reason, never 0."""
-        item = data[-1:][0]
-        columns = item.non_tensor_batch
-        responses = item.batch["responses"]
-        valid = int(item.batch["attention_mask"][-len(responses) :].sum())
-        tokens = responses[:valid].tolist()
-        fields = columns.get("tool_extra_fields") or {}
+    async def find(self, tokens: list[int], columns: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The facts about one response; a failure is an unknown verdict with its reason, never 0.
+
+        Args:
+            tokens: the response, its end token included.
+            columns: the data set's, with ``reward_model`` and ``extra_info``.
+            fields: what the agent loop says of the response; ``truncated`` is whether it was cut.
+        """
         truncated = bool(fields.get("truncated", False))
         text = self._text(tokens)
         judgement = await self._judge(columns, text, truncated)
@@ -66,15 +74,19 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
             "reason": judgement.code,
             DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
         }
+        facts |= {name: kind(fields[name]) for name, kind in ((LIMIT, float), (PROMPT_KEY, str)) if name in fields}
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
-        facts |= {part.column: part.measure(text) for part in self._measured}
-        return {"reward_score": facts["acc"], "reward_extra_info": facts}
+        if THINKING_LENGTH in self._columns:
+            facts[THINKING_LENGTH] = float(thinking_length(tokens, self._text, self._thinking_end))
+        if PROMPT_KEY in self._columns:
+            facts[PROMPT_KEY] = str(facts[PROMPT_KEY]) if PROMPT_KEY in facts else prompt_key(columns["raw_prompt"])
+        return facts | {part.column: part.value_of(text, tokens) for part in self._measured}
 
     def _text(self, tokens: list[int]) -> str:
         """The response's text without its end token; tags of thinking stay even where they are special tokens."""
         while tokens and tokens[-1] in self._end_ids:
             tokens = tokens[:-1]
-        return str(self.tokenizer.decode(tokens, skip_special_tokens=False))
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=False))
 
     async def _judge(self, columns: Mapping[str, Any], text: str, truncated: bool) -> Judgement:
         try:
@@ -84,3 +96,49 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
             logger.exception("a response could not be verified")
             reason = f"exception: {type(error).__name__}: {error}"
             return Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge="none", reason=reason)
+
+
+class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is untyped
+    """verl's way to :class:`FactFinder`, in a reward worker.
+
+    ``reward_score`` is the raw 0/1 verdict, so that validation shows accuracy whatever the recipe shapes.
+    """
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any, *_: Any, **__: Any) -> None:
+        """Takes verl's arguments; a custom reward function is ignored, the recipe decides."""
+        super().__init__(config, tokenizer, compute_score)
+        self._finder = FactFinder(config, tokenizer)
+
+    async def run_single(self, data: DataProto) -> dict[str, Any]:
+        """The facts about the last response of ``data``."""
+        item = data[-1:][0]
+        columns = item.non_tensor_batch
+        responses = item.batch["responses"]
+        valid = int(item.batch["attention_mask"][-len(responses) :].sum())
+        fields = columns.get("tool_extra_fields") or {}
+        facts = await self._finder.find(responses[:valid].tolist(), columns, fields)
+        return {"reward_score": facts["acc"], "reward_extra_info": facts}
+
+
+def prompt_key(messages: Iterable[Mapping[str, Any]]) -> str:
+    """A name for a prompt that is the same in every epoch, process and order of the data: a hash of its messages.
+
+    What is no text, as an image, does not tell prompts apart; give ``extra_info.prompt_key`` then.
+
+    >>> prompt_key([{"role": "user", "content": "1 + 1 ="}])
+    '4d0181ad2081b96f'
+    """
+    text = json.dumps(
+        [dict(message) for message in messages], sort_keys=True, default=lambda value: type(value).__name__
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def thinking_length(tokens: list[int], decode: Callable[[list[int]], str], thinking_end: str) -> int:
+    """How many tokens there are up to the tag that ends the thinking, with it; all where the thinking never ends.
+
+    >>> words = ["so", "4", "</think>", "4"]
+    >>> thinking_length([0, 1, 2, 3], lambda ids: " ".join(words[i] for i in ids), "</think>")
+    3
+    """
+    return bisect_left(range(len(tokens)), True, key=lambda count: thinking_end in decode(tokens[:count]))

@@ -8,17 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from leanthink.algorithms import Loss, PpoClip
+from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, VerlAdvantage
 from leanthink.errors import ConfigError
 from leanthink.recipe import Profile, Recipe, tree_keys
+from leanthink.rewards.probed import probed_part
+from leanthink.verl import arrangement
+from leanthink.verl.arrangement import ACTOR, ROLLOUT
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import overrides
 from leanthink.verl.settings import NAME, Settings
 
-ACTOR: Final = "actor_rollout_ref.actor"
-ROLLOUT: Final = "actor_rollout_ref.rollout"
 SAMPLER: Final = "trainer.v1.sampler"
 MODE: Final = "trainer.v1.trainer_mode"
+MANAGER: Final = f"+{ROLLOUT}.agent.agent_loop_manager_class"
 BYPASS: Final = "algorithm.rollout_correction.bypass_mode"
 
 GPU: Final[Mapping[str, Any]] = {
@@ -35,6 +37,13 @@ GPU: Final[Mapping[str, Any]] = {
     "trainer.save_freq": 20,
     "trainer.test_freq": 20,
 }
+
+GPU_CRITIC: Final[Mapping[str, Any]] = {
+    "critic.model.path": "${actor_rollout_ref.model.path}",  # it starts from the policy's weights
+    "critic.model.use_remove_padding": True,
+    "critic.model.enable_gradient_checkpointing": True,
+}
+"""Beside `GPU`, where the advantage reads a critic's values; the CPU profile has its own."""
 
 VERL_DEFAULTS: Final[Mapping[str, int]] = {
     "data.train_batch_size": 1024,
@@ -53,12 +62,12 @@ TESTBED_SIZES: Final[Mapping[str, Any]] = {
     f"{ACTOR}.optim.lr": 1.25e-4,
     f"{ACTOR}.use_kl_loss": False,  # no reference model beside the policy
     "algorithm.use_kl_in_reward": False,
+    "trainer.total_epochs": 1_000_000,  # the number of steps decides
 }
 """What the CPU profile puts in place of a paper's sizes; a recipe's ``cpu`` block wins over it."""
 
 CPU: Final[Mapping[str, Any]] = {
     **cpu.OVERRIDES,
-    "trainer.total_epochs": 1_000_000,  # the number of steps decides
     "trainer.save_freq": 20,
     "trainer.test_freq": 1_000_000,  # before training and, as verl always does, after the last step
     f"{ROLLOUT}.val_kwargs.do_sample": True,
@@ -102,16 +111,20 @@ class Job:
             own = {key: value for key, value in recipe.cpu.items() if key not in tree_keys(recipe.cpu)}
             keys = {**CPU, **loss_keys(recipe.loss), **recipe.verl, **TESTBED_SIZES, **own}
         else:
-            keys = {**GPU, **loss_keys(recipe.loss), **recipe.verl}
+            keys = {**GPU, **(GPU_CRITIC if reads_critic(recipe) else {}), **loss_keys(recipe.loss), **recipe.verl}
         keys |= {**self._data(), **self.extra}
         mode = str(keys.get(MODE, "sync"))
         if self.profile == "cpu" and mode == "sync":
             # The CPU engine samples in fp32 from the very weights that are trained: its log-probabilities are the old
             # policy's to 1e-7, and computing them again costs a fifth of a step.
             keys.setdefault(BYPASS, True)
-        keys |= self._plugin(mode, self._options(keys))
+        options = self._options(keys)
+        keys |= self._plugin(mode, options)
         ranks = self.nodes * self.gpus
-        (_token_budgets if self.profile == "gpu" else _micro_batches)(keys, ranks)
+        if recipe.loss.whole_groups:
+            arrangement.set_sizes(keys)
+        (_token_budgets if self.profile == "gpu" else _micro_batches)(keys, ranks, reads_critic(recipe))
+        arrangement.require(recipe.loss, arrangement.value_of(keys), bool(options.get("sort_by_length")))
         return keys
 
     def arguments(self) -> list[str]:
@@ -144,16 +157,17 @@ class Job:
         if self.profile == "gpu":
             return dict(self.options)
         one_update = _size(keys, f"{ACTOR}.ppo_mini_batch_size") == _size(keys, "data.train_batch_size")
-        return {"poll_interval": 0.05, "sort_by_length": one_update, **self.options}
+        sort = one_update and not self.recipe.loss.whole_groups
+        return {"poll_interval": 0.05, "sort_by_length": sort, **self.options}
 
     def _plugin(self, mode: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """What makes verl call us; the same for every recipe."""
         settings = Settings.of(self.recipe, **options)
         return {
             "trainer.use_v1": True,
-            "algorithm.adv_estimator": NAME,
-            "+algorithm.leanthink": "${leanthink.advantage}",
+            **advantage_keys(self.recipe.advantage),
             f"{ROLLOUT}.agent.default_agent_loop": NAME,
+            **self._manager(),
             "reward.reward_manager.source": "importlib",
             "reward.reward_manager.name": "FactsRewardManager",
             "reward.reward_manager.module.path": "pkg://leanthink.verl.facts",
@@ -173,6 +187,21 @@ class Job:
             f"+{NAME}": settings.node(),
         }
 
+    def _manager(self) -> dict[str, str]:
+        """Who hands out prompts: verl's own where nothing else is needed."""
+        if self.profile == "cpu":
+            return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
+        dispatches = self.recipe.limit is not None or probed_part(self.recipe.reward) is not None
+        return {MANAGER: "leanthink.verl.dispatch.DispatchingManager"} if dispatches else {}
+
+
+def advantage_keys(advantage: AnyAdvantage) -> dict[str, Any]:
+    """verl's keys of an advantage: our estimator, which reads the recipe's settings, or verl's own with its."""
+    if isinstance(advantage, VerlAdvantage):
+        settings = {f"algorithm.{name}": value for name, value in vars(advantage).items()}
+        return {"algorithm.adv_estimator": advantage.estimator, **settings}
+    return {"algorithm.adv_estimator": NAME, "+algorithm.leanthink": "${leanthink.advantage}"}
+
 
 def loss_keys(loss: Loss) -> dict[str, Any]:
     """verl's keys of a policy loss."""
@@ -185,25 +214,34 @@ def loss_keys(loss: Loss) -> dict[str, Any]:
             f"{ACTOR}.clip_ratio_c": loss.dual,
             f"{ACTOR}.loss_agg_mode": loss.aggregation,
         }
-    raise ConfigError(f"loss {type(loss).__name__} has no counterpart in verl; give ppo_clip")
+    if isinstance(loss, Drpo):
+        return arrangement.loss_keys(loss)
+    raise ConfigError(f"loss {type(loss).__name__} has no counterpart in verl; give ppo_clip or drpo")
 
 
-def _token_budgets(keys: dict[str, Any], ranks: int) -> None:
+def reads_critic(recipe: Recipe) -> bool:
+    """Whether verl trains a critic beside the policy."""
+    return isinstance(recipe.advantage, VerlAdvantage) and recipe.advantage.reads_critic
+
+
+def _token_budgets(keys: dict[str, Any], ranks: int, critic: bool) -> None:
     """Dynamic micro-batches on GPUs: room for at least one longest sequence, as verl demands."""
     tokens = _size(keys, "data.max_prompt_length") + _size(keys, "data.max_response_length")
     for name in (
         f"{ACTOR}.ppo_max_token_len_per_gpu",
         f"{ROLLOUT}.log_prob_max_token_len_per_gpu",
         "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu",
+        *(["critic.ppo_max_token_len_per_gpu"] if critic else []),
     ):
         keys.setdefault(name, max(tokens, 16384))
     _divides(keys, "data.train_batch_size", ranks)
 
 
-def _micro_batches(keys: dict[str, Any], ranks: int) -> None:
+def _micro_batches(keys: dict[str, Any], ranks: int, critic: bool) -> None:
     """Fixed micro-batches on the CPU: of 32 responses, or what divides the mini-batch; larger ones leave the cache."""
     size = math.gcd(_divides(keys, f"{ACTOR}.ppo_mini_batch_size", ranks), 32)
-    keys.setdefault(f"{ACTOR}.ppo_micro_batch_size_per_gpu", size)
+    for part in (ACTOR, "critic") if critic else (ACTOR,):
+        keys.setdefault(f"{part}.ppo_micro_batch_size_per_gpu", size)
     for part in (ROLLOUT, "actor_rollout_ref.ref"):
         keys.setdefault(f"{part}.log_prob_micro_batch_size_per_gpu", size)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from leanthink.config import build
 from leanthink.errors import ConfigError, did_you_mean
 from leanthink.recipe import PARTS, Recipe
+from leanthink.scoring import Truncated
 
 NAME: Final = "leanthink"
 """The name of our advantage estimator and agent loop in verl's registries, and of our configuration node."""
+
+PROBING: Final = "leanthink_probing"
+"""The name of the agent loop that also probes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +24,14 @@ class Settings:
 
     Attributes:
         recipe: the recipe's name.
-        reward: its reward, as a node that ``leanthink.config.build`` takes; so are ``advantage`` and ``loss``.
+        reward: its reward, as a node that ``leanthink.config.build`` takes; so are ``advantage``, ``loss`` and
+            ``limit``, which may be None.
         verify: arguments of ``leanthink.verify.Verifier``.
         unknown: what becomes of a response whose verdict is unknown: ``mask`` leaves it out of statistics and loss,
             ``wrong`` counts it as wrong.
-        max_unknown: training stops when a larger share of a batch than this is unknown.
+        truncated: what becomes of a response that its limit cut off: ``keep`` trains on it, ``mask`` leaves it out of
+            the loss, and ``exclude`` out of its group's statistics, too.
+        max_unknown: training stops when a larger share of a batch's verdicts, or of its probes, is unknown.
         poll_interval: seconds between looks for finished rollouts.
         sort_by_length: order a batch by length, so that micro-batches hold little padding; for a single update per
             batch only, because mini-batches of short and of long responses would pull apart.
@@ -34,8 +41,10 @@ class Settings:
     reward: Any
     advantage: Any
     loss: Any
+    limit: Any = None
     verify: Mapping[str, Any] = field(default_factory=dict)
     unknown: Literal["mask", "wrong"] = "mask"
+    truncated: Truncated = "keep"
     max_unknown: float = 0.5
     poll_interval: float = 0.5
     sort_by_length: bool = False
@@ -43,6 +52,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.unknown not in ("mask", "wrong"):
             raise ConfigError(f"leanthink.unknown is {self.unknown!r}; give mask or wrong")
+        if self.truncated not in get_args(Truncated):
+            raise ConfigError(f"leanthink.truncated is {self.truncated!r}; give keep, mask or exclude")
         if not 0 <= self.max_unknown <= 1:
             raise ConfigError(f"leanthink.max_unknown is {self.max_unknown}; give a share between 0 and 1")
         if not self.poll_interval > 0:
@@ -87,8 +98,8 @@ class Settings:
         return {key: getattr(self, key) for key, field_ in fields if getattr(self, key) != _default(field_)}
 
     def parts(self) -> dict[str, Any]:
-        """The nodes of reward, advantage and loss."""
-        return {part: getattr(self, part) for part in PARTS}
+        """The nodes of reward, advantage, loss and, where there is one, limit."""
+        return {part: getattr(self, part) for part in PARTS if getattr(self, part) is not None}
 
     def build(self) -> Recipe:
         """The recipe that the workers and the driver evaluate."""

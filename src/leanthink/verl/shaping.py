@@ -7,29 +7,52 @@ back as ``rm_scores`` and returns the metrics. Validation passes through untouch
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import torch
 import transfer_queue as tq
-from tensordict import TensorDict
+from tensordict import NonTensorStack, TensorDict
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
+from leanthink.algorithms import Advantage
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
-from leanthink.module import State
+from leanthink.limits import LIMIT
+from leanthink.module import Scope, State
+from leanthink.placement import Placement, token_rewards
 from leanthink.recipe import Recipe
-from leanthink.scoring import ScoredStep, batch_of_facts, score_step
-from leanthink.verl import plugin
-from leanthink.verl.checkpoint import load_state
+from leanthink.rewards.probed import probed_part
+from leanthink.scoring import ScoredStep, batch_of_facts, overlong_filter, score_step
+from leanthink.verl import dispatch, plugin
+from leanthink.verl.advantage import tagged
+from leanthink.verl.checkpoint import load_limit_state, load_state
+from leanthink.verl.filtering import ACC_THEN_REWARD, BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
+from leanthink.verl.grouping import GroupLoss
+from leanthink.verl.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import NAME, Settings
 
 logger = logging.getLogger(__name__)
 
 FIELDS = ("rm_scores", "response_mask", "extra_fields", "uid")
 NOT_COLUMNS = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason"})
+
+
+NO_SPREAD: Final = 1e-6
+"""Rewards of a group that differ by no more are equal but for rounding."""
+
+
+class Shaped(NamedTuple):
+    """A batch shaped: its rewards (N,), where some of them fall, whether each response takes part (N,), metrics."""
+
+    reward_N: Tensor
+    takes_part_N: Tensor
+    metrics: dict[str, float]
+    placement: Placement | None = None
 
 
 class Shaper:
@@ -42,11 +65,17 @@ class Shaper:
         self._checkpoints = checkpoints
         self._resume_from = resume_from
         self._state: State | None = None
+        self._limit_state: State = {} if self.recipe.limit is None else self.recipe.limit.init()
 
     @property
     def state(self) -> State:
         """The reward state after the last step."""
         return self.recipe.reward.init() if self._state is None else self._state
+
+    @property
+    def limit_state(self) -> State:
+        """What the recipe's limit remembers after the last step; empty where there is none."""
+        return self._limit_state
 
     def resume(self, step: int) -> None:
         """Read the state that belongs before ``step`` (from 1), once; a run that starts at 1 has none to read."""
@@ -57,8 +86,18 @@ class Shaper:
             return
         folder = self._resume_from or self._checkpoints / f"global_step_{step - 1}"
         self._state = load_state(folder, self.settings)
+        if (limit_state := load_limit_state(folder, self.settings)) is not None:
+            self._limit_state = limit_state
 
-    def shape(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> tuple[Tensor, Tensor, dict[str, float]]:
+    def limits(self, prompts: Sequence[str], step: int) -> list[int]:
+        """The recipe's limit (tokens) of each prompt at verl's global step, from 1."""
+        if self.recipe.limit is None:
+            raise ConfigError(f"recipe {self.recipe.name} has no limit to hand out; give it one, or use verl's manager")
+        self.resume(step)
+        tokens = self.recipe.limit.tokens(prompts, max(step - 1, 0), self._limit_state)
+        return [max(1, round(one)) for one in tokens]
+
+    def shape(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> Shaped:
         """Shape one batch.
 
         Args:
@@ -67,7 +106,7 @@ class Shaper:
             step: verl's global step, from 1.
 
         Returns:
-            The reward (N,) of each response, whether it takes part (N,), and the metrics.
+            The rewards, whether each response is trained on, and the metrics.
         """
         self.resume(step)
         unknown_N = torch.tensor([fact["unknown"] == 1 for fact in facts], dtype=torch.bool)
@@ -79,16 +118,59 @@ class Shaper:
                 f"{self.settings.max_unknown:.0%} ({_reasons(facts)}); look at the gold answers and the verifier's "
                 "deadline, or raise max_unknown"
             )
-        takes_part_N = ~unknown_N if self.settings.unknown == "mask" else torch.ones_like(unknown_N)
-        rows = takes_part_N.nonzero().squeeze(-1).tolist()
-        if not rows:
-            return torch.zeros(len(facts), dtype=torch.float64), takes_part_N, metrics
-        batch = self._batch([facts[row] for row in rows], [uids[row] for row in rows], step)
-        scored: ScoredStep = score_step(self.recipe, batch, self._state)
-        self._state = scored.state
+        takes_part_N = torch.tensor([self._takes_part(fact) for fact in facts], dtype=torch.bool)
+        # verl hands out responses in the order in which they ended. What goes by the order of groups, as ties may, must
+        # not favour prompts that are answered quickly: their ids are random.
+        rows = sorted(takes_part_N.nonzero().squeeze(-1).tolist(), key=uids.__getitem__)
         reward_N = torch.zeros(len(facts), dtype=torch.float64)
-        reward_N[takes_part_N] = scored.reward
-        return reward_N, takes_part_N, {**metrics, **scored.metrics}
+        if not rows:
+            return Shaped(reward_N, takes_part_N, metrics)
+        batch = self._batch([facts[row] for row in rows], [uids[row] for row in rows], step)
+        scored: ScoredStep = score_step(self.recipe, batch, self._state, self.settings.truncated)
+        self._state = scored.state
+        if self.recipe.limit is not None:
+            self._limit_state = self.recipe.limit.update(batch, self._limit_state)
+        reward_N[rows] = scored.reward
+        trained_N = torch.zeros_like(takes_part_N)
+        trained_N[rows] = overlong_filter(batch, self.settings.truncated)[1]
+        if not bool(trained_N.any()):
+            raise BatchError(
+                f"step {step}: no response is left to train on, because leanthink.truncated is "
+                f"{self.settings.truncated} and they were cut by their limit; raise data.max_response_length or the "
+                "recipe's limit, or set leanthink.truncated=keep"
+            )
+        if self.settings.truncated != "keep":
+            metrics["filtered_share"] = float((takes_part_N & ~trained_N).double().mean())
+        if LIMIT in batch.extras:
+            metrics[LIMIT] = float(batch.column(LIMIT).mean())
+        placement = None if scored.placement is None else scored.placement.renumbered(torch.tensor(rows))
+        return Shaped(reward_N, trained_N, {**metrics, **scored.metrics}, placement)
+
+    def tags(self, facts: list[dict[str, Any]], uids: list[str]) -> list[str]:
+        """The prompt of each response, with what the advantage estimator must know beside its reward."""
+        masked, advantage = self.settings.truncated == "mask", self.recipe.advantage
+        reads_correct = isinstance(advantage, Advantage) and advantage.reads_correct
+        return [
+            tagged(
+                uid,
+                counted=masked and fact["truncated"] == 1 and self._takes_part(fact),
+                correct=reads_correct and fact["acc"] == 1,
+            )
+            for fact, uid in zip(facts, uids, strict=True)
+        ]
+
+    def tells_apart(self, facts: list[dict[str, Any]], step: int) -> bool:
+        """Whether the reward, at its present state, differs within one group."""
+        self.resume(step)
+        known = [fact for fact in facts if self._takes_part(fact)]
+        if len(known) < 2:
+            return False
+        reward_N = self.recipe.reward.breakdown(self._batch(known, ["one"] * len(known), step), self._state).reward
+        return float(reward_N.max() - reward_N.min()) > NO_SPREAD
+
+    def _takes_part(self, fact: dict[str, Any]) -> bool:
+        """Whether a response is scored at all."""
+        return fact["unknown"] == 0 or self.settings.unknown == "wrong"
 
     def _batch(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> RolloutBatch:
         rows = [
@@ -121,34 +203,70 @@ class _Shaping:
 
     shaper: Shaper
 
-    def __init__(self, *, sampler_kwargs: Any, **kwargs: Any) -> None:
+    def __init__(self, *, sampler_kwargs: Any, refill_fn: Callable[[int], Any], **kwargs: Any) -> None:
         """Takes verl's arguments; ours come through ``trainer.v1.sampler.sampler_kwargs``."""
         plugin.check_registered()
         settings = Settings.read(sampler_kwargs[NAME])
         run = sampler_kwargs["run"]
+        self._group_loss = GroupLoss.of(settings, refill_fn)
         resume_from = run["resume_from"] if run["resume_mode"] == "resume_path" else None
         self.shaper = Shaper(
             settings, Path(run["checkpoints"]).absolute(), Path(resume_from).absolute() if resume_from else None
         )
+        self._refill = BoundedRefill(refill_fn, prompts_a_step(run))
+        dispatch.use(self.shaper)
+        self._keeps_all_correct = filter_metric(run) == ACC_THEN_REWARD
+        if self._keeps_all_correct and self.shaper.recipe.reward.scope > Scope.GROUP:
+            raise ConfigError(
+                f"algorithm.filter_groups.metric is {ACC_THEN_REWARD}, but the reward of recipe "
+                f"{settings.recipe} compares groups with each other; filter with metric acc"
+            )
+        self._told_apart: dict[str, bool] = {}  # all-correct groups by id, so that each is scored once
         super().__init__(  # type: ignore[call-arg]  # the replay buffer that a subclass adds
-            sampler_kwargs=sampler_kwargs, poll_interval=settings.poll_interval, **kwargs, **_filtering(run, self)
+            sampler_kwargs=sampler_kwargs,
+            poll_interval=settings.poll_interval,
+            refill_fn=self._refill,
+            **kwargs,
+            **filtering_arguments(run, self),
         )
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
         """A batch of finished groups; in training, with shaped rewards and our metrics."""
+        self._refill.asked = 0
         batch, metrics = super().sample(  # type: ignore[misc]
             global_steps=global_steps, partition_id=partition_id, batch_size=batch_size
         )
         if partition_id != "train":
             return batch, metrics
+        self._told_apart.clear()
         if self.shaper.settings.sort_by_length:
             lengths = [tag["seq_len"] for tag in batch.tags]
             batch.reorder(sorted(range(len(lengths)), key=lengths.__getitem__))
+        if self._group_loss is not None:
+            batch = self._group_loss.arrange(batch)
         return batch, {**metrics, **self._shape(batch, global_steps)}
+
+    def _terminal_eviction_reasons(self, global_steps: int, partition_id: str) -> Any:
+        """verl's, but for all-correct groups that the reward tells apart, where the filter's metric keeps them."""
+        stale, alike, failed, counts = super()._terminal_eviction_reasons(global_steps, partition_id)  # type: ignore[misc]
+        if not self._keeps_all_correct or not alike:
+            return stale, alike, failed, counts
+        values = self._dapo_classification_cache[partition_id]  # type: ignore[attr-defined]
+        kept = {uid for uid in alike if values[uid] == 1 and self._tells_apart(uid, partition_id, global_steps)}
+        return stale, alike - kept, failed, counts - Counter({1.0: len(kept)})
+
+    def _tells_apart(self, uid: str, partition_id: str, step: int) -> bool:
+        if uid not in self._told_apart:
+            keys = [key for key in self.partitions[partition_id] if key.split("_")[0] == uid]  # type: ignore[attr-defined]
+            data = tq.kv_batch_get(keys=keys, partition_id=partition_id, select_fields=["extra_fields"])
+            facts = [_plain(fields)["reward_extra_info"] for fields in data["extra_fields"]]
+            self._told_apart[uid] = self.shaper.tells_apart(facts, step)
+        return self._told_apart[uid]
 
     def _shape(self, batch: KVBatchMeta, step: int) -> dict[str, float]:
         keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
-        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=list(FIELDS))
+        wanted = [*FIELDS, *(self._group_loss.reads if self._group_loss is not None else ())]
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=wanted)
         extra_fields = [_plain(fields) for fields in data["extra_fields"]]
         for key, fields in zip(keys, extra_fields, strict=True):
             if "unknown" not in fields.get("reward_extra_info", {}):
@@ -157,22 +275,34 @@ class _Shaping:
                     "`leanthink show RECIPE --verl` prints it"
                 )
         facts = [fields["reward_extra_info"] for fields in extra_fields]
+        metrics: dict[str, float] = {}
+        if probed_part(self.shaper.recipe.reward) is not None:
+            probed = [_probed(key, fields) for key, fields in zip(keys, extra_fields, strict=True)]
+            metrics = probe_metrics(probed, [fact["length"] for fact in facts])
+            check_known(metrics, self.shaper.settings.max_unknown, step)
+            facts = [{**fact, **columns_of(one)} for fact, one in zip(facts, probed, strict=True)]
         uids = [str(_plain(uid)) for uid in data["uid"]]
-        reward_N, takes_part_N, metrics = self.shaper.shape(facts, uids, step)
-        self._write(keys, batch.partition_id, data, reward_N, takes_part_N)
+        shaped = self.shaper.shape(facts, uids, step)
+        metrics |= shaped.metrics
+        self._write(keys, batch.partition_id, data, shaped)
+        if self._group_loss is not None:
+            correct_N = torch.tensor([fact["acc"] for fact in facts], dtype=torch.float64)
+            metrics |= self._group_loss.write(batch, keys, data, uids, correct_N, shaped.reward_N, shaped.takes_part_N)
+        if (tags := self.shaper.tags(facts, uids)) != uids:
+            fields = TensorDict({"uid": NonTensorStack(*tags)}, batch_size=len(keys))
+            tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)
         return {f"leanthink/{name}": value for name, value in metrics.items()}
 
-    def _write(self, keys: list[str], partition: str, data: Any, reward_N: Tensor, takes_part_N: Tensor) -> None:
-        """The shaped reward at each response's last token; nothing left to train on where it takes no part."""
-        scores, masks = [], []
-        for score, mask, reward, takes_part in zip(
-            data["rm_scores"].unbind(), data["response_mask"].unbind(), reward_N, takes_part_N, strict=True
-        ):
-            shaped = torch.zeros_like(score)
-            shaped[-1] = reward
-            scores.append(shaped)
-            masks.append(mask if takes_part else torch.zeros_like(mask))
-        fields = {"rm_scores": _jagged(scores)}
+    def _write(self, keys: list[str], partition: str, data: Any, shaped: Shaped) -> None:
+        """The shaped rewards at their tokens; nothing left to train on where a response takes no part."""
+        lengths_N = data["rm_scores"].offsets().diff()
+        reward_NT = token_rewards(shaped.reward_N, lengths_N, shaped.placement).to(data["rm_scores"].dtype)
+        fields = {"rm_scores": _jagged([row[:length] for row, length in zip(reward_NT, lengths_N, strict=True)])}
+        takes_part_N = shaped.takes_part_N
+        masks = [
+            mask if takes_part else torch.zeros_like(mask)
+            for mask, takes_part in zip(data["response_mask"].unbind(), takes_part_N, strict=True)
+        ]
         if not bool(takes_part_N.all()):
             fields |= {"response_mask": _jagged(masks), "loss_mask": _jagged(masks)}
         tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(fields, batch_size=len(keys)))
@@ -182,32 +312,21 @@ def _jagged(rows: list[Tensor]) -> Tensor:
     return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
 
 
+def _probed(key: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """What probing found about a response."""
+    if fields.get(PROBED) is None:
+        raise ConfigError(
+            f"response {key} was not probed, and the recipe's reward reads probes; set "
+            "actor_rollout_ref.rollout.agent.agent_loop_manager_class as `leanthink show RECIPE --verl` prints it, and "
+            "let the data name no agent loop of their own"
+        )
+    probed: dict[str, Any] = fields[PROBED]
+    return probed
+
+
 def _plain(value: Any) -> Any:
     """The object itself where the queue has wrapped it."""
     return getattr(value, "data", value)
-
-
-def _filtering(run: Any, sampler: Any) -> dict[str, Any]:
-    """What verl gives its own replay buffers, but no custom one, for filtering groups as DAPO does."""
-    filter_groups = run["filter_groups"] or {}
-    metric = filter_groups.get("metric") if filter_groups.get("enable") else None
-    if metric not in (None, "acc"):
-        raise ConfigError(
-            f"algorithm.filter_groups.metric is {metric!r}; set it to acc: groups are filtered on raw correctness, "
-            "before a length penalty makes every group look informative"
-        )
-    arguments: dict[str, Any] = {
-        "filter_groups_metric": metric,
-        "sync_refill_failed_groups": bool(run["sync_refill_failed_groups"]),
-    }
-    if isinstance(sampler, ReplayBufferAsync):
-        return arguments
-    exact = metric is not None or arguments["sync_refill_failed_groups"]
-    return arguments | {
-        "train_batch_size": run["train_batch_size"],
-        "gen_batch_size": 1 if exact else run["gen_batch_size"] or run["train_batch_size"],
-        "max_inflight_gen_batches": filter_groups.get("max_inflight_gen_batches", 1),
-    }
 
 
 class ShapingReplayBuffer(_Shaping, ReplayBuffer):  # type: ignore[misc]  # verl is untyped

@@ -100,11 +100,11 @@ def _claim(job: Job, run: Run) -> None:
     node = job.recipe.to_node()
     if run.recipe.exists():
         before = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
-        different = [part for part in PARTS if before.get(part) != json.loads(json.dumps(node[part]))]
+        different = [part for part in PARTS if before.get(part) != json.loads(json.dumps(node.get(part)))]
         if different:
             raise StateError(
                 f"{run.folder} holds a run of another recipe (its {different[0]} is {before.get(different[0])}, yours "
-                f"{node[different[0]]}); give this run its own folder with --out, or train the recipe of the folder"
+                f"{node.get(different[0])}); give this run its own folder with --out, or train the recipe of the folder"
             )
     elif any(entry.name != "lock" for entry in run.folder.iterdir()):
         raise StateError(f"{run.folder} is not empty and holds no run; give another folder with --out")
@@ -204,7 +204,10 @@ def _last_error(log: Path, start: int) -> str:
     with log.open("rb") as file:
         file.seek(start)
         lines = file.read().decode("utf-8", "replace").splitlines()
-    wanted = [line for line in lines if "Error" in line and "Traceback" not in line]
+    # Hydra says what is wrong with an override first and mentions no error.
+    wanted = [line for line in lines if line.startswith("Could not override")] or [
+        line for line in lines if "Error" in line and "Traceback" not in line
+    ]
     # Our own errors say what to do; Ray repeats them wrapped in its own.
     own = [line for line in wanted if "leanthink.errors." in line]
     chosen = (own or wanted or lines or ["it printed nothing"])[-1]

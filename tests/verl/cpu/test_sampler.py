@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from leanthink.testbed.generate import Sampling
+from leanthink.verl.cpu import sampler
 from leanthink.verl.cpu.sampler import Completion, Request, sample
 from leanthink.verl.cpu.server import ServerConfig, load_model
 
@@ -48,6 +49,33 @@ def test_a_response_does_not_depend_on_its_batch(llama: str) -> None:
     together = dict(sample(model, asked))
     alone = {index: dict(sample(model, [one]))[0] for index, one in enumerate(asked)}
     assert {i: a.token_ids for i, a in together.items()} == {i: a.token_ids for i, a in alone.items()}
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen"])
+def test_shared_prompts_and_batches_of_like_length_change_no_response(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As probes come: long prompts of many lengths, each asked several times, beside requests that write more."""
+    monkeypatch.setattr(sampler, "READ_PROMPTS", 4)
+    model = load(request.getfixturevalue(name))
+    long = [
+        Request(prompt_ids=[5 + i % 7, *range(8, 20 + i)], sampling=Sampling(max_new_tokens=3), seed=9 * i + n)
+        for n in range(3)
+        for i in range(11)
+    ]
+    asked = [*requests(), *long, *requests(3)]
+    batches = list(sampler._batches(asked))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(asked)))
+    assert [len({tuple(asked[i].prompt_ids) for i in batch}) for batch in batches[1:]] == [
+        4,
+        4,
+        4,
+    ]  # one of the others reads more, too
+    together = dict(sample(model, asked))
+    for index, one in enumerate(asked):
+        alone = dict(sample(model, [one]))[0]
+        assert together[index].token_ids == alone.token_ids
+        assert together[index].log_probs == pytest.approx(alone.log_probs, abs=1e-4)
 
 
 def test_seeds_tell_equal_requests_apart(llama: str) -> None:

@@ -184,6 +184,14 @@ def test_the_same_requests_give_the_same_responses_in_any_order(config: ServerCo
     assert len({tokens for prompt, tokens in first if prompt == (5,)}) == 3
 
 
+def test_a_requests_own_seed_changes_its_draw(config: ServerConfig) -> None:
+    async def main(seed: int | None) -> list[int]:
+        return (await ask(GenerationServer(config), [[5, 6, 7]], seed=seed))[0].token_ids
+
+    plain = asyncio.run(main(None))
+    assert plain == asyncio.run(main(0)) != asyncio.run(main(1))
+
+
 def test_seeds_differ_where_the_draw_should() -> None:
     seeds = {seed_of(*key, [1, 2]) for key in [(0, 0, 0, 1), (1, 0, 0, 1), (0, 1, 0, 1), (0, 0, 1, 1), (0, 0, 0, 2)]}
     assert len(seeds | {seed_of(0, 0, 0, 1, [1, 3])}) == 6

@@ -17,6 +17,9 @@ from torch import Tensor
 from leanthink.testbed.decoding import HFDecoder, LlamaDecoder
 from leanthink.testbed.generate import COMPACT_BELOW, Sampling, choose
 
+READ_PROMPTS = 32
+"""Distinct prompts of a batch that reads more than it writes: more of them leave the processor's cache."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -50,28 +53,54 @@ def sample(
 ) -> Iterator[tuple[int, Completion]]:
     """Sample every request and yield ``(its index, its completion)`` as each ends.
 
+    A prompt that several requests share is read once. Requests that read more than they write come in batches of
+    prompts of like length, one after another; all others, whose time goes into writing, in one batch.
+
     Randomness is one uniform number a token, drawn from the request's own seed, so that a response does not depend on
     the requests that happen to share its batch. Once ``aborted()`` is true, all that are left end after the next token.
     """
     with torch.inference_mode():
-        yield from _sample(model, requests, aborted)
+        for batch in _batches(requests):
+            for place, completion in _sample(model, [requests[index] for index in batch], aborted):
+                yield batch[place], completion
+
+
+def _batches(requests: Sequence[Request]) -> Iterator[list[int]]:
+    """Indices of the requests that are sampled together."""
+    reading: dict[tuple[int, ...], list[int]] = {}
+    writing = []
+    for index, request in enumerate(requests):
+        if len(request.prompt_ids) > request.sampling.max_new_tokens:
+            reading.setdefault(tuple(request.prompt_ids), []).append(index)
+        else:
+            writing.append(index)
+    if writing:
+        yield writing
+    by_length = sorted(reading, key=len)
+    for start in range(0, len(by_length), READ_PROMPTS):
+        yield [index for prompt in by_length[start : start + READ_PROMPTS] for index in reading[prompt]]
 
 
 def _sample(model: Any, requests: Sequence[Request], aborted: Callable[[], bool]) -> Iterator[tuple[int, Completion]]:
-    width, longest = max(len(r.prompt_ids) for r in requests), max(r.sampling.max_new_tokens for r in requests)
-    ids = torch.zeros(len(requests), width, dtype=torch.long)
-    mask = torch.zeros(len(requests), width, dtype=torch.bool)
-    for row, request in enumerate(requests):
-        ids[row, width - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
-        mask[row, width - len(request.prompt_ids) :] = True
+    prompts: dict[tuple[int, ...], int] = {}
+    read = [prompts.setdefault(tuple(request.prompt_ids), len(prompts)) for request in requests]
+    width, longest = max(map(len, prompts)), max(r.sampling.max_new_tokens for r in requests)
+    ids = torch.zeros(len(prompts), width, dtype=torch.long)
+    mask = torch.zeros(len(prompts), width, dtype=torch.bool)
+    for prompt, row in prompts.items():
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = True
     uniform = torch.stack([torch.rand(longest, generator=torch.Generator().manual_seed(r.seed)) for r in requests])
     kind = LlamaDecoder if LlamaDecoder.supports(model) else HFDecoder
-    decoder = kind(model, len(requests), width + longest)
+    decoder = kind(model, len(prompts), width + longest)
     tokens: list[list[int]] = [[] for _ in requests]
     log_probs: list[list[float]] = [[] for _ in requests]
     rows, live = list(range(len(requests))), len(requests)  # `rows` are computed; one that has ended is -1
     settings = _Settings.of([r.sampling for r in requests])
     logits = decoder.prefill(ids, mask)
+    if len(prompts) < len(requests):
+        decoder.keep(torch.tensor(read))
+        logits = logits[read]
     for step in range(longest):
         stop = aborted()
         chosen, values = settings.choose(logits, uniform[:, step])

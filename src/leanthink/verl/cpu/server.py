@@ -22,7 +22,7 @@ from leanthink.verl.cpu.reply import Reply
 from leanthink.verl.cpu.sampler import Completion, Request, sample
 
 _LENGTH = ("max_tokens", "max_new_tokens")  # vLLM's name and SGLang's
-_SAMPLING = {"temperature", "top_p", "top_k", *_LENGTH, "logprobs", "ignore_eos", "stop_token_ids"}
+_SAMPLING = {"temperature", "top_p", "top_k", *_LENGTH, "logprobs", "ignore_eos", "stop_token_ids", "seed"}
 _NEUTRAL = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "min_p": 0.0, "n": 1}
 
 
@@ -103,8 +103,8 @@ class GenerationServer:
         """Write one response.
 
         ``sampling_params`` are vLLM's: temperature, top_p, top_k, max_tokens (or max_new_tokens), ignore_eos,
-        stop_token_ids; without max_tokens the response may take ``response_length`` tokens, and prompt and response
-        together ``prompt_length + response_length``.
+        stop_token_ids, seed; without max_tokens the response may take ``response_length`` tokens, and prompt and
+        response together ``prompt_length + response_length``.
         """
         if image_data or video_data or unused.get("audio_data"):
             raise ConfigError("CPU rollout: got image, video or audio data; it writes text only, use a GPU engine")
@@ -148,7 +148,13 @@ class GenerationServer:
                 top_p=float(params.get("top_p", 1.0)),
                 top_k=int(params.get("top_k", -1)),
             ),
-            seed=seed_of(config.seed, config.replica_rank, self._global_steps, self._seen[key], prompt_ids),
+            seed=seed_of(
+                config.seed + int(params.get("seed") or 0),
+                config.replica_rank,
+                self._global_steps,
+                self._seen[key],
+                prompt_ids,
+            ),
             stop_ids=stop_ids,
         )
 

@@ -1,0 +1,49 @@
+"""Train every shipped recipe for a few steps with real verl on the CPU profile; say which fail, and why."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from leanthink.recipe import recipe_names
+from leanthink.runs import Run
+
+
+def check(name: str, steps: int, root: Path) -> str | None:
+    """What is wrong with a recipe's run, or None."""
+    run = Run(folder=root / name)
+    command = [sys.executable, "-m", "leanthink", "train", name, "--profile", "cpu", "--steps", str(steps)]
+    done = subprocess.run([*command, "--out", str(run.folder)], capture_output=True, text=True)
+    if done.returncode != 0:
+        return (done.stderr.strip() or done.stdout.strip())[-2000:]
+    trained = [row for row in run.read_metrics() if row["step"] > 0]
+    if [row["step"] for row in trained] != list(range(1, steps + 1)):
+        return f"steps {[row['step'] for row in trained]} instead of 1 to {steps}"
+    for row in trained:
+        if "leanthink/reward/all" not in row or "actor/grad_norm" not in row:
+            return f"step {row['step']} has no reward or no gradient in its metrics"
+    return None
+
+
+def main() -> int:
+    """Check the recipes; the exit status is the number of those that fail."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipes", nargs="*", help="default: all")
+    parser.add_argument("--steps", type=int, default=3)
+    args = parser.parse_args()
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.recipes or recipe_names():
+            started = time.monotonic()
+            wrong = check(name, args.steps, Path(folder))
+            failed += wrong is not None
+            print(f"{name}: {'ok' if wrong is None else wrong} ({time.monotonic() - started:.0f} s)", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

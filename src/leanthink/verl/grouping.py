@@ -1,0 +1,192 @@
+"""The driver's side of a loss that sees whole prompt groups: order the batch, write its fields, install it.
+
+verl's V1 trainer always deals responses out to ranks by length, which tears prompt groups, and has no switch for it. So
+the sampler hands it a batch in whole groups that keeps its order. ``_N`` responses.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+import transfer_queue as tq
+from omegaconf import OmegaConf
+from tensordict import TensorDict
+from torch import Tensor
+from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
+
+from leanthink.algorithms import Drpo
+from leanthink.algorithms.drpo import shortest_weight
+from leanthink.errors import BatchError, DependencyError
+from leanthink.groups import group_max
+from leanthink.verl import losses
+from leanthink.verl.arrangement import MINI, N, require
+from leanthink.verl.settings import Settings
+
+SAMPLED: Final = "rollout_log_probs"
+"""The log-probabilities at sampling: the old policy's where verl computes none of its own, else close to them."""
+
+
+class WholeGroups(KVBatchMeta):  # type: ignore[misc]  # the queue is untyped
+    """A batch in whole prompt groups, which stays as it is."""
+
+    def reorder(self, indexes: list[int]) -> None:
+        """Keep the order: verl asks for another only to balance lengths over ranks."""
+
+
+def in_whole_groups(
+    batch: KVBatchMeta, rollouts: int, prompts: int, pad: Callable[[KVBatchMeta, int], KVBatchMeta]
+) -> WholeGroups:
+    """The batch prompt by prompt, each of ``rollouts`` rows, the number of prompts a multiple of ``prompts``.
+
+    Where rollouts have failed, and where prompts are too few, empty rows fill up: verl splits a batch by numbers of
+    rows alone.
+
+    Args:
+        batch: rows of whole groups in any order; a key begins with its prompt's id.
+        rollouts: rows of a group.
+        prompts: groups of a mini-batch.
+        pad: appends empty rows to a batch until it has so many.
+
+    Raises:
+        BatchError: a prompt has more rows than rollouts.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, key in enumerate(batch.keys):
+        rows.setdefault(key.split("_")[0], []).append(row)
+    if crowded := [uid for uid, members in rows.items() if len(members) > rollouts]:
+        raise BatchError(
+            f"loss drpo: prompt {crowded[0]} has {len(rows[crowded[0]])} responses, more than rollout.n = {rollouts}; "
+            "use an agent loop with one output a rollout, or set loss.drpo.form=advantage"
+        )
+    groups = -(-len(rows) // prompts) * prompts
+    padded = pad(batch, groups * rollouts)
+    spare = iter(range(len(batch.keys), groups * rollouts))
+    order: list[int] = []
+    for members in [*rows.values(), *([] for _ in range(groups - len(rows)))]:
+        order += [*members, *itertools.islice(spare, rollouts - len(members))]
+    return WholeGroups(
+        keys=[padded.keys[row] for row in order],
+        tags=[padded.tags[row] for row in order],
+        partition_id=padded.partition_id,
+        fields=padded.fields,
+        extra_info=padded.extra_info,
+    )
+
+
+class GroupLoss:
+    """A loss of ours, seen from the driver."""
+
+    def __init__(self, loss: Drpo, trainer: Any) -> None:
+        """Takes the trainer whose batches are prepared and whose workers get the loss."""
+        self.loss = loss
+        self._trainer = trainer
+        self._rollouts = int(OmegaConf.select(trainer.config, N))
+        self._prompts = int(OmegaConf.select(trainer.config, MINI))
+        self._installed = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The fields of a response that :meth:`write` needs beside ``response_mask``."""
+        return (SAMPLED,) if self.loss.form == "advantage" and self.loss.score == "logL" else ()
+
+    @classmethod
+    def of(cls, settings: Settings, refill_fn: Any) -> GroupLoss | None:
+        """The run's loss, if it is ours; None where verl's own does it.
+
+        Args:
+            settings: of the run.
+            refill_fn: the trainer's method that verl gives its samplers; the one way from a sampler to its trainer.
+
+        Raises:
+            ConfigError: verl's configuration does not suit the loss.
+            DependencyError: this verl gives samplers no method of its trainer.
+        """
+        loss = settings.build().loss
+        if not isinstance(loss, Drpo):
+            return None
+        trainer: Any = getattr(refill_fn, "__self__", None)
+        if not hasattr(trainer, "config"):
+            raise DependencyError(
+                f"loss drpo: the sampler was given {refill_fn!r} instead of a method of verl's trainer, so the loss "
+                "cannot reach the workers; this version of leanthink fits verl 0.9.x, install that or update leanthink"
+            )
+        require(loss, functools.partial(OmegaConf.select, trainer.config), settings.sort_by_length)
+        return cls(loss, trainer)
+
+    def install(self) -> None:
+        """Give the training workers the loss, once, as verl gives its critics theirs."""
+        if self._installed:
+            return
+        workers: Any = getattr(self._trainer, "actor_rollout_wg", None)
+        if not hasattr(workers, "set_loss_fn"):
+            raise DependencyError(
+                "loss drpo: verl's trainer has no actor_rollout_wg.set_loss_fn any more; this version of leanthink "
+                "fits verl 0.9.x, install that or update leanthink"
+            )
+        workers.set_loss_fn(functools.partial(losses.drpo_loss, settings=self.loss, rollouts=self._rollouts))
+        self._installed = True
+
+    def arrange(self, batch: KVBatchMeta) -> KVBatchMeta:
+        """The batch in the order that the loss needs."""
+        if self.loss.form == "advantage":
+            return batch
+
+        def pad(short: KVBatchMeta, rows: int) -> KVBatchMeta:
+            return upsample_batch_to_divisible_size(short, rows, self._trainer.tokenizer.eos_token_id)
+
+        return in_whole_groups(batch, self._rollouts, self._prompts, pad)
+
+    def write(
+        self,
+        batch: KVBatchMeta,
+        keys: list[str],
+        data: Any,
+        uids: Sequence[str],
+        correct_N: Tensor,
+        reward_N: Tensor,
+        takes_part_N: Tensor,
+    ) -> dict[str, float]:
+        """Write what the loss needs to know of each response, and return the driver's metrics.
+
+        Args:
+            batch: all rows.
+            keys: those that are no padding, in the batch's order, as are all the following.
+            data: their ``response_mask`` and what else it :attr:`reads`.
+            uids: their prompts.
+            correct_N: raw verdicts.
+            reward_N: the recipe's rewards.
+            takes_part_N: whether the verdict is known.
+        """
+        self.install()
+        codes = {uid: code for code, uid in enumerate(dict.fromkeys(uids))}
+        group_N = torch.tensor([codes[uid] for uid in uids])
+        masks = data["response_mask"].unbind()
+        length_N = torch.stack([mask.sum() for mask in masks]).double() * takes_part_N
+        score_N = None
+        if SAMPLED in self.reads:
+            rows = zip(data[SAMPLED].unbind(), masks, strict=True)
+            score_N = torch.stack([(old.double() * mask).sum() for old, mask in rows]) / length_N.clamp(min=1)
+        advantage_N = self.loss.advantage(reward_N, group_N, correct_N, length_N, score_N)
+        if self.loss.form == "advantage":
+            _put(keys, batch.partition_id, {losses.ADVANTAGE: advantage_N})
+        else:
+            row_of = {key: row for row, key in enumerate(batch.keys)}
+            at_M = torch.tensor([row_of[key] for key in keys])
+            preference_N = self.loss.preferences(reward_N, length_N)
+            fields = {losses.GROUP: torch.arange(len(batch)) // self._rollouts}
+            for name, values_M in ((losses.CORRECT, correct_N), (losses.PREFERENCE, preference_N)):
+                fields[name] = torch.zeros(len(batch), dtype=torch.float64).index_copy_(0, at_M, values_M)
+            _put(batch.keys, batch.partition_id, fields)
+        kept_N = group_max(advantage_N.abs(), group_N)[group_N] > 0
+        positive_N = kept_N & (correct_N == 1) & (length_N > 0)
+        weight_G = shortest_weight(advantage_N, length_N, group_N, positive_N)
+        return {"drpo/shortest_weight": float(weight_G.mean())} if len(weight_G) else {}
+
+
+def _put(keys: list[str], partition: str, fields: dict[str, Tensor]) -> None:
+    tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(fields, batch_size=len(keys)))

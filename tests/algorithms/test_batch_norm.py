@@ -1,0 +1,106 @@
+"""DLER's batch-normalised advantage, arXiv 2510.15110, Eq. 3; its worked example is in tests/rewards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import oracles_dler
+from leanthink.algorithms import BatchNorm
+from leanthink.batch import RolloutBatch
+from leanthink.errors import BatchError, ConfigError
+from leanthink.testing import check_advantage
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"level": "response"},
+    {"ddof": 0, "floor": "clamp", "singleton": "own"},  # NeMo-RL
+    {"level": "response", "ddof": 0, "floor": "clamp", "eps": 0.01},
+    {"eps": 0.5},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_agrees_with_the_loop(batches: list[RolloutBatch], settings: dict[str, Any]) -> None:
+    advantage = BatchNorm(**settings)
+    for batch in batches:
+        for reward_N in (batch.correct, batch.correct - batch.length / 20_000, torch.full_like(batch.correct, 0.1)):
+            columns = [column.tolist() for column in (reward_N, batch.group, batch.length)]
+            slow_N = torch.tensor(oracles_dler.batch_norm(*columns, **settings), dtype=torch.float64)
+            given_N = advantage(reward_N, batch.group, batch.length)
+            torch.testing.assert_close(given_N, slow_N, rtol=1e-7, atol=1e-7)
+
+
+def test_by_token_it_is_as_if_every_token_were_a_response() -> None:
+    length_N = torch.tensor([3, 1, 2, 5])
+    reward_N, group_N = torch.tensor([1.0, 0.0, 0.0, 0.3]), torch.tensor([0, 0, 1, 1])
+    centred_N = torch.tensor([0.5, -0.5, -0.15, 0.15]).double()
+    tokens = torch.repeat_interleave(centred_N, length_N)
+    expected = (centred_N - tokens.mean()) / (tokens.var() + 1e-8).sqrt()
+    torch.testing.assert_close(BatchNorm()(reward_N, group_N, length_N), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_longer_the_wrong_the_higher_the_right() -> None:
+    reward_N, group_N = torch.tensor([1.0, 0.0]), torch.tensor([0, 0])
+    short, long = (BatchNorm()(reward_N, group_N, torch.tensor([10, tokens])) for tokens in (10, 1000))
+    assert long[0] > short[0] > 0 > long[1] > short[1]
+
+
+def test_no_variance_gives_about_0() -> None:
+    group_N, length_N = torch.tensor([0, 0, 1, 1]), torch.tensor([7, 8, 9, 10])
+    for value in (0.0, 0.1, 1e-30):
+        assert BatchNorm()(torch.full((4,), value), group_N, length_N).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("level", "length"), [("token", [1]), ("token", [0]), ("response", [9])])
+def test_a_single_token_or_response_has_no_variance(level: Any, length: list[int]) -> None:
+    given_N = BatchNorm(level=level)(torch.tensor([1.0]), torch.tensor([0]), torch.tensor(length))
+    assert given_N.tolist() == [0.0]
+
+
+def test_a_group_of_one_keeps_its_reward_or_nothing() -> None:
+    reward_N, group_N, length_N = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0, 0, 1]), torch.tensor([1, 1, 1])
+    zero = BatchNorm()(reward_N, group_N, length_N)
+    own = BatchNorm(singleton="own")(reward_N, group_N, length_N)
+    assert zero[2] > zero[0] and own.tolist() == pytest.approx([1, -1, 0], abs=1e-6)
+
+
+def test_the_boost_lifts_correct_responses_only() -> None:
+    value_N, correct_N = torch.tensor([0.5, -0.5]).double(), torch.tensor([True, False])
+    assert BatchNorm(boost=0.1).lifted(value_N, correct_N).tolist() == pytest.approx([0.6, -0.5])
+    assert BatchNorm(boost=0.1).reads_correct and not BatchNorm().reads_correct
+    assert torch.equal(BatchNorm().lifted(value_N, correct_N), value_N)
+
+
+def test_tokens_need_lengths() -> None:
+    with pytest.raises(BatchError, match="set level to response"):
+        BatchNorm()(torch.tensor([1.0]), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+def test_any_dtype_comes_out_as_float64(dtype: torch.dtype) -> None:
+    given_N = BatchNorm()(torch.tensor([1, 0]).to(dtype), torch.tensor([0, 0]), torch.tensor([5, 5]))
+    assert given_N.dtype == torch.float64 and given_N.tolist() == pytest.approx([0.948683, -0.948683], abs=1e-6)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_contract(settings: dict[str, Any]) -> None:
+    check_advantage(BatchNorm(**settings), rounds=30)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"level": "group"}, "level is 'group'; give token or response"),
+        ({"floor": "none"}, "floor is 'none'; give add or clamp"),
+        ({"singleton": "mean"}, "singleton is 'mean'; give zero or own"),
+        ({"eps": 0.0}, "eps is 0.0"),
+        ({"ddof": 2}, "ddof 2"),
+        ({"boost": -0.1}, "boost is -0.1"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        BatchNorm(**settings)

@@ -1,0 +1,175 @@
+"""GRPO-λ, arXiv 2505.18086."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import oracles_groups as oracles
+from leanthink.algorithms import Grpo
+from leanthink.batch import RolloutBatch
+from leanthink.config import build
+from leanthink.errors import ConfigError
+from leanthink.groups import group_mean
+from leanthink.module import Scope
+from leanthink.rewards import Correct, LambdaSwitch, PassRateAtLeast, SigmoidLength, Switch, TopPassRate
+from leanthink.rewards.lambda_switch import top_count
+from leanthink.schedules import Linear
+
+FIVE = RolloutBatch.of(
+    group=[name for name in "ABCDE" for _ in range(4)],
+    length=[400, 500, 900, 600, 300, 800, 700, 300, 450, 450, 900, 100, 50, 60, 70, 80, 500, 500, 500, 900],
+    correct=[1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0],
+)
+A, B, C, D, E = (slice(start, start + 4) for start in range(0, 20, 4))
+RATES = [1.0, 0.75, 0.25, 0.0, 0.75]
+
+
+def reward(top_fraction: float = 0.2, ddof: int = 0, **settings: Any) -> LambdaSwitch:
+    shaped = SigmoidLength(alpha=0.2, ddof=ddof)
+    return LambdaSwitch(top_fraction=top_fraction, shaped=shaped, plain=Correct(), **settings)
+
+
+def close(values_M: torch.Tensor, expected: list[float]) -> None:
+    assert values_M.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def chosen(of: TopPassRate, batch: RolloutBatch = FIVE) -> str:
+    """The names of the chosen groups."""
+    indicator_G = group_mean(of(batch)[0], batch.group).tolist()
+    assert set(indicator_G) <= {0.0, 1.0}
+    return "".join(name for name, is_chosen in zip("ABCDE", indicator_G, strict=True) if is_chosen)
+
+
+def test_worked_example_one_group() -> None:
+    assert group_mean(FIVE.correct, FIVE.group).tolist() == RATES
+    reward_N, _ = reward(0.2)(FIVE)
+    close(reward_N[A], [0.948883, 0.926107, 0.833497, 0.900000])
+    assert [reward_N[rows].tolist() for rows in (B, C, D, E)] == [[1, 0, 1, 1], [1, 0, 0, 0], [0] * 4, [1, 1, 1, 0]]
+    advantage_N = Grpo()(reward_N, FIVE.group)
+    close(advantage_N[A], [0.936717, 0.480478, -1.374691, -0.042504])
+    close(advantage_N[B], [0.499999, -1.499997, 0.499999, 0.499999])
+    close(advantage_N[D], [0.0] * 4)
+
+
+def test_worked_example_three_groups() -> None:
+    reward_N, _ = reward(0.6)(FIVE)
+    close(reward_N[B], [0.933952, 0.0, 0.839114, 0.933952])
+    close(reward_N[E], [0.9, 0.9, 0.9, 0.0])
+    assert reward_N[C].tolist() == [1, 0, 0, 0]
+    advantage_N = Grpo()(reward_N, FIVE.group)
+    close(advantage_N[B], [0.567289, -1.492686, 0.358109, 0.567289])
+    close(advantage_N[E], [0.499999, 0.499999, 0.499999, -1.499997])
+
+
+def test_worked_example_one_correct_response_and_the_other_deviation() -> None:
+    close(reward(1.0)(FIVE)[0][C], [0.9, 0.0, 0.0, 0.0])
+    close(reward(0.2, ddof=1)(FIVE)[0][A], [0.943245, 0.922741, 0.839922, 0.900000])
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.5])
+def test_alpha_is_without_effect_in_an_all_correct_group(alpha: float) -> None:
+    shaped = LambdaSwitch(shaped=SigmoidLength(alpha=alpha), plain=Correct())(FIVE)[0]
+    advantage_N = Grpo(eps=0.0)(shaped, FIVE.group)
+    assert torch.allclose(advantage_N[A], Grpo(eps=0.0)(reward()(FIVE)[0], FIVE.group)[A], atol=1e-9)
+
+
+def test_the_share_counts_groups() -> None:
+    assert [chosen(TopPassRate(top_fraction=share)) for share in (0, 0.19, 0.2, 0.4, 0.6, 0.8, 1)] == [
+        "", "", "A", "AB", "ABE", "ABCE", "ABCDE",
+    ]  # fmt: skip
+    assert [chosen(TopPassRate(top_fraction=share, rounding="ceil")) for share in (0, 0.19, 0.2, 0.21)] == [
+        "", "A", "A", "AB",
+    ]  # fmt: skip
+    assert chosen(TopPassRate(top_fraction=0.1, min_groups=1)) == "A"
+    assert chosen(TopPassRate(top_fraction=0.1, min_groups=99)) == "ABCDE"
+
+
+def test_the_count_is_exact_where_the_product_is_not() -> None:
+    assert 0.29 * 100 < 29 and 0.07 * 100 > 7
+    assert (top_count(100, 0.29), top_count(100, 0.07, "ceil")) == (29, 7)
+
+
+def test_ties_go_by_first_appearance_by_lot_or_all_together() -> None:
+    assert chosen(TopPassRate(top_fraction=0.4)) == "AB"
+    assert chosen(TopPassRate(top_fraction=0.4, ties="all")) == "ABE"
+    assert chosen(TopPassRate(top_fraction=0.2, ties="all")) == "A"
+    backwards = FIVE.select(torch.arange(19, -1, -1))
+    assert chosen(TopPassRate(top_fraction=0.4), backwards) == "AE"  # E is the first group there, named A
+    drawn = [chosen(TopPassRate(top_fraction=0.4, ties="random"), FIVE.replace(step=step)) for step in range(20)]
+    assert set(drawn) == {"AB", "AE"}
+    again = [chosen(TopPassRate(top_fraction=0.4, ties="random"), FIVE.replace(step=step)) for step in range(20)]
+    other = [chosen(TopPassRate(top_fraction=0.4, ties="random", seed=1), FIVE.replace(step=s)) for s in range(20)]
+    assert drawn == again != other
+
+
+@pytest.mark.parametrize("top_fraction", ["0", "0.2", "0.29", "0.5", "1"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"rounding": "ceil"}, {"ties": "all"}, {"min_groups": 2}, {"rounding": "ceil", "ties": "all"}],
+    ids=str,
+)
+def test_the_choice_agrees_with_the_loop(
+    batches: list[RolloutBatch], top_fraction: str, settings: dict[str, Any]
+) -> None:
+    select = TopPassRate(top_fraction=float(top_fraction), **settings)
+    for batch in batches:
+        correct = (batch.correct == 1).tolist()
+        expected = oracles.top_pass_rate(correct, batch.group.tolist(), top_fraction, **settings)
+        assert (select(batch)[0] == 1).tolist() == expected
+
+
+@pytest.mark.parametrize("top_fraction", ["0.2", "0.5"])
+def test_agrees_with_the_loop(batches: list[RolloutBatch], top_fraction: str) -> None:
+    switch = LambdaSwitch(
+        top_fraction=float(top_fraction), shaped=SigmoidLength(alpha=0.2, check_eos=False), plain=Correct()
+    )
+    for batch in batches:
+        correct, group = (batch.correct == 1).tolist(), batch.group.tolist()
+        expected = oracles.lambda_switch(batch.length.tolist(), correct, group, top_fraction, 0.2)
+        assert switch(batch)[0].tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_threshold_chooses_by_the_groups_own_rate() -> None:
+    by_rate = LambdaSwitch(mode="threshold", threshold=0.5, shaped=SigmoidLength(alpha=0.2), plain=Correct())
+    assert torch.equal(by_rate(FIVE)[0], reward(0.6)(FIVE)[0])
+    switch = Switch(select=PassRateAtLeast(threshold=0.5), shaped=SigmoidLength(alpha=0.2), plain=Correct())
+    assert torch.equal(by_rate(FIVE)[0], switch(FIVE)[0])
+    assert (by_rate.scope, reward().scope) == (Scope.GROUP, Scope.BATCH)
+    assert (by_rate.reads_order, reward().reads_order, reward(ties="all").reads_order) == (False, True, False)
+
+
+def test_it_is_a_switch_and_any_two_rewards_will_do() -> None:
+    switch = Switch(select=TopPassRate(top_fraction=0.4), shaped=Correct(right=5), plain=Correct(wrong=-1))
+    branches = {"shaped": {"correct": {"right": 5}}, "plain": {"correct": {"wrong": -1}}}
+    built = build({"lambda_switch": {"top_fraction": 0.4, **branches}}, "reward", "reward")
+    assert torch.equal(built(FIVE)[0], switch(FIVE)[0])
+    parts = built.breakdown(FIVE).parts
+    assert set(parts) == {"select", "shaped", "plain"} and parts["select"].mean() == 0.4
+
+
+def test_the_share_may_be_a_schedule() -> None:
+    ramp = TopPassRate(top_fraction=Linear(start=0.0, stop=1.0, steps=10))
+    assert [chosen(ramp, FIVE.replace(step=step)) for step in (0, 4, 10)] == ["", "AB", "ABCDE"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"top_fraction": 1.2}, "top_fraction is 1.2"),
+        ({"top_fraction": -0.1}, "top_fraction is -0.1"),
+        ({"rounding": "round"}, "rounding is 'round'"),
+        ({"ties": "last"}, "ties 'last'"),
+        ({"min_groups": -1}, "min_groups is -1"),
+        ({"mode": "fraction"}, "mode is 'fraction'"),
+        ({"mode": "threshold"}, "mode is threshold and threshold None"),
+        ({"threshold": 0.5}, "mode is top_fraction and threshold 0.5"),
+        ({"mode": "threshold", "threshold": 1.5}, "threshold is 1.5"),
+        ({"mode": "threshold", "threshold": 0.5, "ties": "all"}, "would ignore an argument"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        LambdaSwitch(shaped=SigmoidLength(alpha=0.2), plain=Correct(), **settings)

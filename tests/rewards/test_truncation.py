@@ -1,0 +1,201 @@
+"""DLER's and DA-DLER's truncation rewards, arXiv 2510.15110."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import oracles_dler
+from leanthink.algorithms import BatchNorm, Grpo
+from leanthink.batch import RolloutBatch
+from leanthink.config import build
+from leanthink.errors import BatchError, ConfigError
+from leanthink.rewards import (
+    Correct,
+    DifficultyTruncation,
+    KimiLength,
+    PassRateAtLeast,
+    Scale,
+    SigmoidLength,
+    Sum,
+    Switch,
+    Truncation,
+)
+from leanthink.rewards.truncation import truncated_reward
+from leanthink.schedules import Linear
+
+EIGHT = RolloutBatch.of(
+    group=[0] * 4 + [1] * 4,
+    length=[900, 2500, 4000, 3000, 4000, 1200, 800, 3900],
+    correct=[1, 1, 1, 0, 0, 1, 0, 1],
+    truncated=[0, 0, 1, 0, 1, 0, 0, 0],
+)
+DA = DifficultyTruncation(thresholds=(0.5,), lengths=(4000, 2000))
+
+
+@pytest.mark.parametrize(
+    ("kappa", "rewards", "by_token", "by_response"),
+    [
+        (
+            0.0,
+            [1, 1, 0, 0, 0, 1, 0, 1],
+            [1.178205, 1.178205, -0.848707, -0.848707, -0.848707, 1.178205, -0.848707, 1.178205],
+            [0.935414, 0.935414, -0.935414, -0.935414, -0.935414, 0.935414, -0.935414, 0.935414],
+        ),
+        (
+            0.1,
+            [1, 1, 0.1, 0, 0, 1, 0, 1],
+            [1.144270, 1.144270, -0.730271, -0.938553, -0.886482, 1.196341, -0.886482, 1.196341],
+            [0.909935, 0.909935, -0.814152, -1.005718, -0.957826, 0.957826, -0.957826, 0.957826],
+        ),
+    ],
+)
+def test_worked_example(kappa: float, rewards: list[float], by_token: list[float], by_response: list[float]) -> None:
+    reward_N, _ = Truncation(kappa=kappa)(EIGHT)
+    assert reward_N.tolist() == pytest.approx(rewards, abs=1e-12)
+    assert BatchNorm()(reward_N, EIGHT.group, EIGHT.length).tolist() == pytest.approx(by_token, abs=1e-6)
+    assert BatchNorm(level="response")(reward_N, EIGHT.group).tolist() == pytest.approx(by_response, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kappa", "rows", "expected"),
+    [
+        (0.0, 8, [0.866024, 0.866024, -0.866024, -0.866024, -0.866024, 0.866024, -0.866024, 0.866024]),
+        (0.1, 4, [0.863635, 0.863635, -0.772726, -0.954544]),
+    ],
+)
+def test_worked_example_under_plain_grpo(kappa: float, rows: int, expected: list[float]) -> None:
+    reward_N, _ = Truncation(kappa=kappa)(EIGHT)
+    assert Grpo()(reward_N, EIGHT.group)[:rows].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_worked_example_of_da_dler() -> None:
+    batch = RolloutBatch.of(
+        group=[0] * 4 + [1] * 4,
+        length=[900, 2500, 3900, 4000, 1800, 3000, 4000, 3500],
+        correct=[1, 1, 1, 0, 0, 1, 0, 0],
+        truncated=[0, 0, 0, 1, 0, 0, 1, 0],
+    )
+    assert DA(batch)[0].tolist() == [1, 0, 0, 0, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("rule", ["multiply", "add"])
+@pytest.mark.parametrize("kappa", [0.0, 0.1, 1.0])
+def test_agrees_with_the_loop(merged: RolloutBatch, kappa: float, rule: Any) -> None:
+    slow = oracles_dler.truncation(merged.correct.tolist(), merged.truncated.tolist(), kappa, rule)
+    given_N = truncated_reward(merged.correct, merged.truncated, kappa, rule)
+    torch.testing.assert_close(given_N, torch.tensor(slow, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+    assert torch.equal(Truncation(kappa=kappa, rule=rule)(merged)[0], given_N)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "lengths", "kappa", "equality"),
+    [
+        ((0.5,), (8000, 4000), 0.0, "easy"),
+        ((0.5,), (16_001, 1000), 0.1, "hard"),
+        ((0.25, 0.5, 1.0), (12_000, 8000, 8000, 500), 0.0, "easy"),
+    ],
+)
+def test_agrees_with_the_loop_by_difficulty(
+    batches: list[RolloutBatch], merged: RolloutBatch, thresholds: Any, lengths: Any, kappa: float, equality: Any
+) -> None:
+    slow: list[float] = []
+    for batch in batches:
+        columns = [column.tolist() for column in (batch.correct, batch.length, batch.truncated, batch.group)]
+        slow += oracles_dler.difficulty_truncation(*columns, thresholds, lengths, kappa, equality)
+    reward = DifficultyTruncation(thresholds=thresholds, lengths=lengths, kappa=kappa, equality=equality)
+    torch.testing.assert_close(reward(merged)[0], torch.tensor(slow, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
+def test_a_response_that_ends_at_its_limit_is_complete() -> None:
+    batch = RolloutBatch.of(group=[0, 0], length=[2000, 2001], correct=[1, 1])
+    assert DA(batch)[0].tolist() == [1, 0]
+    assert Truncation(limit=2000)(batch)[0].tolist() == [1, 0]
+    assert Truncation(limit=Linear(start=2001, stop=1000, steps=10))(batch)[0].tolist() == [1, 1]
+
+
+def test_a_share_at_the_threshold_is_easy_or_hard_as_asked() -> None:
+    batch = RolloutBatch.of(group=[0, 0], length=[3000, 100], correct=[1, 0])
+    hard = DifficultyTruncation(thresholds=(0.5,), lengths=(4000, 2000), equality="hard")
+    assert (DA(batch)[0].tolist(), hard(batch)[0].tolist()) == ([0, 0], [1, 0])
+
+
+def test_beyond_the_longest_length_nothing_counts_as_solved() -> None:
+    """Stored rollouts may be longer than training would let them be."""
+    batch = RolloutBatch.of(group=[0] * 3, length=[3000, 9000, 9000], correct=[1, 1, 1])
+    assert DA(batch)[0].tolist() == [1, 0, 0]  # one of three within 4000 tokens: a hard prompt
+
+
+def test_adding_takes_from_wrong_responses_too() -> None:
+    batch = RolloutBatch.of(group=[0] * 4, length=[1] * 4, correct=[1, 1, 0, 0], truncated=[0, 1, 0, 1])
+    both = Truncation(of=Correct(right=1, wrong=-1), rule="add", kappa=0.25)
+    assert both(batch)[0].tolist() == [1, 0.25, -1, -1.75]
+    assert Truncation(rule="add")(batch)[0].tolist() == [1, 0, 0, -1]
+
+
+def test_a_cut_that_would_pay_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"wrong response earns -1.*'rule: add'"):
+        Truncation(of=Correct(right=1, wrong=-1))
+    Truncation(of=Correct(right=1, wrong=-1), kappa=1.0)  # nothing is taken, nothing can pay
+    shaped = Truncation(of=Sum(correct=Correct(), length=KimiLength()), kappa=0.5)
+    with pytest.raises(BatchError, match=r"row 1, which was cut, is -0\.5.*'rule: add'"):
+        shaped(RolloutBatch.of(group=[0, 0], length=[10, 20], correct=[1, 0], truncated=[0, 1]))
+
+
+def test_it_composes() -> None:
+    """Under a sum, and per group in a switch, with a length reward inside."""
+    batch = RolloutBatch.of(group=[0, 0, 1, 1], length=[10, 20, 10, 20], correct=[1, 1, 1, 0], truncated=[0, 1, 0, 0])
+    total = Sum(answer=Truncation(kappa=0.5), length=Scale(by=0.5, of=KimiLength()))
+    assert total(batch)[0].tolist() == [1.25, 0.25, 1.25, -0.25]
+    switch = build(
+        {
+            "switch": {
+                "select": {"pass_rate_at_least": {"threshold": 0.9}},
+                "shaped": {"truncation": {"of": {"sigmoid_length": {"alpha": 0.4, "check_eos": False}}}},
+                "plain": "correct",
+            }
+        },
+        "reward",
+        "reward",
+    )
+    assert switch == Switch(
+        select=PassRateAtLeast(threshold=0.9),
+        shaped=Truncation(of=SigmoidLength(alpha=0.4, check_eos=False)),
+        plain=Correct(),
+    )
+    reward_N, _ = switch(batch)
+    assert reward_N[1:].tolist() == [0, 1, 0] and 0.6 < reward_N[0] < 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"kappa": -0.1}, "kappa is -0.1"),
+        ({"kappa": Linear(start=0.5, stop=1.5, steps=9)}, "kappa is Linear"),
+        ({"rule": "subtract"}, "rule is 'subtract'; give multiply or add"),
+        ({"limit": 0}, "limit is 0"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        Truncation(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"lengths": (4000,)}, "1 thresholds and 1 lengths"),
+        ({"thresholds": (), "lengths": (4000,)}, "0 thresholds and 1 lengths"),
+        ({"thresholds": (0.0,)}, r"thresholds are \[0.0\]"),
+        ({"thresholds": (0.5, 0.5), "lengths": (3, 2, 1)}, "rising"),
+        ({"lengths": (2000, 4000)}, r"lengths are \[2000, 4000\].*hardest"),
+        ({"lengths": (2000, 0)}, "lengths are"),
+        ({"equality": "both"}, "equality is 'both'"),
+        ({"kappa": 2}, "difficulty_truncation: kappa is 2"),
+    ],
+)
+def test_wrong_settings_by_difficulty_are_refused(settings: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        DifficultyTruncation(**{"thresholds": (0.5,), "lengths": (4000, 2000), **settings})
