@@ -277,7 +277,7 @@ def test_a_killed_parent_leaves_no_stuck_workers(end: signal.Signals) -> None:
         "with Verifier(workers=2, deadline=600) as verifier:\n"
         "    verifier.check_many([('2x', '\\\\boxed{x+x}'), ('2x', '\\\\boxed{x-x}')])\n"
         "    threading.Timer(2, lambda: print(*verifier.worker_pids, flush=True)).start()\n"
-        f"    verifier.check_many([('x', {boxed(HANGS)!r}), ('x', {boxed(HOLDS_THE_LOCK)!r})])\n"
+        f"    verifier.check_many([('2', {boxed(HANGS)!r}), ('2', {boxed(HOLDS_THE_LOCK)!r})])\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
         assert parent.stdout is not None

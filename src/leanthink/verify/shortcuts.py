@@ -4,7 +4,7 @@ Each shortcut has a domain in which it cannot disagree with the judge, and stays
 
 - **identical**: both texts are the same once signs that the judge's grammar skips are gone. The judge then parses the
   same text twice, or, where it does not parse, compares it with itself. Its domain excludes what the judge reads as
-  nothing at all (see `_SOMETHING`) and what changes when a space goes (see `_SPACE`).
+  nothing at all (see `_SOMETHING`) and what changes when a space goes (see `_SUM`).
 - **number**: both are plain numbers. Exact ones are equal or not. A decimal makes the judge round both to 6 places:
   here it decides only where rounding cannot matter, equal to the last digit or more than 2e-6 apart.
 - **letter**: both are one capital letter, as multiple choice has them. `I` is the imaginary unit, and left out.
