@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "sweep": "train many: recipes, variants, changes and seeds, from one file; goes on where it was stopped",
     "check": "contract tests of a reward or an advantage, your own included",
     "score": "replay stored rollouts through recipes: every part of the reward, advantages, diagnostics",
+    "verify": "judge answers: what was extracted, who decided, the verdict, why, how long it took",
     "prepare": "turn questions and answers into the parquet files that verl trains on",
     "merge": "add the largest weight changes of a trained model back to its base (update-selective merging)",
     "report": "finished runs side by side: accuracy and tokens before and after",
