@@ -1,5 +1,8 @@
 """From a sweep file to runs: what is combined, what runs are called, and what is refused before anything starts."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from leanthink.commands.sweep import resolver
@@ -165,3 +168,21 @@ def test_the_same_run_under_two_spellings_is_refused(tmp_path, real):
 
 def test_steps_of_the_profile_are_known(tmp_path, real):
     assert plan("{profile: cpu, recipes: [grpo]}", tmp_path, real).runs[0].steps == 70
+
+
+def test_the_file_that_the_docs_show(tmp_path):
+    """Two strengths of trle, my recipe and the variant, at two batch sizes and three seeds."""
+    page = (Path(__file__).parents[2] / "docs" / "sweep.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(plan(block, tmp_path).runs) == (2 + 1 + 1) * 2 * 3
+
+
+def test_the_docs_of_an_own_reward_show_the_examples():
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "own_reward.md").read_text(encoding="utf-8")
+    source = (root / "examples" / "near_shortest.py").read_text(encoding="utf-8")
+    formula = source[source.index("        right_N = ") :]
+    assert formula in page
+    for name in ("near_shortest.yaml", "near_shortest_sweep.yaml"):
+        for line in (root / "examples" / name).read_text(encoding="utf-8").splitlines():
+            assert line.startswith(("#", "description", "profile")) or line in page, line

@@ -78,10 +78,18 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 f"{', '.join(others[:3])}{', ...' if len(others) > 3 else ''}",
                 highlight=False,
             )
-        with _Board(console, sweep, store) as board:
-            statuses = Scheduler(
-                sweep=sweep, store=store, launcher=launcher, command=command, watcher=board, jobs=parallel
-            ).run()
+        try:
+            with _Board(console, sweep, store) as board:
+                statuses = Scheduler(
+                    sweep=sweep, store=store, launcher=launcher, command=command, watcher=board, jobs=parallel
+                ).run()
+        except KeyboardInterrupt:
+            jobs_left = "its jobs run on, and " if launcher.outlives else ""
+            console.print(
+                f"interrupted: {jobs_left}the same command goes on; results so far: {store.folder / 'results.csv'}",
+                soft_wrap=True,
+            )
+            raise
     console.print(result_table(sweep, statuses))
     console.print(f"results: {store.folder / 'results.parquet'} and results.csv; runs: {store.folder / 'runs'}")
     return 0 if all(status.state in FOR_GOOD for status in statuses.values()) else SOME_FAILED

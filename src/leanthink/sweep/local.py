@@ -18,11 +18,12 @@ class Launcher(Protocol):
     """Where runs are started.
 
     ``name`` is written down with what it started; ``outlives`` says whether that goes on when the sweep's own process
-    ends, so that the next one takes it up again by its handle.
+    ends, so that the next one takes it up again by its handle; ``poll_seconds`` is how long to wait between looks.
     """
 
     name: str
     outlives: bool
+    poll_seconds: float
 
     def start(self, label: str, command: Sequence[str], log: Path) -> str:
         """Start a command whose output goes to ``log``; returns a handle."""
@@ -45,6 +46,7 @@ class Local:
 
     name = "local"
     outlives = False
+    poll_seconds = 0.5
 
     def __init__(self) -> None:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -8,15 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from leanthink.runs import Run
 from leanthink.sweep.local import Launcher
 from leanthink.sweep.plan import Planned, Sweep
 from leanthink.sweep.store import FOR_GOOD, Status, Store, outcome
 from leanthink.sweep.table import rows_of, write_results
-
-POLL_SECONDS: Final = 0.5
 
 Command = Callable[[Planned, Run], list[str]]
 """The whole command that trains a run in its folder."""
@@ -77,7 +75,7 @@ class Scheduler:
                     [(planned, steps_done(self.store.run(planned))) for planned, _ in self._running.values()]
                 )
                 if waiting or self._running:
-                    time.sleep(POLL_SECONDS)
+                    time.sleep(self.launcher.poll_seconds)
         except BaseException:
             self._leave()
             raise

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from leanthink.errors import ConfigError, DependencyError
+from leanthink.errors import ConfigError, DependencyError, StateError
 
 try:
     import submitit
@@ -28,6 +28,7 @@ class Slurm:
 
     name = "slurm"
     outlives = True
+    poll_seconds = 5.0
 
     def __init__(
         self, folder: Path, parameters: Mapping[str, Any], cluster: Literal["slurm", "local"] = "slurm"
@@ -48,7 +49,13 @@ class Slurm:
     def start(self, label: str, command: Sequence[str], log: Path) -> str:
         """Submit it; the handle is the job's id."""
         self._executor.update_parameters(name=label)
-        job = self._executor.submit(Train(), list(command), str(log.absolute()), str(Path.cwd()))
+        try:
+            job = self._executor.submit(Train(), list(command), str(log.absolute()), str(Path.cwd()))
+        except Exception as error:  # sbatch's word, in submitit's wrapping
+            raise StateError(
+                f"SLURM does not take the job {label}: {' '.join(str(error).split()):.300}; mend that (see --slurm) "
+                "and run the same command again: what is submitted goes on"
+            ) from error
         self._jobs[job.job_id] = job
         return str(job.job_id)
 
