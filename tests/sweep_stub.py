@@ -1,7 +1,8 @@
 """Stands in for training where the scheduler of sweeps is tested: no verl, a step is a nap.
 
 `train FOLDER RECIPE STEPS SEED` leaves a run's folder as `leanthink train` does, takes up a run that was killed, and
-notes each start and each end. `sweep FILE OUT JOBS` runs the real plan, scheduler, store and table over it.
+notes each start and each end. `sweep FILE OUT JOBS [ADDRESS]` runs the real plan, scheduler, store and table over it,
+on a Ray cluster where an address is given.
 """
 
 from __future__ import annotations
@@ -60,18 +61,23 @@ def end(folder: Path, recipe: str, steps: int, seed: int, stopped: dict | None) 
     return 0
 
 
-def sweep(file: Path, out: Path, jobs: int) -> int:
-    from leanthink.sweep.local import Local
+def sweep(file: Path, out: Path, jobs: int, address: str = "") -> int:
+    from leanthink.sweep.local import Launcher, Local
     from leanthink.sweep.plan import load_sweep
     from leanthink.sweep.schedule import Scheduler
     from leanthink.sweep.store import Store
 
+    launcher: Launcher = Local()
+    if address:
+        from leanthink.verl.rayjobs import RayJobs
+
+        launcher = RayJobs(address)
     store = Store(folder=out)
     with store.locked():
         plan = load_sweep(file, resolve)
         store.open(plan)
         Scheduler(
-            sweep=plan, store=store, launcher=Local(), command=command, watcher=Quiet(), jobs=jobs
+            sweep=plan, store=store, launcher=launcher, command=command, watcher=Quiet(), jobs=jobs
         ).run()  # fmt: skip
     return 0
 
@@ -100,4 +106,4 @@ if __name__ == "__main__":
     mode, *rest = sys.argv[1:]
     if mode == "train":
         sys.exit(train(Path(rest[0]), rest[1], int(rest[2]), int(rest[3])))
-    sys.exit(sweep(Path(rest[0]), Path(rest[1]), int(rest[2])))
+    sys.exit(sweep(Path(rest[0]), Path(rest[1]), int(rest[2]), *rest[3:]))

@@ -1,22 +1,40 @@
-"""A sweep's runs as jobs of a running Ray cluster, here of one machine; training only naps. Starts Ray, so marked."""
+"""A sweep's runs as jobs of a running Ray cluster, here of one machine; training only naps. Starts Ray, so marked.
+
+Whether a client sends a token is settled when Ray is imported, so the clients are processes of their own.
+"""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 
 import sweep_stub
-from leanthink.errors import ConfigError
 from leanthink.sweep.plan import load_sweep
-from leanthink.sweep.schedule import Scheduler
 from leanthink.sweep.store import Store
+
+pytestmark = [pytest.mark.verl, pytest.mark.timeout(600)]
+
+JOB = """
+import sys, time
+from pathlib import Path
 from leanthink.verl.rayjobs import RayJobs
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]  # Ray's own warnings
+address, log = sys.argv[1], Path(sys.argv[2])
+handle = RayJobs(address).start("long", ["sleep", "600"], log)
+another = RayJobs(address)
+assert another.poll(handle, log) is None
+another.stop([handle])
+while (code := another.poll(handle, log)) is None:
+    time.sleep(0.5)
+print(code, f"Ray job {handle} STOPPED" in log.read_text(), another.poll("nobody", log))
+"""
 
 
 def free_port():
@@ -26,64 +44,63 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """The address of a cluster of our own, which is ended by its process group alone."""
-    folder = tmp_path_factory.mktemp("ray")
+def environment():
+    """A token of this test's own, which cluster and clients share."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {**mine, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, environment):
+    """The address of a cluster of this test's own."""
+    printed = tmp_path_factory.mktemp("ray") / "ray.txt"
+    # Ray notes a running cluster in its temporary folder, for other programs to join; sockets want a short path.
+    own = tempfile.mkdtemp(prefix="ray-")
     port = free_port()
     program = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=4"]
     options = [f"--port={free_port()}", f"--dashboard-port={port}", "--include-dashboard=true"]
-    sizes = ["--object-store-memory=100000000", "--disable-usage-stats"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    with (folder / "ray.txt").open("w") as out:
+    sizes = ["--object-store-memory=100000000", "--disable-usage-stats", f"--temp-dir={own}"]
+    with printed.open("w") as out:
         head = subprocess.Popen(
             [*program, *options, *sizes], stdout=out, stderr=out, start_new_session=True, env=environment
         )
-    address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 240
-    while True:
-        try:
-            RayJobs(address)
-            break
-        except ConfigError:
-            assert time.monotonic() < deadline and head.poll() is None, (folder / "ray.txt").read_text()
-            time.sleep(1)
-    yield address
+    while not answers(port):
+        assert time.monotonic() < deadline and head.poll() is None, printed.read_text()
+        time.sleep(1)
+    yield f"http://127.0.0.1:{port}"
     head.terminate()
     head.wait(60)
+    shutil.rmtree(own, ignore_errors=True)  # its last processes may still write
 
 
-def test_a_sweep_of_ray_jobs(cluster, tmp_path):
-    file = tmp_path / "sweep.yaml"
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def python(environment, *arguments):
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def test_a_sweep_of_ray_jobs(address, environment, tmp_path):
+    file, out = tmp_path / "sweep.yaml", tmp_path / "out"
     file.write_text("recipes: [one, broken]\nsteps: 3\n")
-    store = Store(folder=tmp_path / "out")
+    python(environment, sweep_stub.__file__, "sweep", str(file), str(out), "2", address)
     plan = load_sweep(file, sweep_stub.resolve)
-    store.open(plan)
-    statuses = Scheduler(
-        sweep=plan,
-        store=store,
-        launcher=RayJobs(cluster),
-        command=sweep_stub.command,
-        watcher=sweep_stub.Quiet(),
-        jobs=2,
-    ).run()
-    assert [statuses[planned.key].state for planned in plan.runs] == ["finished", "failed"]
-    assert statuses[plan.runs[1].key].error == "exit code 1: verl ended with exit code 1: it is broken"
+    one, broken = (Store(folder=out).status(planned) for planned in plan.runs)
+    assert (one.state, broken.state, one.launcher) == ("finished", "failed", "ray")
+    assert broken.error.startswith("exit code 1: ")
+    assert "it is broken" in broken.error
 
 
-def test_a_job_is_known_by_its_handle_and_can_be_stopped(cluster, tmp_path):
-    log = tmp_path / "log.txt"
-    handle = RayJobs(cluster).start("long", ["sleep", "600"], log)
-    another = RayJobs(cluster)
-    assert another.poll(handle, log) is None
-    another.stop([handle])
-    deadline = time.monotonic() + 120
-    while (code := another.poll(handle, log)) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    assert code == 1
-    assert f"Ray job {handle}" in log.read_text()
+def test_a_job_is_known_by_its_handle_and_can_be_stopped(address, environment, tmp_path):
+    assert python(environment, "-c", JOB, address, str(tmp_path / "log.txt")).split() == ["1", "True", "1"]
 
 
-def test_no_cluster_there():
-    with pytest.raises(ConfigError, match=r"--ray http://127.0.0.1:9: no Ray cluster answers there"):
-        RayJobs("http://127.0.0.1:9")
+def test_no_cluster_there(environment):
+    code = "from leanthink.verl.rayjobs import RayJobs; RayJobs('http://127.0.0.1:9')"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=400)
+    assert "ConfigError: --ray http://127.0.0.1:9: no Ray cluster takes jobs from us there" in done.stderr

@@ -31,8 +31,8 @@ class RayJobs:
             self._client = JobSubmissionClient(address)
         except Exception as error:  # connection, name, version: what Ray raises is not documented
             raise ConfigError(
-                f"--ray {address}: no Ray cluster answers there ({' '.join(str(error).split()):.200}); give its "
-                "dashboard's address, as in http://HEAD:8265"
+                f"--ray {address}: no Ray cluster takes jobs from us there ({' '.join(str(error).split()):.300}); give "
+                "its dashboard's address, as in http://HEAD:8265, and what `ray job submit` would need there"
             ) from error
 
     def start(self, label: str, command: Sequence[str], log: Path) -> str:
