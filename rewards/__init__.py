@@ -23,6 +23,7 @@ from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
+from leanthink.rewards.longest_correct_length import LongestCorrectLength
 from leanthink.rewards.pass_rate_length import PassRateLength
 from leanthink.rewards.probed import ProbedReward
 from leanthink.rewards.repetition import Repetition, WordRepetition
@@ -31,6 +32,7 @@ from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
 from leanthink.rewards.stepwise_gain import StepwiseGain
 from leanthink.rewards.think_outcome import ThinkOutcome
+from leanthink.rewards.thinking_compression import ThinkingCompression
 from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "HistoryLength",
     "KimiLength",
     "LambdaSwitch",
+    "LongestCorrectLength",
     "MaxBudget",
     "PassRateAtLeast",
     "PassRateLength",
@@ -62,6 +65,7 @@ __all__ = [
     "Sum",
     "Switch",
     "ThinkOutcome",
+    "ThinkingCompression",
     "TopPassRate",
     "Truncation",
     "WordRepetition",

@@ -141,9 +141,9 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
     """Check what every advantage promises.
 
     It compares, hashes, prints, pickles and can be described as YAML; it changes no input; it is deterministic and
-    finite in every corner; permuting the responses permutes it; groups do not leak, unless it is declared
-    ``batch_wide``; and, if ``centred`` and not batch-wide, it is 0 where all rewards of a group are equal and sums to 0
-    over each group.
+    finite in every corner; permuting the responses permutes it (those of a group in order, where it declares
+    ``reads_order``); groups do not leak, unless it is declared ``batch_wide``; and, if ``centred`` and not batch-wide,
+    it is 0 where all rewards of a group are equal and sums to 0 over each group.
 
     Raises:
         ContractError: naming the broken promise, with the batch.
@@ -166,6 +166,8 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
                 _fail(advantage, "its inputs are not changed", shown)
             _close(advantage, "deterministic", shown, advantage(reward_N, group_N, length_N), value_N)
             order_M = torch.randperm(len(batch), generator=generator)
+            if advantage.reads_order:
+                order_M = _groups_mixed(group_N, order_M)
             mixed = shown.select(order_M)
             promise = "permuting the responses permutes the result"
             mixed_M = advantage(mixed.reward, mixed.group, mixed.length)
@@ -282,6 +284,13 @@ def _groups_in_order(batch: RolloutBatch, order_M: Tensor) -> Tensor:
     mixed = order_M.tolist()
     first = [next(row for row in mixed if batch.group[row] == code) for code in range(batch.num_groups)]
     return order_M.new_tensor([*first, *(row for row in mixed if row not in first)])
+
+
+def _groups_mixed(group_N: Tensor, order_M: Tensor) -> Tensor:
+    """A permutation that mixes the groups as ``order_M`` does, but keeps the order within each."""
+    mixed_M = torch.empty_like(order_M)
+    mixed_M[torch.argsort(group_N[order_M], stable=True)] = torch.argsort(group_N, stable=True)
+    return mixed_M
 
 
 def _amounts(placement: Placement) -> list[tuple[int, int, float]]:

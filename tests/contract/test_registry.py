@@ -14,10 +14,13 @@ from leanthink.algorithms import (
     Advantage,
     BatchNorm,
     Drpo,
+    FilterTopK,
     Gae,
     Grpo,
     Loss,
+    MasteredTokenMask,
     NoBaseline,
+    OutcomeAndSteps,
     PpoClip,
     ReinforcePp,
     Rloo,
@@ -44,6 +47,7 @@ from leanthink.rewards import (
     HistoryLength,
     KimiLength,
     LambdaSwitch,
+    LongestCorrectLength,
     MaxBudget,
     PassRateAtLeast,
     PassRateLength,
@@ -56,6 +60,7 @@ from leanthink.rewards import (
     StepwiseGain,
     Sum,
     Switch,
+    ThinkingCompression,
     ThinkOutcome,
     TopPassRate,
     Truncation,
@@ -112,6 +117,7 @@ REWARDS: dict[str, list[Reward]] = {
         ),
         LambdaSwitch(mode="threshold", threshold=0.5, shaped=SigmoidLength(alpha=0.4), plain=Correct()),
     ],
+    "longest_correct_length": [LongestCorrectLength(), LongestCorrectLength(pay_wrong=True)],
     "max_budget": [MaxBudget(alpha=0.0003), MaxBudget(delta=1.0, counts="thinking")],
     "pass_rate_at_least": [
         PassRateAtLeast(threshold=0.5),
@@ -133,6 +139,7 @@ REWARDS: dict[str, list[Reward]] = {
     ],
     "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
     "think_outcome": [ThinkOutcome(no_box=0.0, no_block=0.0)],  # with its penalties, form comes before correctness
+    "thinking_compression": [ThinkingCompression(), ThinkingCompression(gamma=0.5, opened_by_prompt=True)],
     "top_pass_rate": [
         TopPassRate(top_fraction=0.5),
         TopPassRate(rounding="ceil", ties="all"),
@@ -153,13 +160,22 @@ OTHERS: dict[str, list[Any]] = {
         BatchNorm(level="response", ddof=0, floor="clamp", singleton="own"),
         BatchNorm(boost=0.1, eps=0.1),
     ],
+    "filter_top_k": [
+        FilterTopK(k=2),
+        FilterTopK(k=3, metric="token_efficiency", of=Rloo(), shift_negative=True),
+    ],
     "grpo": [Grpo(), Grpo(scale="none"), Grpo(ddof=0, eps=0.0)],
     "no_baseline": [NoBaseline()],
+    "outcome_and_steps": [OutcomeAndSteps(), OutcomeAndSteps(scale="std")],
     "rloo": [Rloo()],
     "drpo": [
         Drpo(length_temperature=0.1, limit=8192.0),
         Drpo(length_temperature=None, tau=None, score="Lratio", form="advantage"),
         Drpo(length_temperature=0.5, preference="reward", kl_type="low_var_kl", keep_all_correct=True),
+    ],
+    "mastered_token_mask": [
+        MasteredTokenMask(),
+        MasteredTokenMask(of=PpoClip(high=0.28), probability=0.9, target_entropy=0.5),
     ],
     "ppo_clip": [PpoClip(), PpoClip(high=0.28, aggregation="seq-mean-token-mean")],
     "cosine": [Cosine(start=1.0, stop=0.5, steps=7)],
@@ -174,11 +190,13 @@ OTHERS: dict[str, list[Any]] = {
 }
 
 COLUMNS: Columns = {  # how to draw each column that some reward reads
+    "answer_kept": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "at_most": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,
     "cut_tokens": lambda generator, n: [
         torch.randint(0, 1200, (row % 5,), generator=generator).sort().values.tolist() for row in range(n)
     ],
+    "kept_thinking_tokens": lambda generator, n: torch.randint(0, 40, (n,), generator=generator).double(),
     "probe_accuracies": lambda generator, n: [
         [None if share == 6 else share / 5 for share in torch.randint(0, 7, (row % 5,), generator=generator).tolist()]
         for row in range(n)
@@ -186,7 +204,9 @@ COLUMNS: Columns = {  # how to draw each column that some reward reads
     "prompt_key": lambda generator, n: [f"p{key}" for key in torch.randint(0, 3, (n,), generator=generator).tolist()],
     "reference_accuracy": lambda generator, n: torch.rand(n, generator=generator),
     "reference_length": lambda generator, n: torch.randint(0, 16_000, (n,), generator=generator),
+    "thinking_end_token": lambda generator, n: torch.randint(-1, 60, (n,), generator=generator).double(),
     "thinking_length": lambda generator, n: torch.randint(0, 9000, (n,), generator=generator).double(),
+    "thinking_tokens": lambda generator, n: torch.randint(40, 80, (n,), generator=generator).double(),
 }
 
 WRONG_MAY_BEAT_CORRECT = (CosineLength, HarmonizingLength)  # by their papers' formula

@@ -76,6 +76,7 @@ class FactFinder:
         }
         facts |= {name: kind(fields[name]) for name, kind in ((LIMIT, float), (PROMPT_KEY, str)) if name in fields}
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
+        facts |= {name: fields[name] for name in self._columns if name in fields and name not in (LIMIT, PROMPT_KEY)}
         if THINKING_LENGTH in self._columns:
             facts[THINKING_LENGTH] = float(thinking_length(tokens, self._text, self._thinking_end))
         if PROMPT_KEY in self._columns:
