@@ -9,6 +9,7 @@ from leanthink.algorithms.drpo import Drpo, drpo_loss
 from leanthink.algorithms.filter_top_k import FilterTopK
 from leanthink.algorithms.losses import Loss, PpoClip, PpoVariant
 from leanthink.algorithms.mastered_token_mask import MasteredTokenMask
+from leanthink.algorithms.mode_switch import ModeSwitch
 from leanthink.algorithms.outcome_and_steps import OutcomeAndSteps
 from leanthink.algorithms.token_advantages import (
     AnyAdvantage,
@@ -29,6 +30,7 @@ __all__ = [
     "Grpo",
     "Loss",
     "MasteredTokenMask",
+    "ModeSwitch",
     "NoBaseline",
     "OutcomeAndSteps",
     "PpoClip",

@@ -78,9 +78,9 @@ class PpoVariant(Loss):
     of: PpoClip
 
     @property
-    def reads_entropy(self) -> bool:
-        """Whether it reads entropies, which verl computes together with old log-probabilities."""
-        return False
+    def why_recompute(self) -> str | None:
+        """Why verl must compute old log-probabilities anew; None where those at sampling will do."""
+        return None
 
     def __post_init__(self) -> None:
         if not isinstance(self.of, PpoClip):

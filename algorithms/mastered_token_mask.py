@@ -65,7 +65,6 @@ target_entropy=0.2)
     of: PpoClip = CLIP
     probability: float = 0.99
     target_entropy: float = 0.2
-    reads_entropy = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,3 +73,8 @@ target_entropy=0.2)
                 f"mastered_token_mask: probability is {self.probability} and target_entropy {self.target_entropy}; "
                 "give a probability above 0 and up to 1, and an entropy of 0 nats or more"
             )
+
+    @property
+    def why_recompute(self) -> str | None:
+        """It reads entropies."""
+        return "the loss reads the entropy that verl computes together with old log-probabilities"

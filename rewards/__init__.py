@@ -16,14 +16,17 @@ from leanthink.rewards.combinators import (
     Sum,
     Switch,
 )
+from leanthink.rewards.conciseness import Conciseness, ConcisenessScore
 from leanthink.rewards.correct import Correct
 from leanthink.rewards.cosine_length import CosineLength
+from leanthink.rewards.early_exit import EarlyExit
 from leanthink.rewards.format import Format
 from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
 from leanthink.rewards.longest_correct_length import LongestCorrectLength
+from leanthink.rewards.mode_switch_reward import ModeSwitchReward
 from leanthink.rewards.pass_rate_length import PassRateLength
 from leanthink.rewards.probed import ProbedReward
 from leanthink.rewards.repetition import Repetition, WordRepetition
@@ -38,9 +41,12 @@ from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 __all__ = [
     "Chain",
     "Clip",
+    "Conciseness",
+    "ConcisenessScore",
     "Correct",
     "CosineLength",
     "DifficultyTruncation",
+    "EarlyExit",
     "ExactBudget",
     "Format",
     "Freeze",
@@ -52,6 +58,7 @@ __all__ = [
     "LambdaSwitch",
     "LongestCorrectLength",
     "MaxBudget",
+    "ModeSwitchReward",
     "PassRateAtLeast",
     "PassRateLength",
     "ProbedReward",

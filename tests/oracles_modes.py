@@ -76,3 +76,51 @@ def mastered(
         low = bool(h) and sum(h) / len(h) < target
         result.append([right and low and one >= tau for one in p])
     return result
+
+
+def conciseness(
+    outcome: Numbers, score: Numbers, group: Groups, alpha: float, annealing: float, difficulty: str
+) -> list[float]:
+    """arXiv 2511.09158: the factor on positive outcomes; d is the group's share of them, or of the others."""
+    result = []
+    for i in range(len(outcome)):
+        siblings = [outcome[j] for j in range(len(outcome)) if group[j] == group[i]]
+        rate = sum(one > 0 for one in siblings) / len(siblings)
+        d = rate if difficulty == "pass_rate" else 1 - rate
+        result.append(outcome[i] * (1 + alpha * score[i] * (annealing + d)) if outcome[i] > 0 else outcome[i])
+    return result
+
+
+def serial_rewards(correct: Flags, order: Numbers, group: Groups, decay: float) -> list[float]:
+    """arXiv 2505.07686, Algorithm 1: walk each group in the order of its exits."""
+    result = [0.0] * len(correct)
+    for of in members(group).values():
+        right = 0
+        for i in sorted(of, key=lambda i: order[i]):
+            if correct[i]:
+                right += 1
+                result[i] = 1 / decay ** (right - 1)
+    return result
+
+
+def mode_rewards(
+    correct: Flags, long: Flags, group: Groups, theta: float, base: float, bonus: float, wrong: float
+) -> tuple[list[float], list[int]]:
+    """arXiv 2505.20101: the table of rewards, prompt by prompt, and each response's prompt's preference (1 long)."""
+    rewards, preferences = [0.0] * len(correct), [0] * len(correct)
+    for of in members(group).values():
+        longs, shorts = [i for i in of if long[i]], [i for i in of if not long[i]]
+        preferred = 0
+        if longs and shorts and any(correct[i] for i in of):
+            a_long = sum(correct[i] for i in longs) / len(longs)
+            a_short = sum(correct[i] for i in shorts) / len(shorts)
+            preferred = -1 if a_short >= theta or a_long == 0 else 1
+        for i in of:
+            preferences[i] = preferred
+            if not correct[i]:
+                rewards[i] = wrong
+            elif preferred == (1 if long[i] else -1):
+                rewards[i] = base + bonus
+            else:
+                rewards[i] = base
+    return rewards, preferences

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "train": "train a policy by a recipe with the real verl trainer",
     "score": "replay stored rollouts through recipes: every part of the reward, advantages, diagnostics",
     "prepare": "turn questions and answers into the parquet files that verl trains on",
+    "pairs": "preference pairs for DPO, from rollouts of a long-thinking and a short-thinking model",
     "merge": "add the largest weight changes of a trained model back to its base (update-selective merging)",
     "report": "finished runs side by side: accuracy and tokens before and after",
     "doctor": "check versions, the plug-in in verl, the verifier, the testbed, disk and memory",

@@ -28,9 +28,12 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
     "reward": {
         "chain": rewards.Chain,
         "clip": rewards.Clip,
+        "conciseness": rewards.Conciseness,
+        "conciseness_score": rewards.ConcisenessScore,
         "correct": rewards.Correct,
         "cosine_length": rewards.CosineLength,
         "difficulty_truncation": rewards.DifficultyTruncation,
+        "early_exit": rewards.EarlyExit,
         "exact_budget": rewards.ExactBudget,
         "format": rewards.Format,
         "freeze": rewards.Freeze,
@@ -42,6 +45,7 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "lambda_switch": rewards.LambdaSwitch,
         "longest_correct_length": rewards.LongestCorrectLength,
         "max_budget": rewards.MaxBudget,
+        "mode_switch_reward": rewards.ModeSwitchReward,
         "pass_rate_at_least": rewards.PassRateAtLeast,
         "pass_rate_length": rewards.PassRateLength,
         "repetition": rewards.Repetition,
@@ -72,6 +76,7 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
     "loss": {
         "drpo": algorithms.Drpo,
         "mastered_token_mask": algorithms.MasteredTokenMask,
+        "mode_switch": algorithms.ModeSwitch,
         "ppo_clip": algorithms.PpoClip,
     },
     "limit": {

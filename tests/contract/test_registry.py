@@ -19,6 +19,7 @@ from leanthink.algorithms import (
     Grpo,
     Loss,
     MasteredTokenMask,
+    ModeSwitch,
     NoBaseline,
     OutcomeAndSteps,
     PpoClip,
@@ -35,9 +36,12 @@ from leanthink.recipe import load_recipe, recipe_names
 from leanthink.rewards import (
     Chain,
     Clip,
+    Conciseness,
+    ConcisenessScore,
     Correct,
     CosineLength,
     DifficultyTruncation,
+    EarlyExit,
     ExactBudget,
     Format,
     Freeze,
@@ -49,6 +53,7 @@ from leanthink.rewards import (
     LambdaSwitch,
     LongestCorrectLength,
     MaxBudget,
+    ModeSwitchReward,
     PassRateAtLeast,
     PassRateLength,
     Repetition,
@@ -69,11 +74,17 @@ from leanthink.rewards import (
 from leanthink.schedules import Cosine, Cyclic, Exponential, Linear, Schedule, Stairs
 from leanthink.testing import Columns, check_advantage, check_reward, check_token_advantage
 
+SCORE = ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks")
 OVERLONG = SoftOverlong(limit=12_000, buffer=4000)
 
 REWARDS: dict[str, list[Reward]] = {
     "chain": [Chain(base=Correct(right=2), overlong=Sum(so_far=Running(), late=OVERLONG), clip=Clip(low=0.0))],
     "clip": [Clip(low=-0.25, high=0.5), Clip(high=0.5, of=Correct())],
+    "conciseness": [
+        Conciseness(scores=SCORE, alpha=0.5, annealing=Linear(start=1.0, stop=0.0, steps=30)),
+        Conciseness(scores=SCORE, alpha=2.0, difficulty="column", of=Correct(wrong=-1.0)),
+    ],
+    "conciseness_score": [SCORE],
     "correct": [Correct(), Correct(right=0.1, wrong=-1.0)],
     "cosine_length": [CosineLength(limit=14_000, margin=16), CosineLength(limit=9000, wrong_at_0=-1, exceed=None)],
     "difficulty_truncation": [
@@ -86,6 +97,7 @@ REWARDS: dict[str, list[Reward]] = {
             equality="hard",
         ),
     ],
+    "early_exit": [EarlyExit(), EarlyExit(decay=1.5, include_full_path=False, inducer=" </think> ")],
     "exact_budget": [ExactBudget(), ExactBudget(alpha=0.002, counts="thinking")],
     "format": [Format(), Format(kept=0.0, broken=-1, opened_by_prompt=True)],
     "freeze": [Freeze(of=Sum(correct=Correct(), format=Scale(by=0.5, of=Format())))],
@@ -119,6 +131,10 @@ REWARDS: dict[str, list[Reward]] = {
     ],
     "longest_correct_length": [LongestCorrectLength(), LongestCorrectLength(pay_wrong=True)],
     "max_budget": [MaxBudget(alpha=0.0003), MaxBudget(delta=1.0, counts="thinking")],
+    "mode_switch_reward": [
+        ModeSwitchReward(),
+        ModeSwitchReward(threshold=0.5, wrong=-1.0, warm_up=Linear(start=0.0, stop=1.0, steps=30)),
+    ],
     "pass_rate_at_least": [
         PassRateAtLeast(threshold=0.5),
         PassRateAtLeast(threshold=Linear(start=0.0, stop=1.0, steps=30)),
@@ -177,6 +193,7 @@ OTHERS: dict[str, list[Any]] = {
         MasteredTokenMask(),
         MasteredTokenMask(of=PpoClip(high=0.28), probability=0.9, target_entropy=0.5),
     ],
+    "mode_switch": [ModeSwitch(), ModeSwitch(weight=1.0, form="logistic", of=PpoClip(high=0.28))],
     "ppo_clip": [PpoClip(), PpoClip(high=0.28, aggregation="seq-mean-token-mean")],
     "cosine": [Cosine(start=1.0, stop=0.5, steps=7)],
     "cyclic": [Cyclic(high=8.0, low=4.0, period=10)],
@@ -196,12 +213,15 @@ COLUMNS: Columns = {  # how to draw each column that some reward reads
     "cut_tokens": lambda generator, n: [
         torch.randint(0, 1200, (row % 5,), generator=generator).sort().values.tolist() for row in range(n)
     ],
+    "exit_order": lambda generator, n: torch.randint(0, 6, (n,), generator=generator).double(),
     "kept_thinking_tokens": lambda generator, n: torch.randint(0, 40, (n,), generator=generator).double(),
+    "mode": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "probe_accuracies": lambda generator, n: [
         [None if share == 6 else share / 5 for share in torch.randint(0, 7, (row % 5,), generator=generator).tolist()]
         for row in range(n)
     ],
     "prompt_key": lambda generator, n: [f"p{key}" for key in torch.randint(0, 3, (n,), generator=generator).tolist()],
+    "prompt_difficulty": lambda generator, n: torch.rand(n, generator=generator),
     "reference_accuracy": lambda generator, n: torch.rand(n, generator=generator),
     "reference_length": lambda generator, n: torch.randint(0, 16_000, (n,), generator=generator),
     "thinking_end_token": lambda generator, n: torch.randint(-1, 60, (n,), generator=generator).double(),

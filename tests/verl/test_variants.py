@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from verl.workers.config import ActorConfig
 from verl.workers.utils.losses import ppo_loss
 
-from leanthink.algorithms import MasteredTokenMask
-from leanthink.errors import BatchError
+from leanthink.algorithms import MasteredTokenMask, ModeSwitch
+from leanthink.errors import BatchError, ConfigError
 from leanthink.recipe import load_recipe
 from leanthink.verl import losses, variants
 from leanthink.verl.grouping import GroupLoss
@@ -119,3 +119,76 @@ def test_the_driver_writes_verdicts_and_installs_the_loss(monkeypatch):
     (loss_fn,) = trainer.given
     assert loss_fn.func is variants.mastered_token_loss
     assert loss_fn.keywords["config"].policy_loss.loss_mode == "vanilla"
+
+
+def test_the_first_tokens_of_both_modes_are_ranked_and_nothing_else_changes():
+    """Four prompts in two micro-batches: two prefer long, one short, one neither."""
+    settings = ModeSwitch(weight=0.3, margin=1.0)
+    responses = random_responses(groups=4, rollouts=4, seed=11)
+    sides = [1.0, 1.0, -1.0, -1.0] * 4
+    factor = 4 / 3
+    preferred = [sign * factor for sign in (1, -1, 1, 0) for _ in range(4)]
+    given = {losses.GROUP: responses.group, losses.MODE: sides, losses.PREFERRED: preferred}
+    data, _, _ = batch_with(responses, **{name: torch.tensor(values) for name, values in given.items()})
+    temperature = 0.5
+    loss = functools.partial(
+        variants.mode_switch_loss, settings=settings, config=actor_config(), rollouts=4, temperature=temperature
+    )
+    plain = random_responses(groups=4, rollouts=4, seed=11)
+    values, shown = [], 0.0
+    for value, metrics, _ in micro_steps(responses.of, data, loss):
+        value.backward()
+        values.append(value.item())
+        shown += metrics["mode_loss"].aggregate()
+    theirs = []
+    for value, _, _ in micro_steps(plain.of, data, functools.partial(ppo_loss, actor_config())):
+        value.backward()
+        theirs.append(value.item())
+    total = 0.0
+    for group, sign in enumerate((1, -1, 1, 0)):
+        first = [responses.log_probs[4 * group + row][0].item() * temperature for row in range(4)]
+        gap = sign * ((first[0] + first[1]) / 2 - (first[2] + first[3]) / 2)
+        active = sign != 0 and gap < 1.0
+        total += max(0.0, 1.0 - gap) * factor / 4 if sign else 0.0
+        for row in range(4):
+            side = sides[4 * group + row]
+            expected = -0.3 * factor / 4 * sign * side / 2 * temperature if active else 0.0
+            ours, verls = responses.log_probs[4 * group + row].grad, plain.log_probs[4 * group + row].grad
+            assert float(ours[0] - verls[0]) == pytest.approx(expected, abs=1e-6)
+            assert torch.allclose(ours[1:], verls[1:])
+    assert shown == pytest.approx(total, abs=1e-6)
+    assert sum(values) == pytest.approx(sum(theirs) + 0.3 * total, abs=1e-6)
+
+
+def test_the_ranking_needs_a_reward_that_samples_modes():
+    settings = Settings.of(load_recipe("adaptive_deep", ["reward=correct"]))
+    with pytest.raises(ConfigError, match="reward mode_switch_reward has sampled"):
+        GroupLoss.of(settings, print)
+
+
+def test_the_driver_writes_modes_and_preferences(monkeypatch):
+    from transfer_queue import KVBatchMeta
+
+    from leanthink.verl import grouping
+
+    written = {}
+
+    def put(keys, partition_id, fields):
+        written.update({name: fields[name].tolist() for name in fields.keys()})  # noqa: SIM118
+
+    monkeypatch.setattr(grouping.tq, "kv_batch_put", put)
+    recipe = load_recipe("adaptive_deep")
+    loss = object.__new__(GroupLoss)
+    loss.loss, loss._reward, loss._rollouts, loss._installed = recipe.loss, recipe.reward, 4, True
+    keys = [f"{uid}_{row}_0" for uid in "abc" for row in range(4)]
+    batch = KVBatchMeta(keys=keys, tags=[{}] * 12, partition_id="train")
+    facts = [{"mode": mode} for mode in [1.0, 1.0, 0.0, 0.0] * 3]
+    correct_N = torch.tensor([1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0]).double()
+    metrics = loss.write(batch, keys, {}, [key[0] for key in keys], correct_N, correct_N, correct_N >= 0, facts)
+    assert written[losses.GROUP] == [0] * 4 + [1] * 4 + [2] * 4
+    assert written[losses.MODE] == [1.0, 1.0, -1.0, -1.0] * 3
+    assert written[losses.PREFERRED] == [-1.5] * 4 + [1.5] * 4 + [0.0] * 4
+    assert metrics == {
+        "mode/long_preferred_share": pytest.approx(1 / 3),
+        "mode/short_preferred_share": pytest.approx(1 / 3),
+    }

@@ -68,8 +68,8 @@ def _needs(loss: Drpo | PpoVariant) -> dict[str, tuple[Any, str]]:
     if isinstance(loss, Drpo):
         return {**OWN, **UNWANTED}
     needs = {key: OWN[key] for key in OWN if key.endswith("loss_mode")} | {DISTILLED: UNWANTED[DISTILLED]}
-    if loss.reads_entropy:
-        needs[BYPASS] = (False, "the loss reads the entropy that verl computes together with old log-probabilities")
+    if (reason := loss.why_recompute) is not None:
+        needs[BYPASS] = (False, reason)
     return needs
 
 

@@ -15,6 +15,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from leanthink.errors import ConfigError
 from leanthink.rewards import ThinkingCompression
 from leanthink.rewards.thinking_compression import Extractor
+from leanthink.verl.facts import prompt_text
 from leanthink.verl.loops import only_part
 from leanthink.verl.rollout import FactsAgentLoop, end_ids
 from leanthink.verl.settings import Settings
@@ -33,7 +34,7 @@ class CompressingAgentLoop(FactsAgentLoop):
         while sampled and ids[sampled - 1] in ends:
             sampled -= 1
         decode = partial(self.tokenizer.decode, skip_special_tokens=False)
-        question = "\n".join(str(message.get("content")) for message in kwargs["raw_prompt"])
+        question = prompt_text(kwargs["raw_prompt"])
         compressed = await asyncio.to_thread(part.compress, ids[:sampled], decode, question, extractor)
         left = [*compressed.left, *range(sampled, len(ids))]
         for name in ("response_ids", "response_mask", "response_logprobs"):

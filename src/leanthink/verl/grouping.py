@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -20,13 +20,17 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
 from verl.utils.config import omega_conf_to_dataclass
 
-from leanthink.algorithms import Drpo, Loss, MasteredTokenMask, PpoClip
+from leanthink.algorithms import Drpo, Loss, MasteredTokenMask, ModeSwitch, PpoClip
 from leanthink.algorithms.drpo import shortest_weight
 from leanthink.config import name_of
-from leanthink.errors import BatchError, DependencyError
+from leanthink.errors import BatchError, ConfigError, DependencyError
 from leanthink.groups import group_max
+from leanthink.module import Reward
+from leanthink.rewards import ModeSwitchReward
+from leanthink.rewards.mode_switch_reward import MODE, preferred_modes
 from leanthink.verl import losses, variants
 from leanthink.verl.arrangement import MINI, N, require
+from leanthink.verl.loops import only_part
 from leanthink.verl.settings import Settings
 
 SAMPLED: Final = "rollout_log_probs"
@@ -63,7 +67,8 @@ def in_whole_groups(
     if crowded := [uid for uid, members in rows.items() if len(members) > rollouts]:
         raise BatchError(
             f"prompt {crowded[0]} has {len(rows[crowded[0]])} responses, more than rollout.n = {rollouts}, and the "
-            "loss sees whole groups; use an agent loop with one output a rollout, or a loss without groups"
+            "loss sees whole groups; use an agent loop with one output a rollout, or another loss (drpo: "
+            "form=advantage)"
         )
     groups = -(-len(rows) // prompts) * prompts
     padded = pad(batch, groups * rollouts)
@@ -83,9 +88,10 @@ def in_whole_groups(
 class GroupLoss:
     """A loss of ours, seen from the driver."""
 
-    def __init__(self, loss: Loss, trainer: Any) -> None:
-        """Takes the trainer whose batches are prepared and whose workers get the loss."""
+    def __init__(self, loss: Loss, trainer: Any, reward: Reward | None = None) -> None:
+        """Takes the trainer whose batches are prepared and whose workers get the loss, and the recipe's reward."""
         self.loss = loss
+        self._reward = reward
         self._trainer = trainer
         self._rollouts = int(OmegaConf.select(trainer.config, N))
         self._prompts = int(OmegaConf.select(trainer.config, MINI))
@@ -109,9 +115,15 @@ class GroupLoss:
             ConfigError: verl's configuration does not suit the loss.
             DependencyError: this verl gives samplers no method of its trainer.
         """
-        loss = settings.build().loss
+        recipe = settings.build()
+        loss = recipe.loss
         if isinstance(loss, PpoClip):
             return None
+        if isinstance(loss, ModeSwitch) and only_part(recipe.reward, ModeSwitchReward) is None:
+            raise ConfigError(
+                f"recipe {recipe.name}: loss mode_switch ranks the modes that reward mode_switch_reward has sampled, "
+                "and the reward has no such part; add it"
+            )
         label = f"loss {name_of(type(loss))}"
         trainer: Any = getattr(refill_fn, "__self__", None)
         if not hasattr(trainer, "config"):
@@ -120,7 +132,7 @@ class GroupLoss:
                 "cannot reach the workers; this version of leanthink fits verl 0.9.x, install that or update leanthink"
             )
         require(loss, functools.partial(OmegaConf.select, trainer.config), settings.sort_by_length)
-        return cls(loss, trainer)
+        return cls(loss, trainer, recipe.reward)
 
     def install(self) -> None:
         """Give the training workers the loss, once, as verl gives its critics theirs."""
@@ -144,6 +156,15 @@ class GroupLoss:
         config = omega_conf_to_dataclass(OmegaConf.create(node))
         if isinstance(self.loss, MasteredTokenMask):
             return functools.partial(variants.mastered_token_loss, settings=self.loss, config=config)
+        if isinstance(self.loss, ModeSwitch):
+            temperature = float(self._trainer.config.actor_rollout_ref.rollout.temperature)
+            return functools.partial(
+                variants.mode_switch_loss,
+                settings=self.loss,
+                config=config,
+                rollouts=self._rollouts,
+                temperature=temperature,
+            )
         raise NotImplementedError(f"no worker's side for {self.loss}")
 
     def arrange(self, batch: KVBatchMeta) -> KVBatchMeta:
@@ -165,6 +186,7 @@ class GroupLoss:
         correct_N: Tensor,
         reward_N: Tensor,
         takes_part_N: Tensor,
+        facts: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, float]:
         """Write what the loss needs to know of each response, and return the driver's metrics.
 
@@ -176,12 +198,49 @@ class GroupLoss:
             correct_N: raw verdicts.
             reward_N: the recipe's rewards.
             takes_part_N: whether the verdict is known.
+            facts: what is known of each response; only some losses need to know more.
         """
         self.install()
         if isinstance(self.loss, Drpo):
             return self._write_drpo(self.loss, batch, keys, data, uids, correct_N, reward_N, takes_part_N)
+        if isinstance(self.loss, ModeSwitch):
+            return self._write_modes(batch, keys, uids, correct_N, takes_part_N, facts)
         _put(keys, batch.partition_id, {losses.CORRECT: correct_N.double()})
         return {}
+
+    def _write_modes(
+        self,
+        batch: KVBatchMeta,
+        keys: list[str],
+        uids: Sequence[str],
+        correct_N: Tensor,
+        takes_part_N: Tensor,
+        facts: Sequence[Mapping[str, Any]],
+    ) -> dict[str, float]:
+        """What :meth:`write` does for the first token's loss."""
+        assert self._reward is not None
+        part = only_part(self._reward, ModeSwitchReward)
+        codes = {uid: code for code, uid in enumerate(dict.fromkeys(uids))}
+        group_N = torch.tensor([codes[uid] for uid in uids])
+        long_N = torch.tensor([fact[MODE] == 1 for fact in facts], dtype=torch.bool)
+        preferred_G = torch.zeros(len(codes), dtype=torch.float64)
+        if bool(takes_part_N.any()):  # a group of unknown verdicts only has no preference
+            known_M = group_N[takes_part_N]
+            shown_G, known_M = torch.unique(known_M, return_inverse=True)
+            found_G = preferred_modes(correct_N[takes_part_N] == 1, long_N[takes_part_N], known_M, part.threshold)
+            preferred_G[shown_G] = found_G.double()
+        preferring = int((preferred_G != 0).sum())
+        groups = len(batch) // self._rollouts
+        weight_N = (preferred_G * groups / max(preferring, 1))[group_N]
+        row_of = {key: row for row, key in enumerate(batch.keys)}
+        at_M = torch.tensor([row_of[key] for key in keys])
+        fields = {losses.GROUP: torch.arange(len(batch)) // self._rollouts}
+        side_N = torch.where(long_N, 1.0, -1.0).double()
+        for name, values_M in ((losses.MODE, side_N), (losses.PREFERRED, weight_N)):
+            fields[name] = torch.zeros(len(batch), dtype=torch.float64).index_copy_(0, at_M, values_M)
+        _put(batch.keys, batch.partition_id, fields)
+        shares = {"long_preferred_share": preferred_G == 1, "short_preferred_share": preferred_G == -1}
+        return {f"mode/{name}": float(share_G.double().mean()) for name, share_G in shares.items()}
 
     def _write_drpo(
         self,

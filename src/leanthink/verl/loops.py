@@ -7,16 +7,21 @@ from typing import Any, Final
 
 from leanthink.errors import ConfigError
 from leanthink.module import Reward
-from leanthink.rewards import ThinkingCompression
+from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
 from leanthink.rewards.probed import ProbedReward, probed_part
 from leanthink.verl.settings import NAME, PROBING
 
 COMPRESSING: Final = "leanthink_compressing"
 
+MODES: Final = "leanthink_modes"
+SERIAL: Final = "leanthink_serial"
+
 LOOPS: Final[Mapping[str, str]] = {
     NAME: "leanthink.verl.rollout.FactsAgentLoop",
     PROBING: "leanthink.verl.probing.ProbingAgentLoop",
     COMPRESSING: "leanthink.verl.compressing.CompressingAgentLoop",
+    MODES: "leanthink.verl.modes.ModesAgentLoop",
+    SERIAL: "leanthink.verl.serial.SerialAgentLoop",
 }
 """Our agent loops, as verl's own configuration files name theirs."""
 
@@ -39,6 +44,8 @@ def only_part(reward: Reward, kind: type[Any]) -> Any:
 _NEEDS: Final[tuple[tuple[str, type[Any], Callable[[Reward], Any]], ...]] = (
     (PROBING, ProbedReward, probed_part),
     (COMPRESSING, ThinkingCompression, lambda reward: only_part(reward, ThinkingCompression)),
+    (MODES, ModeSwitchReward, lambda reward: only_part(reward, ModeSwitchReward)),
+    (SERIAL, EarlyExit, lambda reward: only_part(reward, EarlyExit)),
 )
 
 
