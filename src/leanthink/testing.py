@@ -120,7 +120,7 @@ def check_reward(
     leanthink.testing.ContractError: ...a correct response never scores below a wrong one of its group...
     """
     generator = torch.Generator().manual_seed(seed)
-    columns = {**_measured_columns(reward), **(columns or {})}
+    columns = {**_measured_columns(reward, columns or {}), **(columns or {})}
     if lacking := sorted(reward.requires - set(columns) - set(RolloutBatch.CORE)):
         raise ContractError(f"{reward!r} requires {lacking[0]!r}; give how to draw it in columns")
     copied = _check_object(reward, "reward")
@@ -330,7 +330,7 @@ def _shown(values: Column) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def _measured_columns(reward: Reward) -> Columns:
+def _measured_columns(reward: Reward, given: Columns) -> Columns:
     words = sorted({word for text in TEXTS for word in text.split()})
 
     def drawn(part: MeasuredReward) -> Callable[[Generator, int], Column]:
@@ -338,7 +338,7 @@ def _measured_columns(reward: Reward) -> Columns:
         values = torch.tensor([part.value_of(*pair) for pair in zip(TEXTS, ids, strict=True)], dtype=torch.float64)
         return lambda generator, n: values[torch.randint(len(values), (n,), generator=generator)]
 
-    return {part.column: drawn(part) for part in measured_rewards(reward)}
+    return {part.column: drawn(part) for part in measured_rewards(reward) if part.column not in given}
 
 
 def _check_object(value: Any, kind: Kind) -> Any:

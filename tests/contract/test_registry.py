@@ -206,7 +206,10 @@ OTHERS: dict[str, list[Any]] = {
     "reinforce_pp": [ReinforcePp(), ReinforcePp(gamma=0.9)],
 }
 
+SERVED = ConcisenessScore(scorer="leanthink.verl.reward_model:conciseness")  # no model is served to a test
+
 COLUMNS: Columns = {  # how to draw each column that some reward reads
+    SERVED.column: lambda generator, n: 0.1 + 0.9 * torch.rand(n, generator=generator),
     "answer_kept": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "at_most": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,

@@ -40,6 +40,7 @@ class CompressingAgentLoop(FactsAgentLoop):
         for name in ("response_ids", "response_mask", "response_logprobs"):
             if (values := getattr(output, name)) is not None:
                 setattr(output, name, [values[token] for token in left])
+        output.routed_experts = None  # of the response as it was sampled
         output.extra_fields |= compressed.columns
         return output
 

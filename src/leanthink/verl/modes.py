@@ -55,6 +55,7 @@ class ModesAgentLoop(FactsAgentLoop):
         told = instructed(messages, instruction)
         output = await super().run(sampling_params, priority=priority, raw_prompt=told, **kwargs)
         output.prompt_ids = list(await self.ct_build_initial_tokens(messages))
+        output.routed_experts = None  # of the prompt with the instruction
         output.response_mask = [0, *output.response_mask[1:]]
         output.extra_fields[MODE] = float(long)
         return output

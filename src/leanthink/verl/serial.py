@@ -108,6 +108,7 @@ class SerialAgentLoop(FactsAgentLoop):
             "response_mask": [*path.response_mask[: len(prefix)], *([0] * len(inducer)), *([1] * len(answer))],
             "response_logprobs": known and [*known[: len(prefix)], *([0.0] * len(inducer)), *log_probs],
             "extra_fields": fields,
+            "routed_experts": None,
             "reward_score": None,
             "metrics": path.metrics.model_copy(),
         }
