@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STEPS ?= 70
 
-.PHONY: demo test lint types unit verl-tests check-recipes results setup clean
+.PHONY: demo test lint types unit verl-tests check-recipes results bench fuzz setup clean
 
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
@@ -26,6 +26,12 @@ unit: setup ## unit, contract, packaging and documentation tests
 
 verl-tests: setup ## a real verl run of a few steps, killed and resumed
 	$(BIN)/pytest -m verl
+
+bench: setup ## the verifier beside math-verify alone; FILE=rollouts.jsonl (gold and response) or made-up responses
+	$(BIN)/python benchmarks/verify.py $(FILE)
+
+fuzz: setup ## the verifier's long check: 20,000 random answers and those that mean harm; about 15 minutes on 2 cores
+	$(BIN)/pytest -s --timeout 7200 tests/verify/fuzz.py
 
 check-recipes: setup ## the longer check: real verl with three steps of every recipe, and all that needs its runs
 	$(BIN)/python benchmarks/check_recipes.py

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "show": "the resolved recipe; with --verl the whole command it stands for",
     "train": "train a policy by a recipe with the real verl trainer",
     "score": "replay stored rollouts through recipes: every part of the reward, advantages, diagnostics",
+    "verify": "judge answers: what was extracted, who decided, the verdict, why, how long it took",
     "prepare": "turn questions and answers into the parquet files that verl trains on",
     "pairs": "preference pairs for DPO, from rollouts of a long-thinking and a short-thinking model",
     "merge": "add the largest weight changes of a trained model back to its base (update-selective merging)",
