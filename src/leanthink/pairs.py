@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Literal, final
 
+from leanthink.batch import PROMPT_KEY
 from leanthink.errors import ConfigError, DataError
 from leanthink.records import ENDINGS, Record
 from leanthink.rollouts import GOLD, PROMPT_TEXT, Rollouts
@@ -185,8 +186,8 @@ def build_pairs(long: Rollouts, short: Rollouts, settings: PairSettings) -> Buil
     shared = [name for name in styles["long"] if name in styles["short"]]
     if not shared:
         raise DataError(
-            f"{long.records[0].file} and {short.records[0].file} have no prompt in common; the prompt group must have "
-            "the same name in both (group, prompt_id or uid)"
+            f"{long.records[0].file} and {short.records[0].file} have no prompt in common; a prompt must have the "
+            "same name in both (prompt_key, prompt_id, group or input)"
         )
     rows: list[dict[str, Any]] = []
     counts = {"problems": len(shared), "long preferred": 0, "short preferred": 0, "without pairs": 0}
@@ -256,6 +257,7 @@ def write_pairs(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 def _by_problem(rollouts: Rollouts) -> dict[Hashable, tuple[Record, list[Candidate]]]:
     if rollouts.texts is None:
         raise DataError(f"{rollouts.records[0].place}: no text of the response; give 'response' or 'output'")
+    names = rollouts.columns.get(PROMPT_KEY, rollouts.group)  # the uid of a verl dump is new in every run
     problems: dict[Hashable, tuple[Record, list[Candidate]]] = {}
     for row, record in enumerate(rollouts.records):
         judgement = rollouts.judgements[row]
@@ -264,7 +266,7 @@ def _by_problem(rollouts: Rollouts) -> dict[Hashable, tuple[Record, list[Candida
         candidate = Candidate(
             text=rollouts.texts[row], correct=judgement.verdict is Verdict.CORRECT, length=rollouts.length[row]
         )
-        problems.setdefault(rollouts.group[row], (record, []))[1].append(candidate)
+        problems.setdefault(names[row], (record, []))[1].append(candidate)
     return problems
 
 

@@ -13,8 +13,8 @@ from leanthink.records import files_of, read_records
 from leanthink.rollouts import Rollouts, read_rollouts, unknown_rows
 
 EPILOG = """Rows are read as by `leanthink score`, and need a prompt (prompt or input) and the response's text beside. A
-problem is the same in both files where its prompt group is (group, prompt_id or uid). What is written has the columns
-prompt, chosen, rejected, kind (group or instance) and preferred (long or short)."""
+problem is the same in both files where its name is (prompt_key, prompt_id, group or input). What is written has the
+columns prompt, chosen, rejected, kind (group or instance) and preferred (long or short)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     long, short = (_read(path, args) for path in (args.long, args.short))
     built = build_pairs(long, short, settings)
     write_pairs(built.rows, args.out)
-    table = Table(title=f"{len(built.rows)} pairs in {args.out}", show_header=False)
+    console.print(f"{len(built.rows)} pairs in {args.out}", markup=False, highlight=False, soft_wrap=True)
+    table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for name, count in built.counts.items():

@@ -15,7 +15,7 @@ from leanthink.verl import arrangement
 from leanthink.verl.arrangement import ACTOR, BYPASS, ROLLOUT
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import overrides
-from leanthink.verl.loops import loop_of
+from leanthink.verl.loops import CHANGES_CONTEXT, loop_of
 from leanthink.verl.settings import NAME, Settings
 
 SAMPLER: Final = "trainer.v1.sampler"
@@ -116,7 +116,12 @@ class Job:
         if self.profile == "cpu" and mode == "sync":
             # The CPU engine samples in fp32 from the very weights that are trained: its log-probabilities are the old
             # policy's to 1e-7, and computing them again costs a fifth of a step.
-            keys.setdefault(BYPASS, True)
+            keys.setdefault(BYPASS, loop_of(recipe.reward) not in CHANGES_CONTEXT)
+        if loop_of(recipe.reward) in CHANGES_CONTEXT and keys.get(BYPASS):
+            raise ConfigError(
+                f"recipe {recipe.name}: {BYPASS} is true, but its rollouts change what stands before a token, so that "
+                f"log-probabilities at sampling do not hold; set {BYPASS}=false"
+            )
         options = self._options(keys)
         keys |= self._plugin(mode, options)
         ranks = self.nodes * self.gpus

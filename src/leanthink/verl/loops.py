@@ -25,6 +25,9 @@ LOOPS: Final[Mapping[str, str]] = {
 }
 """Our agent loops, as verl's own configuration files name theirs."""
 
+CHANGES_CONTEXT: Final = frozenset({COMPRESSING, MODES})
+"""Loops after which a token no longer stands behind what it was sampled behind."""
+
 
 def only_part(reward: Reward, kind: type[Any]) -> Any:
     """The one part of this kind in a reward tree; None without one.
