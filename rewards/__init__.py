@@ -4,6 +4,7 @@ if __name__ != "leanthink.rewards":  # a second copy of every class would compar
     raise ImportError("import leanthink.rewards, not rewards")
 
 from leanthink.rewards.budget import ExactBudget, MaxBudget
+from leanthink.rewards.collapse_guard import CollapseGuard
 from leanthink.rewards.combinators import (
     Chain,
     Clip,
@@ -25,17 +26,21 @@ from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
 from leanthink.rewards.pass_rate_length import PassRateLength
 from leanthink.rewards.probed import ProbedReward
+from leanthink.rewards.quantile_budget import QuantileBudget
 from leanthink.rewards.repetition import Repetition, WordRepetition
 from leanthink.rewards.shortest_correct_length import ShortestCorrectLength
 from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
+from leanthink.rewards.step_length import AdaptiveStepLength, StepLength
 from leanthink.rewards.stepwise_gain import StepwiseGain
 from leanthink.rewards.think_outcome import ThinkOutcome
 from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 
 __all__ = [
+    "AdaptiveStepLength",
     "Chain",
     "Clip",
+    "CollapseGuard",
     "Correct",
     "CosineLength",
     "DifficultyTruncation",
@@ -52,12 +57,14 @@ __all__ = [
     "PassRateAtLeast",
     "PassRateLength",
     "ProbedReward",
+    "QuantileBudget",
     "Repetition",
     "Running",
     "Scale",
     "ShortestCorrectLength",
     "SigmoidLength",
     "SoftOverlong",
+    "StepLength",
     "StepwiseGain",
     "Sum",
     "Switch",

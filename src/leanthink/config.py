@@ -26,8 +26,10 @@ Kind = Literal["reward", "advantage", "loss", "limit", "schedule"]
 
 REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
     "reward": {
+        "adaptive_step_length": rewards.AdaptiveStepLength,
         "chain": rewards.Chain,
         "clip": rewards.Clip,
+        "collapse_guard": rewards.CollapseGuard,
         "correct": rewards.Correct,
         "cosine_length": rewards.CosineLength,
         "difficulty_truncation": rewards.DifficultyTruncation,
@@ -43,12 +45,14 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "max_budget": rewards.MaxBudget,
         "pass_rate_at_least": rewards.PassRateAtLeast,
         "pass_rate_length": rewards.PassRateLength,
+        "quantile_budget": rewards.QuantileBudget,
         "repetition": rewards.Repetition,
         "running": rewards.Running,
         "scale": rewards.Scale,
         "shortest_correct_length": rewards.ShortestCorrectLength,
         "sigmoid_length": rewards.SigmoidLength,
         "soft_overlong": rewards.SoftOverlong,
+        "step_length": rewards.StepLength,
         "stepwise_gain": rewards.StepwiseGain,
         "sum": rewards.Sum,
         "switch": rewards.Switch,
@@ -70,6 +74,7 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "ppo_clip": algorithms.PpoClip,
     },
     "limit": {
+        "from_reward": limits.FromReward,
         "per_pass_rate": limits.PerPassRate,
         "per_step": limits.PerStep,
     },
