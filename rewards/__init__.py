@@ -19,11 +19,13 @@ from leanthink.rewards.combinators import (
 )
 from leanthink.rewards.correct import Correct
 from leanthink.rewards.cosine_length import CosineLength
+from leanthink.rewards.dynamic_length import DynamicLength
 from leanthink.rewards.format import Format
 from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
+from leanthink.rewards.level_length import LevelLength
 from leanthink.rewards.pass_rate_length import PassRateLength
 from leanthink.rewards.probed import ProbedReward
 from leanthink.rewards.quantile_budget import QuantileBudget
@@ -33,7 +35,9 @@ from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
 from leanthink.rewards.step_length import AdaptiveStepLength, StepLength
 from leanthink.rewards.stepwise_gain import StepwiseGain
+from leanthink.rewards.surrogate_length import SurrogateLength
 from leanthink.rewards.think_outcome import ThinkOutcome
+from leanthink.rewards.triangle_length import TriangleLength
 from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "Correct",
     "CosineLength",
     "DifficultyTruncation",
+    "DynamicLength",
     "ExactBudget",
     "Format",
     "Freeze",
@@ -53,6 +58,7 @@ __all__ = [
     "HistoryLength",
     "KimiLength",
     "LambdaSwitch",
+    "LevelLength",
     "MaxBudget",
     "PassRateAtLeast",
     "PassRateLength",
@@ -67,9 +73,11 @@ __all__ = [
     "StepLength",
     "StepwiseGain",
     "Sum",
+    "SurrogateLength",
     "Switch",
     "ThinkOutcome",
     "TopPassRate",
+    "TriangleLength",
     "Truncation",
     "WordRepetition",
 ]

@@ -22,7 +22,10 @@ class CollapseGuard(StatefulComposite):
     - smoothed ``s <- s + (a - s) / min(n, window)`` at the n-th batch, a plain mean at first;
     - reference ``r <- max(s, r - forget)``, the best smoothed accuracy, from the ``window``-th batch on;
     - relaxing begins where ``s < r - drop`` and ends where ``s >= r - release``: hysteresis, as ``release < drop``;
-    - while relaxing ``w <- max(floor, relax w)``, else ``w <- min(1, w + tighten)``.
+    - while relaxing ``w <- max(floor, w - relax)``, else ``w <- min(1, w + tighten)``.
+
+    It falls by steps to 0, not by factors: an advantage that divides by the deviation makes a small penalty as strong
+    as a large one wherever nothing else differs.
 
     The batch is scored by the new ``w``: its accuracy is known before it is trained on. Each beginning and each end is
     an intervention: it is counted, shown among the metrics and written to the log. Validation is never read. An empty
@@ -36,7 +39,7 @@ class CollapseGuard(StatefulComposite):
         release: how near it must be again; below ``drop``.
         window: batches over which accuracy is smoothed. Choose ``drop`` above twice the noise of that mean: 16 prompts
             over 5 batches have 0.04.
-        relax: factor by step while relaxing, in [0, 1).
+        relax: taken off ``w`` by step while relaxing, in (0, 1].
         tighten: added by step afterwards, in (0, 1].
         floor: the least ``w``.
         forget: by how much the reference falls a step; above 0 lets a lasting change of the data pass.
@@ -72,10 +75,10 @@ class CollapseGuard(StatefulComposite):
                 f"collapse_guard: window is {self.window} and forget {self.forget}; give a window of 1 batch or more, "
                 "and a forget from 0 on, below 1"
             )
-        if not 0 <= self.relax < 1 or not 0 < self.tighten <= 1 or not 0 <= self.floor < 1:
+        if not 0 < self.relax <= 1 or not 0 < self.tighten <= 1 or not 0 <= self.floor < 1:
             raise ConfigError(
                 f"collapse_guard: relax is {self.relax}, tighten {self.tighten} and floor {self.floor}; give relax and "
-                "floor from 0 on, below 1, and tighten above 0, up to 1"
+                "tighten above 0, up to 1, and a floor from 0 on, below 1"
             )
         if self.relaxed is None and not self.of.is_term:
             raise ConfigError(
@@ -100,7 +103,7 @@ class CollapseGuard(StatefulComposite):
         accuracy = own["accuracy"] + (float(batch.correct.mean()) - own["accuracy"]) / min(batches, self.window)
         reference = max(accuracy, own["reference"] - self.forget) if batches > self.window else accuracy
         relaxing = int(accuracy < reference - (self.release if own["relaxing"] else self.drop))
-        weight = max(self.floor, self.relax * own["weight"]) if relaxing else min(1.0, own["weight"] + self.tighten)
+        weight = max(self.floor, own["weight"] - self.relax) if relaxing else min(1.0, own["weight"] + self.tighten)
         return {
             "weight": weight,
             "accuracy": accuracy,

@@ -43,9 +43,10 @@ def next_budget(
     if not solved or not bool(correct_N.any()):
         return longest
     counted_M = length_N[correct_N] if lengths == "correct" else length_N
-    top, low = torch.quantile(counted_M.double(), counted_M.new_tensor([1.0, 1.0 - tau]).double()).tolist()
+    counted_M = counted_M.double()
+    top, low = torch.quantile(counted_M, counted_M.new_tensor([1.0, 1.0 - tau])).tolist()
     base = min(budget, top) if anchor == "observed_max" else budget
-    return float(min(max(math.floor(base - (top - low) + 1e-9), floor), longest))
+    return float(min(max(math.floor(base - (top - low) + 1e-6), floor), longest))
 
 
 @final

@@ -85,7 +85,108 @@ class Palu:
             budget = self.table.get(name, self.longest)
             if lengths and len(lengths) / visits[name] >= self.threshold:
                 gap = self.quantile(lengths, 1.0) - self.quantile(lengths, 1.0 - self.tau)
-                self.table[name] = min(max(float(math.floor(budget - gap + 1e-9)), 1.0), self.longest)
+                self.table[name] = min(max(float(math.floor(budget - gap + 1e-6)), 1.0), self.longest)
             else:
                 self.table[name] = self.longest
         return rewards
+
+
+def siri(step: int, period: int, high: float, low: float, shape: str) -> float:
+    """arXiv 2509.25176, Sec. 4.3, by the phase."""
+    phi = 2 * math.pi * (step % period) / period
+    mid, half = (high + low) / 2, (high - low) / 2
+    if shape == "cosine":
+        return mid + half * math.cos(2 * math.pi * step / period)
+    if shape == "stairs":
+        return low if phi < math.pi else high
+    quarter = math.pi / 4
+    if phi < quarter or phi >= 7 * quarter:
+        return high
+    if phi < 3 * quarter:
+        return mid + half * math.cos(2 * (phi - quarter))
+    if phi < 5 * quarter:
+        return low
+    return mid + half * math.cos(2 * (phi - 3 * quarter))
+
+
+def triangle(length: Numbers, budget: float, band: bool) -> list[float]:
+    """arXiv 2508.08940, Sec. 3.3, with a peak of 1."""
+    result = []
+    for tokens in length:
+        if tokens <= budget:
+            result.append(1.0 if band else tokens / budget)
+        else:
+            result.append(1 - (tokens - budget) / budget if tokens <= 2 * budget else 0.0)
+    return result
+
+
+def dylr(length: Numbers, correct: Flags, group: Sequence[int], limit: float, target: float) -> list[float]:
+    """arXiv 2507.22607 as released: the length term only."""
+    result = []
+    for tokens, ok, code in zip(length, correct, group, strict=True):
+        right = [other for other, good, same in zip(length, correct, group, strict=True) if good and same == code]
+        if ok:
+            result.append(0.0)
+        elif right:
+            mean = max(sum(right) / len(right), 1.0)
+            result.append(-0.25 * (1 + math.cos(math.pi * tokens / mean)) if tokens < 2 * mean else -0.5)
+        elif tokens >= limit:
+            result.append(-0.25)
+        elif tokens >= target:
+            result.append(0.0)
+        else:
+            result.append(0.5 * -0.25 * (1 + math.cos(math.pi * tokens / target)))
+    return result
+
+
+def odsw(correct: Flags, stage: str) -> float:
+    """The weight of one prompt."""
+    rate = sum(correct) / len(correct)
+    if rate == 0:
+        return 0.25 if stage == "hard" else 0.0
+    if (stage == "hard" and rate <= 0.5) or (stage == "easy" and rate > 0.5):
+        return 1.0
+    return math.cos((rate - 0.5) * math.pi)
+
+
+def surrogate(length: Numbers, readable: Flags, limit: float, p: float) -> list[float]:
+    """arXiv 2505.19439: the released format-length reward without a tag."""
+    result = []
+    for tokens, ok in zip(length, readable, strict=True):
+        x = tokens / limit
+        value = 1 - (1 - x / p) ** 2 if x <= p else 1 - 2 * ((x - p) / (1 - p)) ** 2
+        result.append(0.5 + value if ok else min(0.0, value))
+    return result
+
+
+def tldr(length: Numbers, correct: Flags, price: float, limit: float, penalise: bool) -> list[float]:
+    """arXiv 2505.07961, the reconstruction."""
+    result = []
+    for tokens, ok in zip(length, correct, strict=True):
+        cost = price * min(tokens, limit) / limit
+        result.append((1.0 if ok else 0.0) - (cost if ok or penalise else 0.0))
+    return result
+
+
+class Guard:
+    """Our collapse guard, from its documentation."""
+
+    def __init__(self, window: int, drop: float, release: float, relax: float, tighten: float):
+        self.window, self.drop, self.release, self.relax, self.tighten = window, drop, release, relax, tighten
+        self.n, self.s, self.r, self.w, self.relaxing, self.interventions = 0, 0.0, 0.0, 1.0, False, 0
+
+    def step(self, correct: Flags) -> float:
+        if not correct:
+            return self.w
+        self.n += 1
+        accuracy = sum(1 for ok in correct if ok) / len(correct)
+        self.s += (accuracy - self.s) / (self.n if self.n < self.window else self.window)
+        self.r = self.s if self.n <= self.window or self.s > self.r else self.r
+        before = self.relaxing
+        if not self.relaxing and self.s < self.r - self.drop:
+            self.relaxing = True
+        elif self.relaxing and self.s >= self.r - self.release:
+            self.relaxing = False
+        self.interventions += before != self.relaxing
+        self.w = max(0.0, self.w - self.relax) if self.relaxing else min(1.0, self.w + self.tighten)
+        return self.w

@@ -85,7 +85,8 @@ def states(reward: Reward, state: State, path: tuple[str, ...] = ()) -> Iterator
     ['length.of']
     """
     children = reward.children()
-    own = state if not children else state.get(OWN, {})
+    wraps = isinstance(reward, StatefulComposite)
+    own = state.get(OWN, {}) if wraps else {} if children else state
     yield path, reward, own
     for name, child in children.items():
         yield from states(child, state.get(name, {}), (*path, name))

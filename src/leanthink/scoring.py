@@ -133,7 +133,7 @@ def batch_advantage(
     counted = batch.replace(reward=reward_N, length=torch.where(trained_N, batch.length, 0.0)).select(counted_N)
     value_M = advantage(counted.reward, counted.group, counted.length)
     value_N = torch.zeros_like(reward_N)
-    value_N[counted_N] = advantage.lifted(value_M, counted.correct == 1)
+    value_N[counted_N] = advantage.lifted(value_M, counted.correct == 1, counted.group)
     return torch.where(trained_N, value_N, 0.0)
 
 
