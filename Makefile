@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STEPS ?= 70
 
-.PHONY: demo test lint types unit verl-tests check-recipes results bench fuzz setup clean
+.PHONY: demo sweep test lint types unit verl-tests check-recipes results bench fuzz setup clean
 
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
 	$(BIN)/leanthink train trle --profile cpu --steps $(STEPS) --out runs/demo/trle reward.sigmoid_length.alpha=0.4
 	$(BIN)/leanthink report runs/demo/grpo runs/demo/trle --plot runs/demo/curves.png
+
+sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on where it was stopped
+	$(BIN)/leanthink sweep examples/sweep.yaml --out runs/sweep --jobs 2
+	$(BIN)/leanthink report runs/sweep/runs/*
 
 test: setup lint types unit verl-tests ## all checks; under 25 minutes on 2 cores
 

@@ -20,6 +20,8 @@ COMMANDS: Final = {
     "list": "recipes and registered parts",
     "show": "the resolved recipe; with --verl the whole command it stands for",
     "train": "train a policy by a recipe with the real verl trainer",
+    "sweep": "train many: recipes, variants, changes and seeds, from one file; goes on where it was stopped",
+    "check": "contract tests of a reward or an advantage, your own included",
     "score": "replay stored rollouts through recipes: every part of the reward, advantages, diagnostics",
     "verify": "judge answers: what was extracted, who decided, the verdict, why, how long it took",
     "prepare": "turn questions and answers into the parquet files that verl trains on",

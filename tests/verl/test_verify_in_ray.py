@@ -30,7 +30,7 @@ async def flood(actors):
     right = [actor.judge.remote("x^2 + %dx" % n, r"\boxed{x(x + %d)}" % n) for actor in actors for n in range(20)]
     return await asyncio.gather(*slow), await asyncio.gather(*right)
 
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
 actors = [RewardWorker.remote() for _ in range(2)]
 slow, right = asyncio.run(flood(actors))
 pids = ray.get([actor.pids.remote() for actor in actors])
