@@ -369,6 +369,30 @@ def test_what_a_limit_remembers_survives_a_resume(tmp_path):
     assert Shaper(settings, tmp_path).limits(["p", "q", "new"], 2) == [32, 56, 56]
 
 
+def test_a_limit_from_the_rewards_own_budgets_moves_and_survives_a_resume(tmp_path):
+    settings = Settings.of(load_recipe("palu", profile="cpu"))
+    one = Shaper(settings, tmp_path)
+    assert one.limits(["p", "q"], 1) == [96, 96]
+    facts = [fact(length=length, prompt_key="p", limit=96.0) for length in (20.0, 30.0, 40.0, 50.0)]
+    metrics = one.shape(facts, ["a"] * 4, step=1).metrics
+    assert metrics["control/budget"] == 81 and metrics["control/cuts"] == 1  # 96 less 50, plus the median, 35
+    assert one.limits(["p", "q"], 2) == [81, 96]
+    folder = tmp_path / "global_step_1"
+    folder.mkdir()
+    save_state(folder, settings, one.state, 1, one.limit_state)
+    assert Shaper(settings, tmp_path).limits(["p", "q"], 2) == [81, 96]
+
+
+def test_a_guards_intervention_is_written_to_the_log(tmp_path, caplog):
+    guarded = load_recipe("grpo", ["reward={sum: {correct: correct, length: {collapse_guard: {of: kimi_length}}}}"])
+    one = Shaper(Settings.of(guarded), tmp_path)
+    for step in range(1, 15):
+        metrics = one.shape([fact(acc=float(step < 12)), fact()], ["a", "a"], step).metrics
+    assert "length: collapse guard relaxes the penalty: accuracy 0.9" in caplog.text
+    assert caplog.text.count("collapse guard") == 1
+    assert metrics["control/length/weight"] == 0 and metrics["control/length/interventions"] == 1
+
+
 OTHER = Recipe(name="mine", reward=REMEMBERING.reward, limit=PerPassRate(thresholds=(0.5,), lengths=(64, 48)))
 
 
