@@ -5,6 +5,7 @@ if __name__ != "leanthink.algorithms":  # a second copy of every class would com
 
 from leanthink.algorithms.advantages import Advantage, Grpo, NoBaseline, Rloo, grpo_advantage, rloo_advantage
 from leanthink.algorithms.batch_norm import BatchNorm
+from leanthink.algorithms.difficulty_weight import DifficultyWeight
 from leanthink.algorithms.drpo import Drpo, drpo_loss
 from leanthink.algorithms.filter_top_k import FilterTopK
 from leanthink.algorithms.losses import Loss, PpoClip, PpoVariant
@@ -24,6 +25,7 @@ __all__ = [
     "Advantage",
     "AnyAdvantage",
     "BatchNorm",
+    "DifficultyWeight",
     "Drpo",
     "FilterTopK",
     "Gae",

@@ -53,8 +53,8 @@ class Advantage(ABC):
         ``length_N`` counts the tokens that are trained on; most estimators do not look at it.
         """
 
-    def lifted(self, advantage_N: RewardN, correct_N: CorrectN) -> RewardN:
-        """The advantage after what is added by raw correctness, whatever the reward: here, nothing."""
+    def lifted(self, advantage_N: RewardN, correct_N: CorrectN, group_N: GroupN) -> RewardN:
+        """The advantage after what raw correctness changes, whatever the reward: here, nothing."""
         return advantage_N
 
 

@@ -125,6 +125,6 @@ class BatchNorm(Advantage):
         floor: Divisor = "clamp" if self.floor == "clamp" else "variance" if self.level == "token" else "deviation"
         return batch_norm(values_N, weight_N, self.ddof, self.eps, floor)
 
-    def lifted(self, advantage_N: RewardN, correct_N: CorrectN) -> RewardN:
+    def lifted(self, advantage_N: RewardN, correct_N: CorrectN, group_N: GroupN) -> RewardN:
         """The advantage, ``boost`` higher where the response is correct."""
         return advantage_N + self.boost * correct_N.to(advantage_N)

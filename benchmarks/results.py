@@ -47,16 +47,18 @@ METHODS = (
 
 # Four times Kimi's length term: a long right answer is then worth less than a short wrong one.
 STRONG = '{"sum":{"correct":"correct","length":{"scale":{"by":4.0,"of":"kimi_length"}}}}'
+GUARDED = STRONG.replace('{"scale"', '{"collapse_guard":{"window":5,"of":{"scale"') + "}}"
 COLLAPSE = tuple(
     Method(
         label=label,
         recipe="grpo_lambda",
-        overrides=(f"reward.lambda_switch.top_fraction={share}", f"reward.lambda_switch.shaped={STRONG}"),
+        overrides=(f"reward.lambda_switch.top_fraction={share}", f"reward.lambda_switch.shaped={shaped}"),
         paper=paper,
     )
-    for label, share, paper in (
-        ("the penalty on every group", 1.0, "-90 % at -13.4 points (Qwen3-8B, LP*)"),
-        ("grpo_lambda: on the best-solved fifth", 0.2, "-47.3 % at +1.5 points (Qwen3-8B)"),
+    for label, share, shaped, paper in (
+        ("the penalty on every group", 1.0, STRONG, "-90 % at -13.4 points (Qwen3-8B, LP*)"),
+        ("grpo_lambda: on the best-solved fifth", 0.2, STRONG, "-47.3 % at +1.5 points (Qwen3-8B)"),
+        ("the penalty on every group, guarded", 1.0, GUARDED, "none: collapse_guard is our own"),
     )
 )
 

@@ -4,6 +4,7 @@ if __name__ != "leanthink.rewards":  # a second copy of every class would compar
     raise ImportError("import leanthink.rewards, not rewards")
 
 from leanthink.rewards.budget import ExactBudget, MaxBudget
+from leanthink.rewards.collapse_guard import CollapseGuard
 from leanthink.rewards.combinators import (
     Chain,
     Clip,
@@ -19,33 +20,42 @@ from leanthink.rewards.combinators import (
 from leanthink.rewards.conciseness import Conciseness, ConcisenessScore
 from leanthink.rewards.correct import Correct
 from leanthink.rewards.cosine_length import CosineLength
+from leanthink.rewards.dynamic_length import DynamicLength
 from leanthink.rewards.early_exit import EarlyExit
 from leanthink.rewards.format import Format
 from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
+from leanthink.rewards.level_length import LevelLength
 from leanthink.rewards.longest_correct_length import LongestCorrectLength
 from leanthink.rewards.mode_switch_reward import ModeSwitchReward
 from leanthink.rewards.pass_rate_length import PassRateLength
 from leanthink.rewards.probed import ProbedReward
+from leanthink.rewards.quantile_budget import QuantileBudget
 from leanthink.rewards.repetition import Repetition, WordRepetition
 from leanthink.rewards.shortest_correct_length import ShortestCorrectLength
 from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
+from leanthink.rewards.step_length import AdaptiveStepLength, StepLength
 from leanthink.rewards.stepwise_gain import StepwiseGain
+from leanthink.rewards.surrogate_length import SurrogateLength
 from leanthink.rewards.think_outcome import ThinkOutcome
 from leanthink.rewards.thinking_compression import ThinkingCompression
+from leanthink.rewards.triangle_length import TriangleLength
 from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 
 __all__ = [
+    "AdaptiveStepLength",
     "Chain",
     "Clip",
+    "CollapseGuard",
     "Conciseness",
     "ConcisenessScore",
     "Correct",
     "CosineLength",
     "DifficultyTruncation",
+    "DynamicLength",
     "EarlyExit",
     "ExactBudget",
     "Format",
@@ -56,24 +66,29 @@ __all__ = [
     "HistoryLength",
     "KimiLength",
     "LambdaSwitch",
+    "LevelLength",
     "LongestCorrectLength",
     "MaxBudget",
     "ModeSwitchReward",
     "PassRateAtLeast",
     "PassRateLength",
     "ProbedReward",
+    "QuantileBudget",
     "Repetition",
     "Running",
     "Scale",
     "ShortestCorrectLength",
     "SigmoidLength",
     "SoftOverlong",
+    "StepLength",
     "StepwiseGain",
     "Sum",
+    "SurrogateLength",
     "Switch",
     "ThinkOutcome",
     "ThinkingCompression",
     "TopPassRate",
+    "TriangleLength",
     "Truncation",
     "WordRepetition",
 ]

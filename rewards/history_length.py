@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from leanthink.batch import PROMPT_KEY, RolloutBatch
 from leanthink.errors import ConfigError
 from leanthink.groups import group_count, group_min, group_sum
+from leanthink.history import REMEMBERED, check_remembered, prompts_of, updated
 from leanthink.module import RewardN, Scope, State, StatefulReward
 
 
@@ -58,7 +60,7 @@ class HistoryLength(StatefulReward):
 
     Prompts are told apart by the column ``prompt_key``, the same in every epoch; training fills it in. The state is one
     number for each prompt that was ever solved (two with "mean"): some 30 bytes of JSON, 3 MB for 100,000 prompts, in
-    each checkpoint. It is never forgotten. A response without tokens counts as one token.
+    each checkpoint. A response without tokens counts as one token.
 
     Args:
         floor: the least a correct response earns.
@@ -66,6 +68,7 @@ class HistoryLength(StatefulReward):
             truncates it to whole tokens and counts responses of one visit several times; this is the true mean).
         shape: "cosine", or "linear" as in the released code (see :func:`linear_history_length`).
         tolerance: of "linear".
+        remembered: prompts whose history is kept; the one solved longest ago makes room.
 
     >>> reward = HistoryLength()
     >>> batch = RolloutBatch.of(group=[0, 0], length=[1000, 1400], correct=[1, 1], prompt_key=["sum", "sum"])
@@ -80,6 +83,7 @@ class HistoryLength(StatefulReward):
     mode: Literal["min", "mean"] = "min"
     shape: Literal["cosine", "linear"] = "cosine"
     tolerance: float = 0.1
+    remembered: int = REMEMBERED
     scope = Scope.RESPONSE
     requires = frozenset({PROMPT_KEY})
     is_term = True
@@ -95,6 +99,7 @@ class HistoryLength(StatefulReward):
                 f"history_length: mode is {self.mode!r} and shape {self.shape!r}; "
                 "give mode min or mean, and shape cosine or linear"
             )
+        check_remembered("history_length", self.remembered)
 
     def init(self) -> State:
         """No prompt has a history."""
@@ -102,12 +107,9 @@ class HistoryLength(StatefulReward):
 
     def update(self, batch: RolloutBatch, state: State) -> tuple[RewardN, State]:
         """The term against the history so far; then this batch's correct responses join it."""
-        values = batch.values(PROMPT_KEY)
-        keys = [str(key) for key in (values.double().tolist() if isinstance(values, Tensor) else values)]
-        codes = {key: code for code, key in enumerate(dict.fromkeys(keys))}
-        key_N = batch.group.new_tensor([codes[key] for key in keys])
+        keys, key_N = prompts_of(batch)
         known = state["length"]
-        history_K = batch.length.new_tensor([known.get(key, math.nan) for key in codes])
+        history_K = batch.length.new_tensor([known.get(key, math.nan) for key in keys])
         length_N, correct_N, history_N = batch.length, batch.correct == 1, history_K[key_N]
         if self.shape == "linear":
             term_N = linear_history_length(length_N, correct_N, history_N, self.floor, self.tolerance)
@@ -118,14 +120,29 @@ class HistoryLength(StatefulReward):
         shortest_K = group_min(length_N, key_N, correct_N).tolist()
         total_K = group_sum(length_N, key_N, correct_N).tolist()
         count_K = [int(count) for count in group_count(key_N, correct_N).tolist()]
-        length, count = dict(known), dict(state["count"])
-        for key, code in codes.items():
+        length: dict[str, float] = {}
+        count: dict[str, int] = {}
+        for code, key in enumerate(keys):
             if not count_K[code]:
                 continue
             if self.mode == "min":
-                length[key] = min(length.get(key, math.inf), shortest_K[code])
+                length[key] = min(known.get(key, math.inf), shortest_K[code])
             else:
-                before = count.get(key, 0)
+                before = state["count"].get(key, 0)
                 count[key] = before + count_K[code]
-                length[key] = (before * length.get(key, 0.0) + total_K[code]) / count[key]
-        return term_N, {"length": length, "count": count}
+                length[key] = (before * known.get(key, 0.0) + total_K[code]) / count[key]
+        return term_N, {
+            "length": updated(known, length, self.remembered),
+            "count": updated(state["count"], count, self.remembered),
+        }
+
+    def shown(self, step: int, state: State) -> Mapping[str, float]:
+        """How many prompts have a history."""
+        return {"prompts": len(state["length"])}
+
+    def wrong_state(self, state: State) -> str | None:
+        """A length below one token."""
+        for key, length in state["length"].items():
+            if length < 1:
+                return f"length.{key} is {length}; give 1 token or more"
+        return None

@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "leanthink"
 LINKS = ("rewards", "algorithms", "recipes")
 
-KERNEL = {"errors", "functions", "groups", "schedules", "batch", "placement", "module", "measured", "limits"}
+KERNEL = {
+    *("errors", "functions", "groups", "schedules", "batch", "placement", "module", "measured", "control", "history"),
+    "limits",
+}
 ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "errors": set(),
     "functions": {"errors"},
@@ -27,7 +30,9 @@ ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "placement": set(),
     "module": {"errors", "groups", "schedules", "batch", "placement"},
     "measured": {"batch", "module"},
-    "limits": {"errors", "groups", "schedules", "batch", "placement", "module"},
+    "control": {"errors", "groups", "schedules", "batch", "placement", "module"},
+    "history": {"errors", "groups", "batch"},
+    "limits": {"errors", "groups", "schedules", "batch", "placement", "module", "control", "history"},
     "rewards": {*KERNEL, "rewards"},
     "algorithms": {"errors", "groups", "schedules", "algorithms"},
     "recipes": set(),

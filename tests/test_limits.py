@@ -72,7 +72,7 @@ def test_a_recipe_takes_one() -> None:
     assert load_recipe("dler", ["limit.per_step.at_most=3000"]).limit == PerStep(at_most=3000.0)
     assert load_recipe("grpo", ["limit={per_step: {at_most: 512}}"]).limit == PerStep(at_most=512.0)
     assert load_recipe("dler", ["limit=null"]).limit is None
-    assert load_recipe("dler", profile="cpu").limit == PerStep(at_most=40.0)
+    assert load_recipe("dler", profile="cpu").limit == PerStep(at_most=48.0)
     assert "limit" not in load_recipe("grpo").to_node()
     with pytest.raises(ConfigError, match=r"recipe dler, limit.per_step: no argument 'tokens'"):
         load_recipe("dler", ["limit={per_step: {tokens: 3000}}"])

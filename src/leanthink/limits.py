@@ -6,7 +6,7 @@ The engine stops at it, and what was cut is flagged as truncated. Validation alw
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal, final
@@ -16,9 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from leanthink.batch import PROMPT_KEY, RolloutBatch
-from leanthink.errors import ConfigError
+from leanthink.control import BudgetReward, states
+from leanthink.errors import ConfigError, StateError
 from leanthink.groups import group_mean
-from leanthink.module import State
+from leanthink.history import check_remembered, updated
+from leanthink.module import Reward, State
 from leanthink.schedules import Number, at, bounds
 
 Equality = Literal["easy", "hard"]
@@ -56,6 +58,14 @@ class Limit(ABC):
     def update(self, batch: RolloutBatch, state: State) -> State:
         """The state after a step; ``batch`` has each response's prompt in the column ``prompt_key``."""
         return state
+
+    def shown(self, step: int, state: State) -> Mapping[str, float]:
+        """Numbers of its own to be shown among a run's metrics."""
+        return {}
+
+    def wrong_state(self, state: State) -> str | None:
+        """What is wrong with a state of the right shape, as somebody may have edited it; None for nothing."""
+        return None
 
 
 @final
@@ -110,8 +120,7 @@ class PerPassRate(Limit):
         for name in ("thresholds", "lengths"):  # lists, too, must compare and hash
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_difficulty("per_pass_rate", self.thresholds, self.lengths, self.equality)
-        if self.remembered < 1:
-            raise ConfigError(f"per_pass_rate: remembered is {self.remembered}; give a number of prompts, 1 or more")
+        check_remembered("per_pass_rate", self.remembered)
 
     def init(self) -> State:
         """No prompt seen yet."""
@@ -128,9 +137,74 @@ class PerPassRate(Limit):
         """The rates of the batch's groups, the latest last."""
         rate_N = group_mean(batch.correct, batch.group)[batch.group].tolist()
         now = dict(zip(map(str, batch.values(PROMPT_KEY)), rate_N, strict=True))
-        rates = {key: rate for key, rate in state["pass_rate"].items() if key not in now} | now
-        excess = len(rates) - self.remembered
-        return {"pass_rate": dict(list(rates.items())[max(excess, 0) :])}
+        return {"pass_rate": updated(state["pass_rate"], now, self.remembered)}
+
+    def shown(self, step: int, state: State) -> Mapping[str, float]:
+        """How many prompts are known."""
+        return {"prompts": len(state["pass_rate"])}
+
+    def wrong_state(self, state: State) -> str | None:
+        """A rate that is none."""
+        for key, rate in state["pass_rate"].items():
+            if not 0 <= rate <= 1:
+                return f"pass_rate.{key} is {rate}; give a share from 0 to 1"
+        return None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FromReward(Limit):
+    """The budgets that the recipe's own reward steers, as ``quantile_budget`` does for each prompt.
+
+    The smallest where several parts steer some, never above verl's ``data.max_response_length``.
+
+    Args:
+        factor: room beyond the budget; 1 stops a response exactly there.
+
+    >>> from leanthink.rewards import QuantileBudget
+    >>> reward = QuantileBudget(longest=4000)
+    >>> FromReward().of_reward(["new"], 0, reward, reward.init())
+    [4000.0]
+    """
+
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.factor >= 1:
+            raise ConfigError(f"from_reward: factor is {self.factor}; give 1 or more, or no response meets its budget")
+
+    def tokens(self, prompts: Sequence[str], step: int, state: State) -> list[float]:
+        """Not known without the reward."""
+        raise StateError("from_reward reads the reward's state; ask it through limit_tokens")
+
+    def of_reward(self, prompts: Sequence[str], step: int, reward: Reward, state: State) -> list[float]:
+        """The least budget of each prompt."""
+        budgets = [
+            part.budgets(prompts, step, own) for _, part, own in states(reward, state) if isinstance(part, BudgetReward)
+        ]
+        return [self.factor * min(of_prompt) for of_prompt in zip(*budgets, strict=True)]
+
+
+def limit_tokens(
+    limit: Limit, prompts: Sequence[str], step: int, limit_state: State, reward: Reward, state: State
+) -> list[float]:
+    """The limit of each prompt (tokens) by any rule, whether it has a state of its own or reads the reward's."""
+    if isinstance(limit, FromReward):
+        return limit.of_reward(prompts, step, reward, state)
+    return limit.tokens(prompts, step, limit_state)
+
+
+def check_limit(limit: Limit, reward: Reward, place: str) -> None:
+    """Refuse a limit from a reward that steers none.
+
+    Raises:
+        ConfigError: naming the place and the rewards that do.
+    """
+    if isinstance(limit, FromReward) and not any(isinstance(part, BudgetReward) for part in reward.walk()):
+        raise ConfigError(
+            f"{place}: from_reward takes the budgets that a part of the reward steers, and none does; add such a part "
+            "(quantile_budget, or a BudgetReward of your own), or give per_step"
+        )
 
 
 def length_by_difficulty(

@@ -109,6 +109,18 @@ class Reward(ABC):
         """The state before the first step: a JSON-able dict."""
         return {}
 
+    def shown(self, step: int, state: State) -> Mapping[str, float]:
+        """Numbers of its own to be shown among a run's metrics: targets, budgets, multipliers in force."""
+        return {}
+
+    def events(self, before: State, after: State) -> Iterable[str]:
+        """What a step did that belongs into the log, told from the states before and after it."""
+        return ()
+
+    def wrong_state(self, state: State) -> str | None:
+        """What is wrong with a state of the right shape, as somebody may have edited it; None for nothing."""
+        return None
+
     @abstractmethod
     def score(self, batch: RolloutBatch) -> RewardN:
         """The reward (N,) of each response; must not change the batch."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from leanthink.algorithms import AnyAdvantage, Grpo, Loss, PpoClip
 from leanthink.config import build, describe, parse_yaml, read_yaml
 from leanthink.errors import ConfigError, did_you_mean
-from leanthink.limits import Limit
+from leanthink.limits import Limit, check_limit
 from leanthink.module import Reward
 
 Profile = Literal["cpu", "gpu"]
@@ -89,6 +89,8 @@ def recipe_from(node: Any, name: str) -> Recipe:
         if not isinstance(value, Mapping) or not all(isinstance(inner, str) for inner in value):
             raise ConfigError(f"{place}, {key}: {value!r} is no mapping; give {{key: value}}")
         settings[key] = dict(value)
+    if built.get("limit") is not None:
+        check_limit(built["limit"], built["reward"], f"{place}, limit")
     declared = node.get("wrong_may_beat_correct", False)
     if not isinstance(declared, bool):
         raise ConfigError(f"{place}: wrong_may_beat_correct is {declared!r}; give true or false")

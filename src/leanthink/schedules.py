@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TypeAlias, final
+from typing import Literal, TypeAlias, final
 
 from leanthink.errors import ConfigError
 
@@ -209,3 +209,117 @@ class Cyclic(Schedule):
     def bounds(self) -> tuple[float, float]:
         """The lesser and the greater end."""
         return min(self.high, self.low), max(self.high, self.low)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Interleaved(Schedule):
+    """The periodic rollout budgets of SIRI (arXiv 2509.25176, Sec. 4.3): compression and expansion by turns.
+
+    With ``phi = 2 pi (step mod period) / period``, ``mid`` and ``half`` the mean and half the difference of the ends:
+
+    - "cosine": ``mid + half cos(phi)``;
+    - "stairs": ``low`` for ``phi < pi``, else ``high``. The paper gives no formula; that it starts low is inferred;
+    - "stair_cosine": ``high`` around 0, ``low`` around ``pi``, each for a quarter of the period, and half a cosine
+      between.
+
+    Steps count from 0. As a limit it is rounded to whole tokens.
+
+    Args:
+        high: ``L_max``; 16384 in the paper.
+        low: ``L_min``; 8192.
+        period: steps of one cycle, ``T``; 640 was best, 480 and 320 were tried.
+        shape: "cosine" is the paper's main one.
+
+    >>> wave = Interleaved(high=16384, low=8192, period=640)
+    >>> wave(0), round(wave(80), 6), wave(320)
+    (16384.0, 15184.309376, 8192.0)
+    """
+
+    high: float
+    low: float
+    period: int
+    shape: Literal["cosine", "stairs", "stair_cosine"] = "cosine"
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, "period")
+        if not self.low <= self.high:
+            raise ConfigError(f"interleaved: low is {self.low} and high {self.high}; give a low not above high")
+        if self.shape not in ("cosine", "stairs", "stair_cosine"):
+            raise ConfigError(f"interleaved: shape is {self.shape!r}; give cosine, stairs or stair_cosine")
+
+    def __call__(self, step: int) -> float:
+        """The value at ``step``."""
+        share = step % self.period / self.period
+        if self.shape == "stairs":
+            return float(self.low if share < 0.5 else self.high)
+        if self.shape == "stair_cosine":  # flat over an eighth on either side of each end, twice as fast between
+            share = min(max(2 * (share - 0.125), 0.0), 0.5) + min(max(2 * (share - 0.625), 0.0), 0.5)
+        middle, half = (self.high + self.low) / 2, (self.high - self.low) / 2
+        return min(max(middle + half * math.cos(2 * math.pi * share), self.low), self.high)
+
+    def bounds(self) -> tuple[float, float]:
+        """The two ends."""
+        return self.low, self.high
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Decay(Schedule):
+    """A budget that falls in steps (Train Long, Think Short, arXiv 2508.08940), by one of the paper's two definitions.
+
+    - "exponential" with ``factor``, Sec. 3.4: ``max(stop, start factor^floor(step / interval))``; its stop is 1 there;
+    - without ``factor``, Sec. 4.4: ``drops`` equal drops, one every ``steps / (drops + 1)`` steps, to ``stop``: by
+      equal ratios ("exponential") or differences ("linear"); ``stop`` from the last one on.
+
+    >>> headline = Decay(start=256, factor=0.7, interval=150)
+    >>> [round(headline(step), 6) for step in (0, 149, 150, 300, 450)]
+    [256.0, 256.0, 179.2, 125.44, 87.808]
+    >>> by_end = Decay(start=256, stop=87, drops=3, steps=600)
+    >>> [round(by_end(step), 6) for step in (0, 150, 300, 450, 999)]
+    [256.0, 178.648645, 124.669291, 87.0, 87.0]
+    """
+
+    start: float
+    stop: float = 1.0
+    shape: Literal["exponential", "linear"] = "exponential"
+    factor: float | None = None
+    interval: int | None = None
+    drops: int | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        by_factor = self.factor is not None and self.interval is not None
+        by_drops = self.drops is not None and self.steps is not None
+        if by_factor == by_drops or (self.factor is None) != (self.interval is None):
+            raise ConfigError(
+                f"decay: factor is {self.factor}, interval {self.interval}, drops {self.drops} and steps {self.steps}; "
+                "give factor and interval, or drops and steps"
+            )
+        if not 0 < self.stop <= self.start:
+            raise ConfigError(f"decay: start is {self.start} and stop {self.stop}; give a stop above 0, up to start")
+        if self.shape not in ("exponential", "linear") or (by_factor and self.shape == "linear"):
+            raise ConfigError(f"decay: shape is {self.shape!r}; give exponential, or linear with drops and steps")
+        if self.factor is not None and self.interval is not None and (not 0 < self.factor <= 1 or self.interval < 1):
+            raise ConfigError(
+                f"decay: factor is {self.factor} and interval {self.interval}; give a factor above 0, up to 1, and an "
+                "interval of 1 step or more"
+            )
+        if self.drops is not None and self.steps is not None and not 1 <= self.drops < self.steps:
+            raise ConfigError(f"decay: {self.drops} drops in {self.steps} steps; give 1 drop or more, and more steps")
+
+    def __call__(self, step: int) -> float:
+        """The value at ``step``."""
+        if self.factor is not None and self.interval is not None:
+            return max(self.stop, self.start * self.factor ** (step // self.interval))
+        assert self.drops is not None and self.steps is not None
+        done = min(step * (self.drops + 1) // self.steps, self.drops)
+        if done == self.drops:
+            return float(self.stop)
+        if self.shape == "linear":
+            return self.start - done * (self.start - self.stop) / self.drops
+        return float(self.start * (self.stop / self.start) ** (done / self.drops))
+
+    def bounds(self) -> tuple[float, float]:
+        """From the stop to the start."""
+        return self.stop, self.start

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from leanthink.algorithms import Advantage, AnyAdvantage, TokenAdvantage
 from leanthink.batch import RolloutBatch
+from leanthink.control import events, shown
 from leanthink.errors import BatchError, MissingColumnError
 from leanthink.groups import group_count, group_max, group_mean, group_min
 from leanthink.measured import MeasuredReward
@@ -31,6 +32,7 @@ class ScoredStep:
 
     ``placement`` says at which tokens some of the reward falls. ``advantage`` is that of each response: where the
     recipe's is by token, the mean over its tokens; None where it needs more than rewards (see `mean_advantage`).
+    ``events`` are what belongs into the log.
     """
 
     reward: RewardN
@@ -39,6 +41,7 @@ class ScoredStep:
     state: State
     metrics: Mapping[str, float]
     placement: Placement | None = None
+    events: Sequence[str] = ()
 
 
 def score_step(
@@ -65,13 +68,16 @@ def score_step(
     advantage = recipe.loss.advantage(result.reward, batch.group, batch.correct, batch.length)
     if advantage is None:
         advantage = mean_advantage(recipe.advantage, batch, result, truncated)
+    metrics = step_metrics(batch, result.reward, result.parts, advantage, is_batch_wide(recipe))
+    metrics |= {f"control/{name}": value for name, value in shown(recipe.reward, batch.step, result.state).items()}
     return ScoredStep(
         reward=result.reward,
         advantage=advantage,
         parts=result.parts,
         state=result.state,
-        metrics=step_metrics(batch, result.reward, result.parts, advantage, is_batch_wide(recipe)),
+        metrics=metrics,
         placement=result.placement,
+        events=events(recipe.reward, recipe.reward.init() if state is None else state, result.state),
     )
 
 
@@ -127,7 +133,7 @@ def batch_advantage(
     counted = batch.replace(reward=reward_N, length=torch.where(trained_N, batch.length, 0.0)).select(counted_N)
     value_M = advantage(counted.reward, counted.group, counted.length)
     value_N = torch.zeros_like(reward_N)
-    value_N[counted_N] = advantage.lifted(value_M, counted.correct == 1)
+    value_N[counted_N] = advantage.lifted(value_M, counted.correct == 1, counted.group)
     return torch.where(trained_N, value_N, 0.0)
 
 

@@ -69,9 +69,10 @@ def test_a_group_of_one_keeps_its_reward_or_nothing() -> None:
 
 def test_the_boost_lifts_correct_responses_only() -> None:
     value_N, correct_N = torch.tensor([0.5, -0.5]).double(), torch.tensor([True, False])
-    assert BatchNorm(boost=0.1).lifted(value_N, correct_N).tolist() == pytest.approx([0.6, -0.5])
+    group_N = torch.zeros(2, dtype=torch.int64)
+    assert BatchNorm(boost=0.1).lifted(value_N, correct_N, group_N).tolist() == pytest.approx([0.6, -0.5])
     assert BatchNorm(boost=0.1).reads_correct and not BatchNorm().reads_correct
-    assert torch.equal(BatchNorm().lifted(value_N, correct_N), value_N)
+    assert torch.equal(BatchNorm().lifted(value_N, correct_N, group_N), value_N)
 
 
 def test_tokens_need_lengths() -> None:

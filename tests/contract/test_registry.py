@@ -13,6 +13,7 @@ import torch
 from leanthink.algorithms import (
     Advantage,
     BatchNorm,
+    DifficultyWeight,
     Drpo,
     FilterTopK,
     Gae,
@@ -30,17 +31,20 @@ from leanthink.algorithms import (
 )
 from leanthink.config import REGISTRY, build, describe
 from leanthink.errors import ConfigError
-from leanthink.limits import Limit, PerPassRate, PerStep
+from leanthink.limits import FromReward, Limit, PerPassRate, PerStep
 from leanthink.module import Composite, Reward
 from leanthink.recipe import load_recipe, recipe_names
 from leanthink.rewards import (
+    AdaptiveStepLength,
     Chain,
     Clip,
+    CollapseGuard,
     Conciseness,
     ConcisenessScore,
     Correct,
     CosineLength,
     DifficultyTruncation,
+    DynamicLength,
     EarlyExit,
     ExactBudget,
     Format,
@@ -51,35 +55,50 @@ from leanthink.rewards import (
     HistoryLength,
     KimiLength,
     LambdaSwitch,
+    LevelLength,
     LongestCorrectLength,
     MaxBudget,
     ModeSwitchReward,
     PassRateAtLeast,
     PassRateLength,
+    QuantileBudget,
     Repetition,
     Running,
     Scale,
     ShortestCorrectLength,
     SigmoidLength,
     SoftOverlong,
+    StepLength,
     StepwiseGain,
     Sum,
+    SurrogateLength,
     Switch,
     ThinkingCompression,
     ThinkOutcome,
     TopPassRate,
+    TriangleLength,
     Truncation,
     WordRepetition,
 )
-from leanthink.schedules import Cosine, Cyclic, Exponential, Linear, Schedule, Stairs
+from leanthink.schedules import Cosine, Cyclic, Decay, Exponential, Interleaved, Linear, Schedule, Stairs
 from leanthink.testing import Columns, check_advantage, check_reward, check_token_advantage
 
 SCORE = ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks")
 OVERLONG = SoftOverlong(limit=12_000, buffer=4000)
 
+FORM = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
+
 REWARDS: dict[str, list[Reward]] = {
+    "adaptive_step_length": [
+        AdaptiveStepLength(lower_bound=1000, interval=1000, monitor_freq=2),
+        AdaptiveStepLength(lower_bound=500, target_length=4000, explore=True, valid=FORM, rounding="floor"),
+    ],
     "chain": [Chain(base=Correct(right=2), overlong=Sum(so_far=Running(), late=OVERLONG), clip=Clip(low=0.0))],
     "clip": [Clip(low=-0.25, high=0.5), Clip(high=0.5, of=Correct())],
+    "collapse_guard": [
+        CollapseGuard(of=KimiLength(), window=1),
+        CollapseGuard(of=SigmoidLength(alpha=0.4), relaxed=Correct(), window=3, forget=0.01),
+    ],
     "conciseness": [
         Conciseness(scores=SCORE, alpha=0.5, annealing=Linear(start=1.0, stop=0.0, steps=30)),
         Conciseness(scores=SCORE, alpha=2.0, difficulty="column", of=Correct(wrong=-1.0)),
@@ -97,6 +116,7 @@ REWARDS: dict[str, list[Reward]] = {
             equality="hard",
         ),
     ],
+    "dynamic_length": [DynamicLength(limit=12_000), DynamicLength(limit=4096, apply_to_correct=True)],
     "early_exit": [EarlyExit(), EarlyExit(decay=1.5, include_full_path=False, inducer=" </think> ")],
     "exact_budget": [ExactBudget(), ExactBudget(alpha=0.002, counts="thinking")],
     "format": [Format(), Format(kept=0.0, broken=-1, opened_by_prompt=True)],
@@ -129,6 +149,7 @@ REWARDS: dict[str, list[Reward]] = {
         ),
         LambdaSwitch(mode="threshold", threshold=0.5, shaped=SigmoidLength(alpha=0.4), plain=Correct()),
     ],
+    "level_length": [LevelLength(limit=8000, prices=(0.6,))],  # of several levels each group has one
     "longest_correct_length": [LongestCorrectLength(), LongestCorrectLength(pay_wrong=True)],
     "max_budget": [MaxBudget(alpha=0.0003), MaxBudget(delta=1.0, counts="thinking")],
     "mode_switch_reward": [
@@ -140,18 +161,29 @@ REWARDS: dict[str, list[Reward]] = {
         PassRateAtLeast(threshold=Linear(start=0.0, stop=1.0, steps=30)),
     ],
     "pass_rate_length": [PassRateLength(), PassRateLength(beta=0.1, length_norm=16_000)],
+    "quantile_budget": [
+        QuantileBudget(longest=16_000, threshold=0.5),
+        QuantileBudget(
+            longest=12_000, floor=9, tau=1.0, lengths="all", strict=True, anchor="observed_max", remembered=2
+        ),
+    ],
     "repetition": [Repetition(size=1), Repetition(size=2, penalty=-1)],
     "running": [Running()],
     "scale": [Scale(by=Linear(start=1.0, stop=0.1, steps=30), of=Correct()), Scale(by=-2.0)],
     "shortest_correct_length": [ShortestCorrectLength(), ShortestCorrectLength(beta=0.01, max_distance=50)],
     "sigmoid_length": [SigmoidLength(alpha=0.4), SigmoidLength(alpha=0.9, ddof=1, eps=1.0, check_eos=False)],
     "soft_overlong": [OVERLONG, SoftOverlong(limit=4000, buffer=4000, factor=2.0, clamp=False)],
+    "step_length": [StepLength(target=4000), StepLength(target=Linear(start=9000, stop=500, steps=30), valid=FORM)],
     "stepwise_gain": [StepwiseGain(), StepwiseGain(window=1, decay=1.0, placement="step_end", combine="overwrite")],
     "sum": [
         Sum(correct=Correct(), length=Scale(by=1.5, of=KimiLength())),
         Sum(
             correct=Correct(right=5.0), steps=Scale(by=0.5, of=Gate(column="correct", of=StepwiseGain())), late=OVERLONG
         ),
+    ],
+    "surrogate_length": [
+        SurrogateLength(limit=12_000),
+        SurrogateLength(limit=12_000, turning_point=0.25, format=FORM, gate_on_correct=True),
     ],
     "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
     "think_outcome": [ThinkOutcome(no_box=0.0, no_block=0.0)],  # with its penalties, form comes before correctness
@@ -160,6 +192,10 @@ REWARDS: dict[str, list[Reward]] = {
         TopPassRate(top_fraction=0.5),
         TopPassRate(rounding="ceil", ties="all"),
         TopPassRate(top_fraction=0.5, ties="random", seed=3),
+    ],
+    "triangle_length": [
+        TriangleLength(budget=Decay(start=9000, factor=0.7, interval=10)),
+        TriangleLength(budget=4000, peak=0.5, shape="band", gate_on_correct=True),
     ],
     "truncation": [
         Truncation(),
@@ -197,13 +233,24 @@ OTHERS: dict[str, list[Any]] = {
     "ppo_clip": [PpoClip(), PpoClip(high=0.28, aggregation="seq-mean-token-mean")],
     "cosine": [Cosine(start=1.0, stop=0.5, steps=7)],
     "cyclic": [Cyclic(high=8.0, low=4.0, period=10)],
+    "decay": [
+        Decay(start=256, factor=0.7, interval=150),
+        Decay(start=256, stop=87, drops=3, steps=600, shape="linear"),
+    ],
     "exponential": [Exponential(start=8.0, rate=0.5, limit=1.0)],
+    "interleaved": [Interleaved(high=16384, low=8192, period=640, shape="stair_cosine")],
     "linear": [Linear(start=0.0, stop=1.0, steps=5, delay=2)],
     "stairs": [Stairs(values=(0.0, 1.0), boundaries=(3,))],
+    "from_reward": [FromReward(), FromReward(factor=1.5)],
     "per_pass_rate": [PerPassRate(thresholds=(0.5,), lengths=(4000, 2000), equality="hard", remembered=9)],
     "per_step": [PerStep(at_most=4000), PerStep(at_most=Linear(start=4000, stop=2000, steps=90))],
     "gae": [Gae(), Gae(gamma=0.99, lam=0.95)],
     "reinforce_pp": [ReinforcePp(), ReinforcePp(gamma=0.9)],
+    "difficulty_weight": [
+        DifficultyWeight(),
+        DifficultyWeight(stage="easy", of=Rloo()),
+        DifficultyWeight(stage="binary_medium", of=BatchNorm(boost=0.1)),
+    ],
 }
 
 SERVED = ConcisenessScore(scorer="leanthink.verl.reward_model:conciseness")  # no model is served to a test
@@ -223,6 +270,7 @@ COLUMNS: Columns = {  # how to draw each column that some reward reads
         [None if share == 6 else share / 5 for share in torch.randint(0, 7, (row % 5,), generator=generator).tolist()]
         for row in range(n)
     ],
+    "length_level": lambda generator, n: torch.zeros(n),
     "prompt_key": lambda generator, n: [f"p{key}" for key in torch.randint(0, 3, (n,), generator=generator).tolist()],
     "prompt_difficulty": lambda generator, n: torch.rand(n, generator=generator),
     "reference_accuracy": lambda generator, n: torch.rand(n, generator=generator),
@@ -232,7 +280,7 @@ COLUMNS: Columns = {  # how to draw each column that some reward reads
     "thinking_tokens": lambda generator, n: torch.randint(40, 80, (n,), generator=generator).double(),
 }
 
-WRONG_MAY_BEAT_CORRECT = (CosineLength, HarmonizingLength)  # by their papers' formula
+WRONG_MAY_BEAT_CORRECT = (CosineLength, HarmonizingLength, SurrogateLength)  # by their papers' formula
 NOT_CENTRED = (NoBaseline,)
 
 EXAMPLES = [reward for examples in REWARDS.values() for reward in examples]

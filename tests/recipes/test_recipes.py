@@ -12,6 +12,7 @@ import pytest
 from leanthink.algorithms import (
     Advantage,
     BatchNorm,
+    DifficultyWeight,
     Drpo,
     FilterTopK,
     Gae,
@@ -25,16 +26,18 @@ from leanthink.algorithms import (
     ReinforcePp,
     Rloo,
 )
-from leanthink.limits import Limit, PerStep
+from leanthink.limits import FromReward, Limit, PerStep
 from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_from, recipe_names
 from leanthink.rewards import (
+    AdaptiveStepLength,
     Clip,
     Conciseness,
     ConcisenessScore,
     Correct,
     CosineLength,
     DifficultyTruncation,
+    DynamicLength,
     EarlyExit,
     ExactBudget,
     Format,
@@ -43,22 +46,28 @@ from leanthink.rewards import (
     HistoryLength,
     KimiLength,
     LambdaSwitch,
+    LevelLength,
     LongestCorrectLength,
     MaxBudget,
     ModeSwitchReward,
     PassRateLength,
+    QuantileBudget,
     Repetition,
     Scale,
     ShortestCorrectLength,
     SigmoidLength,
     SoftOverlong,
+    StepLength,
     StepwiseGain,
     Sum,
+    SurrogateLength,
     ThinkingCompression,
     ThinkOutcome,
+    TriangleLength,
     Truncation,
+    WordRepetition,
 )
-from leanthink.schedules import Linear, Stairs, bounds
+from leanthink.schedules import Decay, Interleaved, Linear, Stairs, bounds
 
 VSRM = Sum(
     outcome=ThinkOutcome(right=1.0, wrong=0.0, no_box=-9.5, no_block=-10.0),
@@ -73,6 +82,28 @@ VSRM = Sum(
         placement="step_start",
     ),
 )
+
+WELL_FORMED = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
+
+
+def laser(length: Reward) -> tuple[Reward, Advantage, Loss]:
+    """The three of the family differ in the bonus only."""
+    base = ThinkOutcome(right=1.0, wrong=-0.5, no_box=-1.0, no_block=-1.0)
+    return Sum(base=base, length=length), Grpo(scale="std"), PpoClip(low=0.2, high=0.28)
+
+
+def laser_adaptive(explore: bool) -> AdaptiveStepLength:
+    return AdaptiveStepLength(
+        lower_bound=4096,
+        upper_bound=16384,
+        interval=1024,
+        alpha=0.5,
+        monitor_freq=20,
+        n_rollout=8,
+        explore=explore,
+        valid=WELL_FORMED,
+    )
+
 
 RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     "adaptive_deep": (
@@ -230,6 +261,14 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
     ),
+    "siri_high": (Correct(), Grpo(scale="std"), PpoClip(low=0.2, high=0.28)),
+    "siri_low": (Correct(), Grpo(scale="std"), PpoClip(low=0.2, high=0.28)),
+    "surrogate": (
+        SurrogateLength(limit=3072.0, turning_point=0.5, format_weight=0.5, format=WELL_FORMED),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "tldr": (LevelLength(limit=8000.0, prices=(0.6, 0.3, 0.1)), Grpo(scale="std"), PpoClip(low=0.2, high=0.2)),
     "thinkprune": (
         Correct(),
         Grpo(scale="std"),
@@ -247,11 +286,43 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     ),
     "vsrm_ppo": (VSRM, Gae(gamma=1.0, lam=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
     "vsrm_rpp": (VSRM, ReinforcePp(gamma=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
+    "curriculum": (
+        Sum(
+            correct=Scale(by=0.6, of=Correct()),
+            length=Scale(by=0.3, of=TriangleLength(budget=Decay(start=256.0, factor=0.7, interval=150, stop=87.0))),
+            format=Scale(by=0.1, of=Format()),
+        ),
+        Grpo(scale="std", ddof=0, eps=0.0),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "laser": laser(StepLength(target=8192.0, alpha=0.5, valid=WELL_FORMED)),
+    "laser_d": laser(laser_adaptive(explore=False)),
+    "laser_de": laser(laser_adaptive(explore=True)),
+    "palu": (
+        QuantileBudget(longest=16384.0, threshold=0.8, tau=0.5),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "vl_cogito": (
+        Sum(
+            correct=Correct(),
+            format=Scale(by=0.5, of=Format()),
+            length=DynamicLength(limit=4096.0, unsolved_target=750.0, unsolved_weight=0.5),
+            repetition=Gate(column="correct", negate=True, of=WordRepetition(max_penalty=-0.5, size=20)),
+        ),
+        DifficultyWeight(stage="hard", of=Grpo(scale="std"), all_wrong=0.25),
+        PpoClip(low=0.2, high=0.2),
+    ),
 }
+
+SIRI = PerStep(at_most=Interleaved(high=16384.0, low=8192.0, period=640, shape="cosine"))
 
 LIMITS: dict[str, Limit] = {  # of the recipes that limit their rollouts
     "da_dler": PerStep(at_most=4000.0),
     "dler": PerStep(at_most=4000.0),
+    "palu": FromReward(),
+    "siri_high": SIRI,
+    "siri_low": SIRI,
     "thinkprune": PerStep(at_most=Stairs(values=(4000.0, 3000.0, 2000.0), boundaries=(180, 360))),
 }
 
@@ -285,6 +356,22 @@ DISCRIMINATIVE = {
     "actor_rollout_ref.rollout.temperature": 0.6,
     "actor_rollout_ref.actor.ppo_mini_batch_size": 32,
     "actor_rollout_ref.actor.optim.lr": 2e-6,
+}
+
+LASER_SETS = {
+    "data.train_batch_size": 128,
+    "data.max_response_length": 16384,
+    "actor_rollout_ref.rollout.n": 8,
+    "actor_rollout_ref.rollout.temperature": 0.6,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+}
+
+SIRI_SETS = {
+    "data.train_batch_size": 128,
+    "data.max_response_length": 16384,
+    "actor_rollout_ref.rollout.temperature": 1.0,
+    "actor_rollout_ref.actor.optim.lr": 1e-6,
+    "actor_rollout_ref.actor.use_kl_loss": False,
 }
 
 SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
@@ -405,6 +492,19 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "actor_rollout_ref.actor.kl_loss_coef": 0.001,
         "trainer.total_epochs": 3,
     },
+    "siri_high": {**SIRI_SETS, "trainer.total_training_steps": 1920},
+    "siri_low": {**SIRI_SETS, "trainer.total_training_steps": 1600},
+    "surrogate": {
+        "data.train_batch_size": 128,
+        "data.max_prompt_length": 1024,
+        "data.max_response_length": 3072,
+        "actor_rollout_ref.rollout.n": 8,
+        "actor_rollout_ref.rollout.temperature": 0.6,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+    },
+    "tldr": {},
     "thinkprune": {
         "data.train_batch_size": 128,
         "actor_rollout_ref.rollout.n": 16,
@@ -433,6 +533,20 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
     },
     "vsrm_ppo": {**VSRM_SETS, "critic.optim.lr": 1e-5, "critic.cliprange_value": 0.5},
     "vsrm_rpp": VSRM_SETS,
+    "curriculum": {"actor_rollout_ref.rollout.n": 8, "trainer.total_training_steps": 600},
+    "laser": LASER_SETS,
+    "laser_d": LASER_SETS,
+    "laser_de": LASER_SETS,
+    "palu": {},
+    "vl_cogito": {
+        "data.train_batch_size": 512,
+        "data.max_prompt_length": 2048,
+        "data.max_response_length": 4096,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+    },
 }
 
 
@@ -458,6 +572,9 @@ def test_the_papers_settings_are_kept(name: str) -> None:
 def test_a_limit_fits_into_the_response_limit_on_both_profiles(name: str) -> None:
     for profile, longest in (("gpu", load_recipe(name).verl["data.max_response_length"]), ("cpu", 96)):
         recipe = load_recipe(name, profile=profile)  # type: ignore[arg-type]
+        if isinstance(recipe.limit, FromReward):
+            assert max(recipe.limit.of_reward(["new"], 0, recipe.reward, recipe.reward.init())) <= longest
+            continue
         assert isinstance(recipe.limit, PerStep) and bounds(recipe.limit.at_most)[1] <= longest
         if isinstance(recipe.reward, DifficultyTruncation):
             assert max(recipe.reward.lengths) == recipe.limit.at_most

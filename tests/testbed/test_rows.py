@@ -14,7 +14,7 @@ def test_rows_are_what_verl_reads() -> None:
     assert first["prompt"][0]["role"] == "user"
     info = first["extra_info"]
     reference = {"reference_length": 17.8574, "reference_accuracy": 0.9805}
-    budget = {"budget": info["budget"], "at_most": info["at_most"]}
+    budget = {name: info[name] for name in ("budget", "at_most", "length_level")}
     assert info == {"index": 0, "split": "test", "difficulty": 2, **budget, **reference}
     question = first["prompt"][0]["content"]
     assert first["reward_model"] == {"style": "rule", "ground_truth": str(eval(question.removesuffix("=")))}
@@ -25,6 +25,8 @@ def test_rows_have_budgets_that_no_prompt_says() -> None:
     budgets, kinds = [info["budget"] for info in columns], [info["at_most"] for info in columns]
     assert 12 <= min(budgets) < 16 and 80 < max(budgets) <= 84 and 44 < sum(budgets) / 2000 < 52
     assert set(kinds) == {0, 1} and 0.45 < sum(kinds) / 2000 < 0.55
+    levels = [info["length_level"] for info in columns]
+    assert all(600 < levels.count(level) < 730 for level in (0, 1, 2))
     assert not any("Think" in row["prompt"][0]["content"] for row in rows("train", 20, 0))
     by_question: dict[str, set[int]] = {}
     for row in rows("train", 2000, 1):

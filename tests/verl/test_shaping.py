@@ -9,12 +9,12 @@ import torch
 from leanthink import RolloutBatch, StatefulReward
 from leanthink.algorithms import BatchNorm
 from leanthink.errors import BatchError, ConfigError, MissingColumnError, StateError
-from leanthink.limits import PerPassRate
+from leanthink.limits import PerPassRate, PerStep
 from leanthink.recipe import Recipe, load_recipe
 from leanthink.rewards import Correct, DifficultyTruncation, StepwiseGain, Sum
 from leanthink.scoring import score_step
 from leanthink.verl import shaping
-from leanthink.verl.checkpoint import FILE, load_limit_state, load_state, save_state
+from leanthink.verl.checkpoint import FILE, load_states, save_state
 from leanthink.verl.filtering import BoundedRefill, filtering_arguments, prompts_a_step
 from leanthink.verl.probes import PROBED, Probed
 from leanthink.verl.settings import Settings
@@ -227,13 +227,13 @@ def test_checkpoint_without_our_state(tmp_path):
 def test_checkpoint_of_another_recipe(tmp_path):
     save_state(tmp_path, Settings.of(load_recipe("kimi")), {}, step=1)
     with pytest.raises(StateError, match="belongs to recipe kimi, this run trains trle"):
-        load_state(tmp_path, Settings.of(load_recipe("trle")))
+        load_states(tmp_path, Settings.of(load_recipe("trle")))
 
 
 def test_broken_state_file(tmp_path):
     (tmp_path / FILE).write_text("{", encoding="utf-8")
     with pytest.raises(StateError, match="is no JSON"):
-        load_state(tmp_path, Settings.of(load_recipe("trle")))
+        load_states(tmp_path, Settings.of(load_recipe("trle")))
 
 
 def test_saved_state_is_plain_json(tmp_path):
@@ -369,12 +369,50 @@ def test_what_a_limit_remembers_survives_a_resume(tmp_path):
     assert Shaper(settings, tmp_path).limits(["p", "q", "new"], 2) == [32, 56, 56]
 
 
-def test_another_limit_starts_afresh(tmp_path):
+def test_a_limit_from_the_rewards_own_budgets_moves_and_survives_a_resume(tmp_path):
+    settings = Settings.of(load_recipe("palu", profile="cpu"))
+    one = Shaper(settings, tmp_path)
+    assert one.limits(["p", "q"], 1) == [96, 96]
+    facts = [fact(length=length, prompt_key="p", limit=96.0) for length in (20.0, 30.0, 40.0, 50.0)]
+    metrics = one.shape(facts, ["a"] * 4, step=1).metrics
+    assert metrics["control/budget"] == 81 and metrics["control/cuts"] == 1  # 96 less 50, plus the median, 35
+    assert one.limits(["p", "q"], 2) == [81, 96]
+    folder = tmp_path / "global_step_1"
+    folder.mkdir()
+    save_state(folder, settings, one.state, 1, one.limit_state)
+    assert Shaper(settings, tmp_path).limits(["p", "q"], 2) == [81, 96]
+
+
+def test_a_guards_intervention_is_written_to_the_log(tmp_path, caplog):
+    guarded = load_recipe("grpo", ["reward={sum: {correct: correct, length: {collapse_guard: {of: kimi_length}}}}"])
+    one = Shaper(Settings.of(guarded), tmp_path)
+    for step in range(1, 15):
+        metrics = one.shape([fact(acc=float(step < 12)), fact()], ["a", "a"], step).metrics
+    assert "length: collapse guard relaxes the penalty: accuracy 0.9" in caplog.text
+    assert caplog.text.count("collapse guard") == 1
+    assert metrics["control/length/weight"] == 0 and metrics["control/length/interventions"] == 1
+
+
+OTHER = Recipe(name="mine", reward=REMEMBERING.reward, limit=PerPassRate(thresholds=(0.5,), lengths=(64, 48)))
+
+
+def test_another_limit_is_refused_or_goes_on_by_name_but_never_forgets_in_silence(tmp_path, caplog):
     save_state(tmp_path, Settings.of(REMEMBERING), {}, 1, {"pass_rate": {"p": 1.0}})
-    other = Recipe(name="mine", reward=REMEMBERING.reward, limit=PerPassRate(thresholds=(0.5,), lengths=(64, 48)))
-    assert load_limit_state(tmp_path, Settings.of(REMEMBERING)) == {"pass_rate": {"p": 1.0}}
-    assert load_limit_state(tmp_path, Settings.of(other)) is None
-    assert Shaper(Settings.of(other), tmp_path, resume_from=tmp_path).limits(["p"], 2) == [64]
+    assert load_states(tmp_path, Settings.of(REMEMBERING)) == ({}, {"pass_rate": {"p": 1.0}})
+    with pytest.raises(StateError, match=r"the limit was .*56.*now it is .*64.*changed_recipe=migrate"):
+        Shaper(Settings.of(OTHER), tmp_path, resume_from=tmp_path).limits(["p"], 2)
+    moved = Shaper(Settings.of(OTHER, changed_recipe="migrate"), tmp_path, resume_from=tmp_path)
+    assert moved.limits(["p", "new"], 2) == [48, 64]
+    assert "goes on with what" in caplog.text
+    fixed = Recipe(name="mine", reward=REMEMBERING.reward, limit=PerStep(at_most=40))
+    assert Shaper(Settings.of(fixed, changed_recipe="migrate"), tmp_path, resume_from=tmp_path).limits(["p"], 2) == [40]
+    assert "is dropped" in caplog.text
+
+
+def test_a_limit_that_remembers_nothing_may_change(tmp_path):
+    save_state(tmp_path, Settings.of(load_recipe("thinkprune")), {}, 1)
+    next_round = Settings.of(load_recipe("thinkprune", ["limit.per_step.at_most=3000"]))
+    assert Shaper(next_round, tmp_path, resume_from=tmp_path).limits(["p"], 2) == [3000]
 
 
 class Alike:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
@@ -12,6 +13,7 @@ from typing import Any
 from leanthink.budgets import Budgets
 from leanthink.prepare import verl_row, write_rows
 from leanthink.rewards.harmonizing_length import REFERENCE_ACCURACY, REFERENCE_LENGTH
+from leanthink.rewards.level_length import LEVEL
 from leanthink.testbed import MANIFEST
 from leanthink.testbed.task import Question, Split, Task, answer, questions
 
@@ -38,7 +40,8 @@ def measured() -> Mapping[int, Mapping[str, float]]:
 def row(question: Question, split: Split, index: int) -> dict[str, Any]:
     """One question as verl reads it, with the columns that some recipes need.
 
-    They are a token budget, and the policy's reference values for questions of its difficulty.
+    They are a token budget and a level of brevity, which no prompt says, and the policy's reference values for
+    questions of its difficulty.
 
     >>> row(Question(numbers=(30, 12), operators=("+",)), "train", 0)["reward_model"]
     {'style': 'rule', 'ground_truth': '42'}
@@ -52,6 +55,7 @@ def row(question: Question, split: Split, index: int) -> dict[str, Any]:
         extra_info={
             "difficulty": question.difficulty,
             **BUDGETS.columns(question.text),
+            LEVEL: zlib.crc32(question.text.encode()) % 3,
             **measured().get(question.difficulty, {}),
         },
     )

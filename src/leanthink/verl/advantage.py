@@ -82,7 +82,7 @@ def recipe_advantage(
             paid_NT = torch.where(counted_N[:, None], torch.ones_like(mask_NT), mask_NT)
             reward_N = (token_level_rewards.double() * paid_NT).sum(-1)
             value_M = estimator(reward_N[rows], group_M, mask_NT.sum(-1)[rows])
-            value_M = estimator.lifted(value_M, torch.tensor(correct, device=mask_NT.device))
+            value_M = estimator.lifted(value_M, torch.tensor(correct, device=mask_NT.device), group_M)
             advantage_NT[rows] = value_M[:, None] * mask_NT[rows]
     advantage_NT = advantage_NT.to(token_level_rewards.dtype)
     return advantage_NT, advantage_NT.clone()

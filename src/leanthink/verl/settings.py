@@ -32,6 +32,8 @@ class Settings:
         truncated: what becomes of a response that its limit cut off: ``keep`` trains on it, ``mask`` leaves it out of
             the loss, and ``exclude`` out of its group's statistics, too.
         max_unknown: training stops when a larger share of a batch's verdicts, or of its probes, is unknown.
+        changed_recipe: what becomes of a resume whose reward or limit is not the checkpoint's: ``refuse`` it, or
+            ``migrate``, so that each part goes on with the state saved under its name.
         poll_interval: seconds between looks for finished rollouts.
         sort_by_length: order a batch by length, so that micro-batches hold little padding; for a single update per
             batch only, because mini-batches of short and of long responses would pull apart.
@@ -46,6 +48,7 @@ class Settings:
     unknown: Literal["mask", "wrong"] = "mask"
     truncated: Truncated = "keep"
     max_unknown: float = 0.5
+    changed_recipe: Literal["refuse", "migrate"] = "refuse"
     poll_interval: float = 0.5
     sort_by_length: bool = False
 
@@ -54,6 +57,8 @@ class Settings:
             raise ConfigError(f"leanthink.unknown is {self.unknown!r}; give mask or wrong")
         if self.truncated not in get_args(Truncated):
             raise ConfigError(f"leanthink.truncated is {self.truncated!r}; give keep, mask or exclude")
+        if self.changed_recipe not in ("refuse", "migrate"):
+            raise ConfigError(f"leanthink.changed_recipe is {self.changed_recipe!r}; give refuse or migrate")
         if not 0 <= self.max_unknown <= 1:
             raise ConfigError(f"leanthink.max_unknown is {self.max_unknown}; give a share between 0 and 1")
         if not self.poll_interval > 0:

@@ -22,7 +22,7 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 from leanthink.algorithms import Advantage
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
-from leanthink.limits import LIMIT
+from leanthink.limits import LIMIT, limit_tokens
 from leanthink.module import Scope, State
 from leanthink.placement import Placement, token_rewards
 from leanthink.recipe import Recipe
@@ -30,7 +30,7 @@ from leanthink.rewards.probed import probed_part
 from leanthink.scoring import ScoredStep, batch_of_facts, overlong_filter, score_step
 from leanthink.verl import dispatch, plugin
 from leanthink.verl.advantage import tagged
-from leanthink.verl.checkpoint import load_limit_state, load_state
+from leanthink.verl.checkpoint import load_states
 from leanthink.verl.filtering import ACC_THEN_REWARD, BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.grouping import GroupLoss
 from leanthink.verl.probes import PROBED, check_known, columns_of, probe_metrics
@@ -85,16 +85,15 @@ class Shaper:
             self._state = self.recipe.reward.init()
             return
         folder = self._resume_from or self._checkpoints / f"global_step_{step - 1}"
-        self._state = load_state(folder, self.settings)
-        if (limit_state := load_limit_state(folder, self.settings)) is not None:
-            self._limit_state = limit_state
+        self._state, self._limit_state = load_states(folder, self.settings, self.recipe)
 
     def limits(self, prompts: Sequence[str], step: int) -> list[int]:
         """The recipe's limit (tokens) of each prompt at verl's global step, from 1."""
         if self.recipe.limit is None:
             raise ConfigError(f"recipe {self.recipe.name} has no limit to hand out; give it one, or use verl's manager")
         self.resume(step)
-        tokens = self.recipe.limit.tokens(prompts, max(step - 1, 0), self._limit_state)
+        limit, reward = self.recipe.limit, self.recipe.reward
+        tokens = limit_tokens(limit, prompts, max(step - 1, 0), self._limit_state, reward, self.state)
         return [max(1, round(one)) for one in tokens]
 
     def shape(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> Shaped:
@@ -128,8 +127,12 @@ class Shaper:
         batch = self._batch([facts[row] for row in rows], [uids[row] for row in rows], step)
         scored: ScoredStep = score_step(self.recipe, batch, self._state, self.settings.truncated)
         self._state = scored.state
+        for event in scored.events:
+            logger.warning("step %d, %s", step, event)
         if self.recipe.limit is not None:
             self._limit_state = self.recipe.limit.update(batch, self._limit_state)
+            more = self.recipe.limit.shown(step - 1, self._limit_state)
+            metrics |= {f"control/limit/{name}": value for name, value in more.items()}
         reward_N[rows] = scored.reward
         trained_N = torch.zeros_like(takes_part_N)
         trained_N[rows] = overlong_filter(batch, self.settings.truncated)[1]

@@ -1,0 +1,115 @@
+"""The collapse guard, our own method."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+import oracles_adaptive as oracles
+from leanthink.batch import RolloutBatch
+from leanthink.control import check_state, events, shown
+from leanthink.errors import ConfigError, StateError
+from leanthink.recipe import Recipe
+from leanthink.rewards import CollapseGuard, Correct, KimiLength, Scale, SigmoidLength, Sum
+from leanthink.scoring import score_step
+
+SHARES = [0.8, 0.8, 0.6, 0.4, 0.4, 0.6, 0.7, 0.8, 0.8]
+
+
+def batch_of(share: float) -> RolloutBatch:
+    right = round(10 * share)
+    return RolloutBatch.of(group=[0] * 10, length=range(10, 110, 10), correct=[1] * right + [0] * (10 - right))
+
+
+def course(guard: CollapseGuard, shares: list[float]) -> list[dict[str, Any]]:
+    state, seen = guard.init(), []
+    for share in shares:
+        _, state = guard(batch_of(share), json.loads(json.dumps(state)))
+        seen.append(state["own"])
+    return seen
+
+
+def test_worked_example() -> None:
+    """Window 2: smoothed .8 .8 .7 .55 .475 .5375 .61875 .709375 .7546875; reference .8."""
+    guard = CollapseGuard(of=KimiLength(), window=2, drop=0.15, release=0.1, relax=0.5, tighten=0.25)
+    seen = course(guard, SHARES)
+    smoothed = [0.8, 0.8, 0.7, 0.55, 0.475, 0.5375, 0.61875, 0.709375, 0.7546875]
+    assert [own["accuracy"] for own in seen] == pytest.approx(smoothed, abs=1e-9)
+    assert [own["weight"] for own in seen] == [1, 1, 1, 0.5, 0, 0, 0, 0.25, 0.5]
+    assert [own["relaxing"] for own in seen] == [0, 0, 0, 1, 1, 1, 1, 0, 0]
+    assert seen[-1]["interventions"] == 2 and seen[-1]["reference"] == pytest.approx(0.8)
+
+
+def test_between_release_and_drop_it_stays_as_it_is() -> None:
+    guard = CollapseGuard(of=KimiLength(), window=1, drop=0.3, release=0.15)
+    assert [own["relaxing"] for own in course(guard, [0.8, 0.6, 0.4, 0.6, 0.7, 0.6])] == [0, 0, 1, 1, 0, 0]
+
+
+def test_the_reference_forgets_if_asked() -> None:
+    guard = CollapseGuard(of=KimiLength(), window=1, drop=0.2, release=0.1, forget=0.1)
+    seen = course(guard, [0.8, 0.5, 0.5, 0.5, 0.5])
+    assert [own["reference"] for own in seen] == pytest.approx([0.8, 0.7, 0.6, 0.5, 0.5])
+    assert [own["relaxing"] for own in seen] == [0, 0, 0, 0, 0]
+
+
+def test_agrees_with_the_loop_over_many_steps(batches: list[RolloutBatch]) -> None:
+    settings: dict[str, Any] = {"window": 4, "drop": 0.1, "release": 0.04, "relax": 0.3, "tighten": 0.2}
+    guard, slow, penalty = CollapseGuard(of=KimiLength(), **settings), oracles.Guard(**settings), KimiLength()
+    state = guard.init()
+    for batch in batches:
+        value_N, state = guard(batch, json.loads(json.dumps(state)))
+        weight = slow.step((batch.correct == 1).tolist())
+        torch.testing.assert_close(value_N, weight * penalty(batch)[0], rtol=1e-9, atol=1e-9)
+    assert state["own"]["interventions"] == slow.interventions > 5
+
+
+def test_a_whole_reward_gives_way_to_the_plain_one() -> None:
+    guard = CollapseGuard(of=SigmoidLength(alpha=0.9), relaxed=Correct(), window=1, relax=1.0)
+    state = guard.init()
+    full_N, state = guard(batch_of(0.8), state)
+    assert torch.equal(full_N, SigmoidLength(alpha=0.9)(batch_of(0.8))[0])
+    gone_N, _ = guard(batch_of(0.4), state)
+    assert torch.equal(gone_N, batch_of(0.4).correct)
+
+
+def test_interventions_are_shown_and_told() -> None:
+    guard = CollapseGuard(of=Scale(by=0.5, of=KimiLength()), window=1)
+    recipe = Recipe(name="mine", reward=Sum(correct=Correct(), length=guard))
+    first = score_step(recipe, batch_of(0.8))
+    second = score_step(recipe, batch_of(0.4), first.state)
+    third = score_step(recipe, batch_of(0.8), second.state)
+    assert first.events == [] and first.metrics["control/length/weight"] == 1.0
+    assert second.events == ["length: collapse guard relaxes the penalty: accuracy 0.400, reference 0.800"]
+    assert (second.metrics["control/length/relaxing"], second.metrics["control/length/interventions"]) == (1, 1)
+    assert third.events == ["length: collapse guard tightens the penalty again: accuracy 0.800, reference 0.800"]
+    assert shown(recipe.reward, 2, third.state)["length/weight"] == pytest.approx(0.55)
+    assert events(recipe.reward, third.state, third.state) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"drop": 0}, "drop is 0"),
+        ({"release": 0.05}, "release 0.05"),
+        ({"window": 0}, "window is 0"),
+        ({"forget": 1}, "forget 1"),
+        ({"relax": 0}, "relax is 0"),
+        ({"tighten": 0}, "tighten 0"),
+        ({"floor": 1}, "floor 1"),
+        ({"of": Correct()}, "Correct is a whole reward"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        CollapseGuard(**{"of": KimiLength(), **settings})
+
+
+def test_state_of_another_shape_is_refused() -> None:
+    guard = CollapseGuard(of=KimiLength())
+    with pytest.raises(StateError, match="keeps its own under 'own'"):
+        guard(batch_of(0.5), {"of": {}})
+    with pytest.raises(StateError, match=r"reference is 7; give a number from 0 to 1"):
+        check_state(guard, {"own": {**guard.start(), "reference": 7}}, "state")

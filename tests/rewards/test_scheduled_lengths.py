@@ -1,0 +1,262 @@
+"""Train Long, Think Short (2508.08940), SIRI (2509.25176), VL-Cogito (2507.22607), surrogate (2505.19439), TLDR."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import oracles_adaptive as oracles
+from leanthink.algorithms import DifficultyWeight, Grpo
+from leanthink.batch import RolloutBatch
+from leanthink.errors import BatchError, ConfigError
+from leanthink.recipe import load_recipe
+from leanthink.rewards import (
+    DynamicLength,
+    Format,
+    LevelLength,
+    SurrogateLength,
+    ThinkOutcome,
+    TriangleLength,
+    WordRepetition,
+)
+from leanthink.schedules import Decay, Interleaved
+from leanthink.scoring import batch_advantage
+
+FORM = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
+
+
+def group_of(length: list[float], correct: list[int], **columns: Any) -> RolloutBatch:
+    return RolloutBatch.of(group=[0] * len(length), length=length, correct=correct, **columns)
+
+
+@pytest.mark.parametrize(
+    ("step", "stairs", "cosine", "stair_cosine"),
+    [
+        (0, 8192, 16384, 16384),
+        (80, 8192, 15184.309376, 16384),
+        (120, 8192, 13855.471339, 15184.309376),
+        (160, 8192, 12288, 12288),
+        (200, 8192, 10720.528661, 9391.690624),
+        (240, 8192, 9391.690624, 8192),
+        (320, 16384, 8192, 8192),
+        (400, 16384, 9391.690624, 8192),
+        (440, 16384, 10720.528661, 9391.690624),
+        (480, 16384, 12288, 12288),
+        (520, 16384, 13855.471339, 15184.309376),
+        (560, 16384, 15184.309376, 16384),
+        (640, 8192, 16384, 16384),
+    ],
+)
+def test_worked_example_siri(step: int, stairs: float, cosine: float, stair_cosine: float) -> None:
+    shapes: Any = {"stairs": stairs, "cosine": cosine, "stair_cosine": stair_cosine}
+    for shape, expected in shapes.items():
+        given = Interleaved(high=16384, low=8192, period=640, shape=shape)(step)
+        assert given == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["cosine", "stairs", "stair_cosine"])
+@pytest.mark.parametrize("period", [1, 2, 7, 24, 640])
+def test_siri_agrees_with_the_phase_formula(shape: Any, period: int) -> None:
+    wave = Interleaved(high=96, low=40, period=period, shape=shape)
+    for step in range(1000):
+        assert wave(step) == pytest.approx(oracles.siri(step, period, 96, 40, shape), abs=1e-9)
+
+
+def test_siris_limit_follows_the_step_and_what_is_cut_earns_nothing_unless_answered() -> None:
+    limit = load_recipe("siri_low").limit
+    assert limit is not None and limit.tokens(["p"], 80, {}) == pytest.approx([15184.309376])
+    assert load_recipe("siri_high", profile="cpu").limit.tokens(["p"], 12, {}) == [40]  # type: ignore[union-attr]
+
+
+def test_worked_example_decay() -> None:
+    headline = Decay(start=256, factor=0.7, interval=150)
+    values = [256, 256, 179.2, 125.44, 87.808, 61.4656]
+    assert [headline(step) for step in (0, 149, 150, 300, 599, 600)] == pytest.approx(values, abs=1e-6)
+    by_drops = {
+        1: [256, 87],
+        3: [256, 178.648645, 124.669291, 87],
+        7: [256, 219.421846, 188.070103, 161.198004, 138.165483, 118.423926, 101.503111, 87],
+    }
+    for drops, expected in by_drops.items():
+        schedule = Decay(start=256, stop=87, drops=drops, steps=600)
+        given = [schedule(600 * k // (drops + 1)) for k in range(drops + 1)]
+        assert given == pytest.approx(expected, abs=1e-6) and schedule(10_000) == 87
+    linear = Decay(start=256, stop=87, drops=3, steps=600, shape="linear")
+    assert [linear(step) for step in (0, 150, 300, 450)] == pytest.approx([256, 199.666667, 143.333333, 87], abs=1e-6)
+
+
+CURRICULUM = [  # correct, think, answer, tokens, triangle, band, reward, advantage
+    (0, 1, 1, 0, 0.000000, 1.000000, 0.100000, -1.577057),
+    (1, 1, 1, 60, 0.478316, 1.000000, 0.843495, 0.797388),
+    (1, 1, 1, 125, 0.996492, 1.000000, 0.998948, 1.293846),
+    (1, 0, 1, 126, 0.995536, 0.995536, 0.948661, 1.133249),
+    (0, 1, 1, 125, 0.996492, 1.000000, 0.398948, -0.622329),
+    (1, 1, 0, 251, 0.000000, 0.000000, 0.650000, 0.179438),
+    (1, 0, 0, 300, 0.000000, 0.000000, 0.600000, 0.019756),
+    (0, 0, 0, 88, 0.701531, 1.000000, 0.210459, -1.224291),
+]
+
+
+def test_worked_example_curriculum() -> None:
+    columns = [list(column) for column in zip(*CURRICULUM, strict=True)]
+    correct, think, answer, tokens, triangle, band, reward, advantage = columns
+    batch = group_of(tokens, correct)  # type: ignore[arg-type]
+    triangle_N = TriangleLength(budget=125.44)(batch)[0]
+    assert triangle_N.tolist() == pytest.approx(triangle, abs=1e-6)
+    assert TriangleLength(budget=125.44, shape="band")(batch)[0].tolist() == pytest.approx(band, abs=1e-6)
+    form_N = 0.5 * torch.tensor(think) + 0.5 * torch.tensor(answer)
+    reward_N = 0.6 * batch.correct + 0.3 * triangle_N + 0.1 * form_N
+    assert reward_N.tolist() == pytest.approx(reward, abs=1e-6)
+    recipe = load_recipe("curriculum")
+    assert isinstance(recipe.advantage, Grpo)
+    assert recipe.advantage(reward_N, batch.group).tolist() == pytest.approx(advantage, abs=1e-6)
+    kept = batch.replace(step=300, **{Format().column: [1.0] * 8})
+    assert recipe.reward(kept)[0].tolist() == pytest.approx((0.6 * batch.correct + 0.3 * triangle_N + 0.1).tolist())
+
+
+@pytest.mark.parametrize("band", [False, True])
+def test_the_triangle_agrees_with_the_loop(merged: RolloutBatch, band: bool) -> None:
+    given_N = TriangleLength(budget=4321.5, shape="band" if band else "triangle")(merged)[0]
+    assert given_N.tolist() == pytest.approx(oracles.triangle(merged.length.tolist(), 4321.5, band), abs=1e-12)
+    gated_N = TriangleLength(budget=4321.5, gate_on_correct=True)(merged)[0]
+    assert bool((gated_N[merged.correct == 0] == 0).all())
+
+
+def cogito(length: list[float], correct: list[int]) -> tuple[list[float], list[float]]:
+    recipe = load_recipe("vl_cogito")
+    repetition = WordRepetition(max_penalty=-0.5, size=20)
+    count = len(length)
+    batch = group_of(length, correct, **{Format().column: [1.0] * count, repetition.column: [0.0] * count})
+    reward_N = recipe.reward(batch)[0]
+    assert isinstance(recipe.advantage, DifficultyWeight)
+    return reward_N.tolist(), batch_advantage(recipe.advantage, reward_N, batch).tolist()
+
+
+def test_worked_example_vl_cogito() -> None:
+    reward, advantage = cogito([400, 100, 400, 600, 799, 800, 1200, 2000], [1, 0, 0, 0, 0, 0, 0, 0])
+    assert reward == pytest.approx([1.5, 0.073223, 0.5, 0.25, 0.000008, 0, 0, 0], abs=1e-6)
+    expected = [2.325905, -0.417612, 0.403028, -0.077692, -0.558396, -0.558411, -0.558411, -0.558411]
+    assert advantage == pytest.approx(expected, abs=1e-6)
+    reward, advantage = cogito([1, 374, 375, 749, 750, 751, 4095, 4096], [0] * 8)
+    assert reward == pytest.approx([0.250001, 0.374476, 0.375, 0.499999, 0.5, 0.5, 0.5, 0.25], abs=1e-6)
+    expected = [-0.352328, -0.071529, -0.070348, 0.211632, 0.211634, 0.211634, 0.211634, -0.352330]
+    assert advantage == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("hard", [0.25, 1, 1, 1, 1, 0.923880, 0.707107, 0.382683, 0]),
+        ("medium", [0, 0.382683, 0.707107, 0.923880, 1, 0.923880, 0.707107, 0.382683, 0]),
+        ("easy", [0, 0.382683, 0.707107, 0.923880, 1, 1, 1, 1, 1]),
+        ("binary_hard", [0, 1, 1, 1, 1, 0, 0, 0, 0]),
+        ("binary_medium", [0, 0, 1, 1, 1, 1, 1, 0, 0]),
+        ("binary_easy", [0, 0, 0, 0, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_worked_example_weights(stage: Any, expected: list[float]) -> None:
+    advantage = DifficultyWeight(stage=stage)
+    for right, weight in enumerate(expected):
+        correct_N = torch.arange(8) < right
+        lifted_N = advantage.lifted(torch.ones(8).double(), correct_N, torch.zeros(8, dtype=torch.int64))
+        assert lifted_N.tolist() == pytest.approx([weight] * 8, abs=1e-6)
+
+
+def test_dynamic_length_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch) -> None:
+    expected: list[float] = []
+    for batch in batches:
+        right = (batch.correct == 1).tolist()
+        expected += oracles.dylr(batch.length.tolist(), right, batch.group.tolist(), 9000, 750)
+    assert DynamicLength(limit=9000)(merged)[0].tolist() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("stage", ["easy", "medium", "hard"])
+def test_weights_agree_with_the_loop(merged: RolloutBatch, stage: Any) -> None:
+    lifted_N = DifficultyWeight(stage=stage).lifted(torch.ones(len(merged)).double(), merged.correct == 1, merged.group)
+    of_group: dict[int, list[bool]] = {}
+    for code, right in zip(merged.group.tolist(), (merged.correct == 1).tolist(), strict=True):
+        of_group.setdefault(code, []).append(right)
+    expected = [oracles.odsw(of_group[code], stage) for code in merged.group.tolist()]
+    assert lifted_N.tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_worked_example_surrogate() -> None:
+    tokens, readable = [256.0, 768, 1536, 2304, 2623, 3072, 1536, 2800], [2.0, 2, 2, 2, 2, 2, 0, 0]
+    batch = group_of(tokens, [0] * 8, **{FORM.column: readable})
+    given = load_recipe("surrogate").reward(batch)[0].tolist()
+    assert given == pytest.approx([0.805556, 1.25, 1.5, 1.0, 0.498372, -0.5, 0.0, -0.354384], abs=1e-6)
+    plain = SurrogateLength(limit=3072)(batch)[0].tolist()
+    assert plain == pytest.approx([0.305556, 0.75, 1.0, 0.5, -0.001628, -1.0, 1.0, -0.354384], abs=1e-6)
+
+
+def test_surrogate_agrees_with_the_loop(merged: RolloutBatch) -> None:
+    readable = [row % 3 > 0 for row in range(len(merged))]
+    batch = merged.replace(**{FORM.column: [2.0 * one for one in readable]})
+    given_N = SurrogateLength(limit=12_000, turning_point=0.3, format=FORM)(batch)[0]
+    assert given_N.tolist() == pytest.approx(oracles.surrogate(merged.length.tolist(), readable, 12_000, 0.3), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("level", "rewards", "advantages"),
+    [
+        (2, [0.9875, 0.9625, 0.925, 0, 0, 0.95], [0.708190, 0.657605, 0.581728, -1.289918, -1.289918, 0.632313]),
+        (1, [0.9625, 0.8875, 0.775, 0, 0, 0.85], [0.846812, 0.681131, 0.432610, -1.279422, -1.279422, 0.598291]),
+        (0, [0.925, 0.775, 0.55, 0, 0, 0.7], [1.084461, 0.709071, 0.145985, -1.230446, -1.230446, 0.521375]),
+    ],
+)
+def test_worked_example_tldr(level: int, rewards: list[float], advantages: list[float]) -> None:
+    batch = group_of([1000, 3000, 6000, 2000, 8000, 4000], [1, 1, 1, 0, 0, 1], length_level=[level] * 6)
+    reward_N = load_recipe("tldr").reward(batch)[0]
+    assert reward_N.tolist() == pytest.approx(rewards, abs=1e-6)
+    assert Grpo()(reward_N, batch.group).tolist() == pytest.approx(advantages, abs=1e-6)
+    priced = LevelLength(limit=8000, penalise_incorrect=True)(batch.replace(length_level=[0] * 6))[0].tolist()
+    assert priced[3:5] == pytest.approx([-0.15, -0.6], abs=1e-6)
+
+
+@pytest.mark.parametrize("penalise", [False, True])
+def test_levels_agree_with_the_loop(merged: RolloutBatch, penalise: bool) -> None:
+    level_N = merged.group % 3
+    given_N = LevelLength(limit=9000, penalise_incorrect=penalise)(merged.replace(length_level=level_N))[0]
+    for level, price in enumerate((0.6, 0.3, 0.1)):
+        rows = merged.select(level_N == level)
+        expected = oracles.tldr(rows.length.tolist(), (rows.correct == 1).tolist(), price, 9000, penalise)
+        assert given_N[level_N == level].tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_group_has_one_level_and_a_known_one() -> None:
+    with pytest.raises(BatchError, match="row 0: its group has another level"):
+        LevelLength(limit=9)(group_of([1, 1], [1, 1], length_level=[0, 1]))
+    with pytest.raises(BatchError, match="row 1: 3 is no level; give a whole number from 0 to 2"):
+        LevelLength(limit=9)(group_of([1, 1], [1, 1], length_level=[0, 3]))
+
+
+@pytest.mark.parametrize(
+    ("make", "fact"),
+    [
+        (lambda: Interleaved(high=1, low=2, period=3), "low is 2"),
+        (lambda: Interleaved(high=2, low=1, period=0), "period is 0"),
+        (lambda: Interleaved(high=2, low=1, period=3, shape="saw"), "shape is 'saw'"),  # type: ignore[arg-type]
+        (lambda: Decay(start=256), "give factor and interval, or drops and steps"),
+        (lambda: Decay(start=256, factor=0.7), "interval None"),
+        (lambda: Decay(start=256, factor=1.7, interval=3), r"factor is 1\.7"),
+        (lambda: Decay(start=256, stop=300, drops=3, steps=9), "stop 300"),
+        (lambda: Decay(start=256, factor=0.7, interval=3, shape="linear"), "shape is 'linear'"),
+        (lambda: Decay(start=256, stop=8, drops=9, steps=9), "9 drops in 9 steps"),
+        (lambda: TriangleLength(budget=0), "budget is 0"),
+        (lambda: TriangleLength(budget=9, peak=0), "peak is 0"),
+        (lambda: DynamicLength(limit=100), r"unsolved_target is 750\.0"),
+        (lambda: DynamicLength(limit=1000, unsolved_weight=-1), "unsolved_weight is -1"),
+        (lambda: DifficultyWeight(stage="late"), "stage is 'late'"),  # type: ignore[arg-type]
+        (lambda: DifficultyWeight(all_wrong=2), "all_wrong is 2"),
+        (lambda: SurrogateLength(limit=0), "limit is 0"),
+        (lambda: SurrogateLength(limit=9, turning_point=1), "turning_point 1"),
+        (lambda: SurrogateLength(limit=9, format_weight=-1), "format_weight is -1"),
+        (lambda: LevelLength(limit=0), "limit is 0"),
+        (lambda: LevelLength(limit=9, prices=(0.1, 0.3)), "prices are"),
+    ],
+)
+def test_wrong_settings_are_refused(make: Any, fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        make()
