@@ -16,7 +16,8 @@ from leanthink.reporting.sources import is_run, read_sources
 from leanthink.runs import Run
 
 WIDE: Final = 150  # columns of a terminal
-LESS: Final = ("questions", "responses", "shared questions", "tokens, right", "tokens, wrong")
+SHORT: Final = 24  # characters of a cell that is not broken
+LESS: Final = ("where", "questions", "responses", "shared questions", "tokens, right", "tokens, wrong")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,9 @@ def grid_table(title: str, grid: Grid, width: int) -> Table:
     shown = [place for place, head in enumerate(grid.heads) if width >= WIDE or head not in LESS]
     table = Table(title=title, caption=grid.note)
     for place in shown:
-        table.add_column(grid.heads[place], justify="right" if place else "left", overflow="fold", no_wrap=place > 0)
+        longest = max(len(row[place]) for row in grid.rows)
+        side = "right" if place and longest <= SHORT else "left"
+        table.add_column(grid.heads[place], justify=side, overflow="fold", no_wrap=place > 0 and longest <= SHORT)  # type: ignore[arg-type]
     for row in grid.rows:
         table.add_row(*(row[place] for place in shown))
     return table

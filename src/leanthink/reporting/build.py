@@ -195,8 +195,8 @@ def _efficiency(name: str, base: Sequence[Sample] | None, evaluated: Sequence[tu
             [*texts, *(f"{100 * values[head]:.1f}" if head in values else "-" for head in extra)]
             for *texts, values in rows
         ],
-        note=f"AES (alpha, beta, gamma = {weights}) and tokens saved against: {name}, on shared questions. Outcome and "
-        "process efficiency by a rule-based splitter: approximate, read them next to accuracy.",
+        note=f"AES (alpha, beta, gamma = {weights}) and tokens saved against: {name}, on shared questions."
+        + (" Efficiencies by a rule-based splitter: approximate, read them next to accuracy." if extra else ""),
     )
 
 

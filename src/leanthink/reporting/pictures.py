@@ -266,5 +266,6 @@ def _pass_at_k(variants: Sequence[Variant], start: Figures | None) -> tuple[Figu
     axis.set_xticks(ticks, list(map(str, ticks)))
     axis.set_xlabel("k (samples a question)")
     axis.set_ylabel("pass@k (%)")
-    axis.legend(fontsize=8, frameon=False)
+    axis.set_ylim(0, 102)
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return figure, f"Unbiased pass@k. {interval_text(variants, start)}"
