@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STEPS ?= 70
 
-.PHONY: demo test lint types unit verl-tests check-recipes results setup clean
+.PHONY: demo sweep test lint types unit verl-tests check-recipes results bench fuzz setup clean
 
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
 	$(BIN)/leanthink train trle --profile cpu --steps $(STEPS) --out runs/demo/trle reward.sigmoid_length.alpha=0.4
 	$(BIN)/leanthink report runs/demo/grpo runs/demo/trle --plot runs/demo/curves.png
+
+sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on where it was stopped
+	$(BIN)/leanthink sweep examples/sweep.yaml --out runs/sweep --jobs 2
+	$(BIN)/leanthink report runs/sweep/runs/*
 
 test: setup lint types unit verl-tests ## all checks; under 25 minutes on 2 cores
 
@@ -26,6 +30,12 @@ unit: setup ## unit, contract, packaging and documentation tests
 
 verl-tests: setup ## a real verl run of a few steps, killed and resumed
 	$(BIN)/pytest -m verl
+
+bench: setup ## the verifier beside math-verify alone; FILE=rollouts.jsonl (gold and response) or made-up responses
+	$(BIN)/python benchmarks/verify.py $(FILE)
+
+fuzz: setup ## the verifier's long check: 20,000 random answers and those that mean harm; about 15 minutes on 2 cores
+	$(BIN)/pytest -s --timeout 7200 tests/verify/fuzz.py
 
 check-recipes: setup ## the longer check: real verl with three steps of every recipe, and all that needs its runs
 	$(BIN)/python benchmarks/check_recipes.py

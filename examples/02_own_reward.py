@@ -1,45 +1,42 @@
-"""A reward of one's own: write it, check its contract, see what it does to an advantage.
+"""A reward of one's own: check its contract, see what it does to an advantage, use it in a recipe, plan its ablation.
 
 Run it: python examples/02_own_reward.py
 """
 
-from dataclasses import dataclass
+from pathlib import Path
 
-import torch
+from near_shortest import NearShortest
 
-from leanthink import Reward, RolloutBatch, Scope
+from leanthink import RolloutBatch
 from leanthink.algorithms import Rloo
-from leanthink.groups import group_min
+from leanthink.cli import main as leanthink
+from leanthink.recipe import load_recipe
 from leanthink.testing import check_reward
 
-
-@dataclass(frozen=True, kw_only=True)
-class NearShortest(Reward):
-    """1 for a correct response, less ``price`` for every time it is as long again as the group's shortest correct one.
-
-    Never below ``floor``, so that a correct response stays above a wrong one.
-    """
-
-    price: float = 0.1
-    floor: float = 0.1
-    scope = Scope.GROUP
-
-    def score(self, batch: RolloutBatch) -> torch.Tensor:
-        """The reward (N,) of each response."""
-        right_N = batch.correct == 1
-        shortest_N = group_min(batch.length, batch.group, right_N)[batch.group]
-        excess_N = batch.length / shortest_N.clamp(min=1) - 1
-        value_N = (1 - self.price * excess_N).clamp(min=self.floor, max=1.0)
-        return torch.where(right_N, value_N, torch.zeros_like(value_N))
+HERE = Path(__file__).parent
 
 
 def main() -> None:
+    # 1. The reward is a class in near_shortest.py. Does it keep what every reward promises?
     reward = NearShortest()
     check_reward(reward)  # permutation, leaks between groups, degenerate batches, pickling, right above wrong
+
+    # 2. What does it pay, and what becomes of that?
     batch = RolloutBatch.of(group=[0] * 4, length=[100, 200, 900, 50], correct=[1, 1, 1, 0])
     values, _ = reward(batch)
     print("reward   ", [round(value, 3) for value in values.tolist()])
     print("advantage", [round(value, 3) for value in Rloo()(values, batch.group).tolist()])
+
+    # 3. A recipe names it by its module.
+    recipe = str(HERE / "near_shortest.yaml")
+    assert load_recipe(recipe).reward == reward
+    assert load_recipe(recipe, ["reward.near_shortest:NearShortest.price=0.5"]).reward == NearShortest(price=0.5)
+
+    # 4. The same from a shell: leanthink check near_shortest:NearShortest price=0.5
+    assert leanthink(["check", "near_shortest:NearShortest", "price=0.5"]) == 0
+
+    # 5. Train it at several prices, beside grpo. Without --dry-run it starts.
+    assert leanthink(["sweep", str(HERE / "near_shortest_sweep.yaml"), "--dry-run"]) == 0
 
 
 if __name__ == "__main__":

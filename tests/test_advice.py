@@ -10,7 +10,7 @@ import pytest
 
 from leanthink import advice as module
 from leanthink.advice import advice, depends_on_length, warn
-from leanthink.algorithms import Drpo, Grpo, NoBaseline, Rloo
+from leanthink.algorithms import Drpo, Gae, Grpo, NoBaseline, ReinforcePp, Rloo
 from leanthink.batch import RolloutBatch
 from leanthink.cli import main
 from leanthink.errors import AdviceWarning
@@ -29,6 +29,7 @@ from leanthink.rewards import (
     ShortestCorrectLength,
     SigmoidLength,
     SoftOverlong,
+    StepwiseGain,
     Sum,
     TopPassRate,
 )
@@ -188,3 +189,13 @@ def test_a_penalty_that_the_loss_never_reads_is_told() -> None:
     read = Recipe(name="mine", reward=shaped, loss=Drpo(length_temperature=0.1, preference="reward"))
     assert not any("trains nothing" in text for text in advice(read))
     assert advice(load_recipe("drpo")) == []
+
+
+def test_a_reward_by_token_under_an_advantage_by_response_is_told() -> None:
+    reward = Sum(correct=Correct(), steps=Scale(by=0.5, of=StepwiseGain()))
+    for lossy in (Grpo(scale="none"), Rloo()):
+        (text,) = advice(Recipe(name="mine", reward=reward, advantage=lossy))
+        assert text.startswith("recipe mine: StepwiseGain pays single tokens")
+        assert text.endswith("give an advantage by token: gae or reinforce_pp")
+    for fine in (ReinforcePp(), Gae()):
+        assert advice(Recipe(name="mine", reward=reward, advantage=fine)) == []

@@ -296,7 +296,7 @@ def test_stored_probes_give_totals_and_the_mean_of_an_advantage_by_token(
     assert "the advantage reads a critic's values" in capsys.readouterr().out
 
     assert main(["score", str(path), "--reward", reward]) == 0  # with grpo, as any reward without a recipe
-    assert "so only the sum over a response counts" in capsys.readouterr().out
+    assert "so only the sum over a response counts" in capsys.readouterr().err
 
 
 def test_words_are_counted_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,6 @@ from leanthink.rewards import (
     Format,
     Gate,
     Repetition,
-    Scale,
     SigmoidLength,
     SoftOverlong,
     StepwiseGain,
@@ -29,7 +28,6 @@ from leanthink.scoring import (
     batch_of_facts,
     measured_rewards,
     overlong_filter,
-    placement_lost,
     score_step,
 )
 
@@ -141,17 +139,6 @@ def test_what_only_a_critic_could_tell_is_left_out() -> None:
     scored = score_step(Recipe(name="mine", reward=Correct(), advantage=Gae()), BATCH)
     assert scored.advantage is None and scored.metrics["accuracy"] == 0.5
     assert not {"correct_pushed_down_share", "groups/no_signal_share"} & scored.metrics.keys()
-
-
-def test_a_reward_by_token_under_an_advantage_by_response_is_found() -> None:
-    reward = Sum(correct=Correct(), steps=Scale(by=0.5, of=StepwiseGain()))
-    for advantage in (Grpo(), Rloo()):
-        reason = placement_lost(Recipe(name="mine", reward=reward, advantage=advantage))
-        assert reason is not None and "recipe mine: StepwiseGain pays single tokens" in reason
-        assert "give an advantage by token: gae or reinforce_pp" in reason
-        assert placement_lost(Recipe(name="mine", reward=Correct(), advantage=advantage)) is None
-    for fine in (ReinforcePp(), Gae()):
-        assert placement_lost(Recipe(name="mine", reward=reward, advantage=fine)) is None
 
 
 def test_a_missing_column_is_named_before_anything_runs() -> None:

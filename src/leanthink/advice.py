@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from leanthink.algorithms import Grpo
+from leanthink.algorithms import Advantage, Grpo
 from leanthink.batch import RolloutBatch
 from leanthink.errors import AdviceWarning
 from leanthink.groups import group_max, group_min
@@ -108,4 +108,15 @@ def loss_reads_no_reward(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     )
 
 
-RULES: Final[tuple[Rule, ...]] = (std_hides_strength, filter_drops_solved, loss_reads_no_reward)
+def placement_lost(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
+    """An advantage by response knows nothing of the tokens at which a reward fell."""
+    if not (recipe.reward.is_placed and isinstance(recipe.advantage, Advantage)):
+        return None
+    part = next(part for part in recipe.reward.walk() if part.is_placed and not part.children())
+    return (
+        f"{type(part).__name__} pays single tokens, but the advantage {type(recipe.advantage).__name__} is one number "
+        "per response, so only the sum over a response counts; give an advantage by token: gae or reinforce_pp"
+    )
+
+
+RULES: Final[tuple[Rule, ...]] = (std_hides_strength, filter_drops_solved, loss_reads_no_reward, placement_lost)

@@ -186,6 +186,19 @@ def _find(name: str, kind: Kind, place: str) -> type:
         return table[name]
     if ":" not in name:
         raise ConfigError(f"{place}: no {kind} {name!r}; {did_you_mean(name, table)} (your own: 'pkg.mod:Name')")
+    cls = locate(name, place)
+    if not (isinstance(cls, type) and issubclass(cls, _BASES[kind])):
+        bases = " or ".join(base.__name__ for base in _BASES[kind])
+        raise ConfigError(f"{place}: {name} is no {kind}; subclass leanthink's {bases}")
+    return cls
+
+
+def locate(name: str, place: str) -> Any:
+    """What ``pkg.mod:Name`` names.
+
+    Raises:
+        ConfigError: there is no such module, or nothing of that name in it.
+    """
     module_name, _, attribute = name.partition(":")
     try:
         cls: Any = importlib.import_module(module_name)
@@ -197,10 +210,16 @@ def _find(name: str, kind: Kind, place: str) -> type:
         if not hasattr(cls, step):
             raise ConfigError(f"{place}: module {module_name!r} has no {attribute!r}; check the name after ':'")
         cls = getattr(cls, step)
-    if not (isinstance(cls, type) and issubclass(cls, _BASES[kind])):
-        bases = " or ".join(base.__name__ for base in _BASES[kind])
-        raise ConfigError(f"{place}: {name} is no {kind}; subclass leanthink's {bases}")
     return cls
+
+
+def kind_of(cls: type) -> Kind | None:
+    """What a class is by its base: a reward, an advantage and so on; None for anything else.
+
+    >>> kind_of(rewards.Correct), kind_of(int)
+    ('reward', None)
+    """
+    return next((kind for kind, bases in _BASES.items() if issubclass(cls, bases)), None)
 
 
 def _parameters(cls: Any) -> tuple[dict[str, Any], list[str], Any]:

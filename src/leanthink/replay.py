@@ -28,7 +28,6 @@ from leanthink.scoring import (
     batch_of_facts,
     is_batch_wide,
     measured_rewards,
-    placement_lost,
     score_step,
     step_metrics,
 )
@@ -161,8 +160,6 @@ def advantage_notices(recipe: Recipe) -> Iterator[str]:
         yield f"{recipe.name}: the advantage reads a critic's values, which a file does not hold; it is not shown"
     elif isinstance(recipe.advantage, TokenAdvantage):
         yield f"{recipe.name}: the advantage is by token; shown is its mean over each response"
-    if (reason := placement_lost(recipe)) is not None:
-        yield reason
 
 
 def idle_schedules(recipe: Recipe, steps: Iterable[int]) -> Iterator[str]:

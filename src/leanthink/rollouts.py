@@ -266,7 +266,7 @@ def _judgements(
         wanted = "'correct', or 'gold' and 'response'"
         raise DataError(f"{records[0].place}: no verdict; give {wanted} in every row (this one has: {_names(records)})")
     assert isinstance(gold, str) and isinstance(text, str)
-    pairs = [(_gold_of(record, gold), text_of(record, text)) for record in records]
+    pairs = [(gold_of(record, gold), text_of(record, text)) for record in records]
     started = time.perf_counter()
     with verifier() as judge:
         judgements = judge.check_many(pairs, truncated=truncated)
@@ -293,7 +293,12 @@ def _flag(record: Record, name: str) -> bool:
     return value == 1
 
 
-def _gold_of(record: Record, name: str) -> str:
+def gold_of(record: Record, name: str) -> str:
+    """The gold answer of a row, as text.
+
+    Raises:
+        DataError: it is neither text nor a number.
+    """
     value = record.fields[name]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise DataError(f"{record.place}: {name!r} is {value!r:.80}; give one answer, as text or a number")

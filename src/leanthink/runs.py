@@ -3,11 +3,13 @@
 recipe.yaml      the resolved recipe            command.txt   what was started
 metrics.jsonl    one line a step                attempts/     the same as verl wrote it, one file per start
 validation/      verl's dumps, {step}.jsonl     checkpoints/  verl's checkpoints and the reward's state
-log.txt          everything verl printed        summary.json  before, after, seconds by phase, versions
+log.txt          everything verl printed        summary.json  before, after, seconds by phase, versions; seed where
+                                                             one was given, `stopped` where a floor ended the run
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 from collections import defaultdict
@@ -78,10 +80,25 @@ class Run:
                 by_step[step] = {"step": step, **by_step.get(step, {}), **line["data"]}
         return [by_step[step] for step in sorted(by_step)]
 
-    def evaluations(self) -> dict[int, list[dict[str, Any]]]:
-        """The validation rows by step."""
-        paths = {int(path.stem): path for path in self.validation.glob("*.jsonl") if path.stem.isdigit()}
-        return {step: list(read_jsonl(paths[step])) for step in sorted(paths)}
+    def evaluations(self, up_to: int | None = None) -> dict[int, list[dict[str, Any]]]:
+        """The validation rows by step, those of later steps than ``up_to`` left out."""
+        wanted = [step for step in self.evaluated_steps() if up_to is None or step <= up_to]
+        return {step: list(read_jsonl(self.validation / f"{step}.jsonl")) for step in wanted}
+
+    def evaluated_steps(self) -> list[int]:
+        """The steps of which there are validation rows, in order."""
+        return sorted(int(path.stem) for path in self.validation.glob("*.jsonl") if path.stem.isdigit())
+
+    def is_locked(self) -> bool:
+        """Whether a training process, or verl after its end, still holds the folder."""
+        try:
+            with (self.folder / "lock").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def read_summary(self) -> dict[str, Any]:
         """The finished run's summary.

@@ -97,23 +97,6 @@ def mean_advantage(
     return advantage(reward_NT, mask_NT, batch.group).sum(-1) / batch.length.clamp(min=1)
 
 
-def placement_lost(recipe: Recipe) -> str | None:
-    """Why it is no use that a recipe's reward pays single tokens; None where it is of use, or where none does.
-
-    >>> from leanthink.recipe import load_recipe
-    >>> placement_lost(load_recipe("trle")) is None
-    True
-    """
-    if not recipe.reward.is_placed or not isinstance(recipe.advantage, Advantage):
-        return None
-    placed = [reward for reward in recipe.reward.walk() if reward.is_placed and not reward.children()]
-    return (
-        f"recipe {recipe.name}: {type(placed[0]).__name__} pays single tokens, but the advantage "
-        f"{type(recipe.advantage).__name__} is one number per response, so only the sum over a response counts; "
-        "give an advantage by token: gae or reinforce_pp"
-    )
-
-
 def overlong_filter(batch: RolloutBatch, truncated: Truncated) -> tuple[Bool[Tensor, " N"], Bool[Tensor, " N"]]:
     """Which responses count in the advantage's statistics, and which are trained on: overlong filtering.
 

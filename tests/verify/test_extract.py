@@ -8,7 +8,7 @@ import pytest
 from math_verify import LatexExtractionConfig, parse
 
 from leanthink.verify import extract_answer
-from leanthink.verify.extract import Found, find_answer
+from leanthink.verify.extract import SEARCH_TAIL, TAIL, Found, find_answer
 
 T = "</think>"
 
@@ -170,3 +170,20 @@ def test_long_and_hostile_text_is_cheap(unit: str) -> None:
 def test_only_the_tail_counts() -> None:
     assert extract_answer(r"\boxed{3}" + " no" * 100_000) is None
     assert extract_answer("no " * 100_000 + r"\boxed{3}") == "3"
+
+
+@pytest.mark.parametrize("command", [r"\boxed", r"\fbox"])
+def test_a_box_that_reaches_into_the_tail_is_followed_to_its_start(command: str) -> None:
+    long = "1+" * TAIL + "1"
+    assert extract_answer(rf"\boxed{{3}} so {command}{{{long}}}. That was it.") == long
+    assert extract_answer(rf"\boxed{{3}} so {command}{{{long}") is None
+    assert extract_answer(rf"{command}{{{long}}} or rather \boxed{{4}}.") == "4"
+    assert extract_answer(rf"{command}{{3}} " + "x = {3}. " * TAIL) is None
+
+
+def test_a_long_unmarked_response_is_searched_by_whole_sentences() -> None:
+    options = {"thinking_end": T, "require_thinking_end": False, "require_marked": False, "truncated": False}
+    assert find_answer("1+" * SEARCH_TAIL + "1", **options) == Found(reason="unmarked")
+    found = find_answer("1 + " * SEARCH_TAIL + "1. So x = 7", **options)
+    assert found == Found(text="So x = 7", form="search")
+    assert find_answer("x\n" * SEARCH_TAIL, **options).reason == ""

@@ -26,10 +26,13 @@ HOLDS_THE_LOCK = "9^{9^9}"  # busy inside one integer power
 FAKE_MATH_VERIFY = r"""
 import os, time
 class LatexExtractionConfig: pass
+class grader: sympy_numeric_eq = simplify = solve = None
+class parser: latex2sympy = parse_expr = None
+def slow(): time.sleep(600)
 def parse(text, *args, **options): return [(text.removeprefix("\\boxed{").removesuffix("}"),)]
 def verify(gold, answer, **options):
     gold, answer = gold[0], answer[0]
-    if "sleep" in answer: time.sleep(600)
+    if "sleep" in answer: slow()
     if "die" in answer: os._exit(3)
     if "fail" in answer: raise ValueError("on purpose")
     if "memory" in answer: raise MemoryError
@@ -39,7 +42,8 @@ def verify(gold, answer, **options):
 
 @pytest.fixture(scope="module")
 def verifier() -> Iterator[Verifier]:
-    with Verifier(workers=2, deadline=60) as verifier:
+    """One whose shortcuts are off: every answer goes through a worker."""
+    with Verifier(workers=2, deadline=60, shortcuts=False) as verifier:
         yield verifier
 
 
@@ -78,40 +82,42 @@ def run(code: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload,no-any-return]
 
 
-def test_judgements(verifier: Verifier) -> None:
-    right = verifier.check(r"\frac{1}{2}", boxed("0.5"))
-    assert (right.verdict, right.correct, right.extracted, right.judge, right.reason) == (
-        Verdict.CORRECT,
-        1.0,
-        "0.5",
-        "math-verify",
-        "equal",
-    )
-    assert right.seconds > 0
-    assert verifier.check("7", boxed("8")) == Judgement(
-        verdict=Verdict.WRONG, extracted="8", judge="integer", reason="not_equal"
-    )
-    none = verifier.check("7", "<think>7")
-    assert (none.correct, none.extracted, none.judge, none.reason) == (0.0, None, "extraction", "unfinished_thinking")
-    assert verifier.check(r"Half, so $\boxed{50\%}$.", boxed(r"50\%")).correct == 1
-    assert verifier.check(r"So $\boxed{7}$.", boxed("7")).judge == "integer"
-    assert verifier.check("4:30p..", boxed("4:30")).code == "wrong/not_equal_text"
-    assert verifier.check("4:30 p.m.", boxed("4:30 p.m.")).correct == 1
-    unknown = verifier.check("$", boxed("4:30"))
-    assert isnan(unknown.correct)
-    assert unknown.code == "unknown/gold_unparsable"
-    assert verifier.check("18", "She has 18 apples.").extracted == "18"
-    assert verifier.check("18", "She has 18 apples.", truncated=True).reason == "truncated"
+def test_judgements() -> None:
+    with Verifier(workers=1, deadline=60) as verifier:
+        right = verifier.check("x^2-1", boxed("(x-1)(x+1)"))
+        assert right == Judgement(
+            verdict=Verdict.CORRECT, extracted="(x-1)(x+1)", judge="math-verify", reason="equal", seconds=1.0
+        )
+        assert right.seconds > 0
+        assert verifier.check("7", boxed("8")) == Judgement(
+            verdict=Verdict.WRONG, extracted="8", judge="number", reason="not_equal"
+        )
+        none = verifier.check("7", "<think>7")
+        assert none == Judgement(
+            verdict=Verdict.WRONG, extracted=None, judge="extraction", reason="unfinished_thinking"
+        )
+        assert verifier.check(r"Half, so $\boxed{50\%}$.", boxed(r"50\%")).correct == 1
+        assert verifier.check(r"So $\boxed{7}$.", boxed("7")).judge == "number"
+        assert verifier.check("4:30p..", boxed("4:30")).code == "wrong/not_equal_text"
+        assert verifier.check("4:30 p.m.", boxed("4:30 p.m.")).correct == 1
+        unknown = verifier.check("$", boxed("4:30"))
+        assert isnan(unknown.correct)
+        assert unknown.code == "unknown/gold_unparsable"
+        assert verifier.check("18", "She has 18 apples.").extracted == "18"
+        assert verifier.check("18", "She has 18 apples.", truncated=True).reason == "truncated"
+        assert verifier.check_answer("x+x", "2x").correct == 1
+        assert verifier.check_answer("x+x", " ").reason == "empty"
 
 
 def test_order_duplicates_and_counts() -> None:
     with Verifier(workers=2, deadline=60) as verifier:
-        pairs = [(r"\frac{1}{2}", boxed(answer)) for answer in ("0.5", r"\frac13", "0.5", r"\frac13", r"\frac{2}{4}")]
+        pairs = [("2x", boxed(answer)) for answer in ("x+x", "x-x", "x+x", "x-x", r"\frac{4x}{2}")]
         pairs += [("3", boxed("3")), ("3", "<think>")]
         judged = verifier.check_many(pairs, truncated=[False] * 7)
         assert [judgement.correct for judgement in judged] == [1, 0, 1, 0, 1, 1, 0]
-        assert [judgement.seconds > 0 for judgement in judged] == [True, True, False, False, True, False, False]
-        assert verifier.check_many(pairs[:1])[0].seconds == 0
+        assert all(judgement.seconds > 0 for judgement in judged)
+        assert judged[0].seconds > judged[2].seconds  # asked for together, judged once
+        assert verifier.check_many(pairs[:1])[0].seconds < judged[0].seconds
         counts = verifier.counts
         assert counts.pop("judged_seconds") > 0
         assert counts == {
@@ -125,8 +131,11 @@ def test_order_duplicates_and_counts() -> None:
 
 def test_the_cache_is_bounded() -> None:
     with Verifier(workers=1, deadline=60, cache_size=1) as verifier:
-        seconds = [verifier.check("0.5", boxed(answer)).seconds for answer in ("0.5", "0.5", "0.25", "0.5")]
-        assert [second > 0 for second in seconds] == [True, False, True, True]
+        cached = []
+        for answer in ("x+x", "x+x", "x-x", "x+x"):
+            verifier.check("2x", boxed(answer))
+            cached.append(verifier.counts["cached"])
+        assert cached == [0, 1, 1, 1]
 
 
 def test_nothing_starts_before_it_is_needed() -> None:
@@ -136,7 +145,7 @@ def test_nothing_starts_before_it_is_needed() -> None:
     assert len(verifier.worker_pids) == 1
     verifier.close()
     other = Verifier()
-    assert other.check("12", boxed("13")).judge == "integer"
+    assert other.check("12", boxed("13")).judge == "number"
     assert other.worker_pids == ()
     other.close()
 
@@ -147,13 +156,13 @@ def test_the_import_is_light() -> None:
 
 
 def test_a_hang_is_killed_and_the_others_finish() -> None:
-    with Verifier(workers=2, deadline=3) as verifier:
+    with Verifier(workers=2, deadline=3, shortcuts=False) as verifier:
         answers = [HANGS, *(rf"\frac{{{number}}}{{7}}" for number in range(20)), HOLDS_THE_LOCK]
         judged = verifier.check_many([(r"\frac{5}{7}", boxed(answer)) for answer in answers])
         assert [judged[0].code, judged[-1].code] == ["unknown/timeout"] * 2
         assert [judgement.correct for judgement in judged[1:-1]] == [float(number == 5) for number in range(20)]
         assert verifier.counts["workers_replaced"] == 2
-        assert verifier.check("0.5", boxed("0.5")).correct == 1
+        assert verifier.check("2x", boxed("x+x")).correct == 1
 
 
 def test_the_deadline_counts_from_the_job_not_from_the_queue(fake_judge: Callable[[str], None]) -> None:
@@ -165,7 +174,7 @@ def test_the_deadline_counts_from_the_job_not_from_the_queue(fake_judge: Callabl
 
 def test_what_befalls_a_worker(fake_judge: Callable[[str], None]) -> None:
     fake_judge(FAKE_MATH_VERIFY)
-    with Verifier(workers=1, deadline=1) as verifier:
+    with Verifier(workers=1, deadline=1, shortcuts=False) as verifier:
         assert verifier.check("x", boxed("x")).correct == 1
         pids = verifier.worker_pids
         for answer, code in (("die", "worker_died"), ("sleep", "timeout"), ("memory", "memory")):
@@ -173,28 +182,43 @@ def test_what_befalls_a_worker(fake_judge: Callable[[str], None]) -> None:
             assert wait_until(lambda: len(verifier.worker_pids) == 1)
             assert verifier.worker_pids != pids
             pids = verifier.worker_pids
-        assert verifier.counts["workers_replaced"] == 3
+        assert verifier.counts["workers_replaced"] == 4  # two died, as each job has a second try
         assert "exit status 3" in verifier.check("x", boxed("die")).reason
         failed = verifier.check("x", boxed("fail"))
         assert failed.reason == "judge_error: ValueError: on purpose"
         assert failed.verdict is Verdict.UNKNOWN
 
 
-def test_a_worker_killed_from_outside(fake_judge: Callable[[str], None]) -> None:
-    fake_judge(FAKE_MATH_VERIFY)
+def test_a_worker_killed_from_outside(fake_judge: Callable[[str], None], tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    once = f"if not os.path.exists({str(flag)!r}): open({str(flag)!r}, 'w').close(); time.sleep(600)"
+    fake_judge(FAKE_MATH_VERIFY.replace("def slow(): ", f"def slow():\n    {once}\ndef unused(): "))
     with Verifier(workers=1, deadline=60) as verifier:
-        assert verifier.check("x", boxed("x")).correct == 1
+        assert verifier.check("x", boxed("y")).verdict is Verdict.WRONG
         idle = verifier.worker_pids[0]
         os.kill(idle, signal.SIGKILL)
         assert wait_until(lambda: not alive(idle))
-        assert verifier.check("x", boxed("y")).verdict is Verdict.WRONG
+        assert verifier.check("x", boxed("z")).verdict is Verdict.WRONG
         with ThreadPoolExecutor() as threads:
             waiting = threads.submit(verifier.check, "x", boxed("sleep"))
-            time.sleep(1)
+            assert wait_until(flag.exists)
             os.kill(verifier.worker_pids[0], signal.SIGKILL)
-            assert waiting.result().code == "unknown/worker_died"
-        assert verifier.check("x", boxed("z")).verdict is Verdict.WRONG
+            assert waiting.result().code == "wrong/not_equal"  # the second worker's verdict
         assert verifier.counts["workers_replaced"] == 2
+
+
+def test_a_second_try_has_what_is_left_of_the_deadline(fake_judge: Callable[[str], None], tmp_path: Path) -> None:
+    marks = f"open({str(tmp_path / 'flag')!r}, 'w').close(); time.sleep(600)"
+    fake_judge(FAKE_MATH_VERIFY.replace("time.sleep(600)", marks))
+    with Verifier(workers=1, deadline=6) as verifier, ThreadPoolExecutor() as threads:
+        verifier.check("x", boxed("y"))
+        waiting = threads.submit(verifier.check, "x", boxed("sleep"))
+        assert wait_until((tmp_path / "flag").exists)
+        time.sleep(2)
+        os.kill(verifier.worker_pids[0], signal.SIGKILL)
+        judgement = waiting.result()
+        assert judgement.code == "unknown/timeout"
+        assert 6 <= judgement.seconds < 7.5  # both tries together
 
 
 def test_a_worker_that_cannot_start_is_an_error(fake_judge: Callable[[str], None]) -> None:
@@ -227,7 +251,7 @@ def test_close_ends_workers_and_answers_what_waits(fake_judge: Callable[[str], N
 
 def test_a_forgotten_verifier_ends_its_workers() -> None:
     verifier = Verifier(workers=1, deadline=60)
-    verifier.check("0.5", boxed("0.5"))
+    verifier.check("2x", boxed("x+x"))
     pids = verifier.worker_pids
     del verifier
     gc.collect()
@@ -238,7 +262,7 @@ def test_a_forgotten_verifier_ends_its_workers() -> None:
 def test_the_end_of_the_process_ends_its_workers(end: str) -> None:
     code = (
         "import os\nfrom leanthink.verify import Verifier\n"
-        "verifier = Verifier(workers=1)\nassert verifier.check('0.5', '\\\\boxed{0.5}').correct == 1\n"
+        "verifier = Verifier(workers=1)\nassert verifier.check('2x', '\\\\boxed{x+x}').correct == 1\n"
         f"print(*verifier.worker_pids, flush=True)\n{end}\n"
     )
     program = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, timeout=120)
@@ -246,19 +270,22 @@ def test_the_end_of_the_process_ends_its_workers(end: str) -> None:
     assert wait_until(lambda: not any(alive(int(pid)) for pid in program.stdout.split()))
 
 
-def test_a_killed_parent_leaves_no_stuck_workers() -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_parent_leaves_no_stuck_workers(end: signal.Signals) -> None:
     code = (
-        "import threading, time\nfrom leanthink.verify import Verifier\nverifier = Verifier(workers=2, deadline=6)\n"
-        f"pairs = [('x', {boxed(HANGS)!r}), ('x', {boxed(HOLDS_THE_LOCK)!r})]\n"
-        "threading.Thread(target=verifier.check_many, args=(pairs,), daemon=True).start()\n"
-        "time.sleep(4)\nprint(*verifier.worker_pids, flush=True)\ntime.sleep(60)\n"
+        "import threading\nfrom leanthink.verify import Verifier\n"
+        "with Verifier(workers=2, deadline=600) as verifier:\n"
+        "    verifier.check_many([('2x', '\\\\boxed{x+x}'), ('2x', '\\\\boxed{x-x}')])\n"
+        "    threading.Timer(2, lambda: print(*verifier.worker_pids, flush=True)).start()\n"
+        f"    verifier.check_many([('2', {boxed(HANGS)!r}), ('2', {boxed(HOLDS_THE_LOCK)!r})])\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
-        parent.kill()
+        parent.send_signal(end)
+        parent.communicate()
     assert len(pids) == 2
-    assert wait_until(lambda: not any(alive(pid) for pid in pids))
+    assert wait_until(lambda: not any(alive(pid) for pid in pids), 20)  # long before their deadline
 
 
 def test_many_threads_and_event_loops(verifier: Verifier) -> None:
@@ -289,35 +316,6 @@ def test_giving_up_disturbs_nobody(fake_judge: Callable[[str], None]) -> None:
         assert asyncio.run(scenario(verifier)).code == "unknown/timeout"
 
 
-@pytest.mark.parametrize(
-    "attack",
-    [
-        "__import__('os').system('touch {path}')",
-        r"\text{{__import__('os').system('touch {path}')}}",
-        r"$__import__(\'os\').system(\'touch {path}\')$",
-        "exec(\"open('{path}', 'w')\")",
-        r"\operatorname{{eval}}(open('{path}', 'w'))",
-        r"\input{{{path}}} \write18{{touch {path}}}",
-        "(1).__class__.__base__.__subclasses__()",
-    ],
-)
-def test_answers_are_not_run(verifier: Verifier, tmp_path: Path, attack: str) -> None:
-    path = tmp_path / "touched"
-    answer = attack.format(path=path)
-    for response in (boxed(answer), f"Final answer: {answer}", f"The answer is 5 {answer}"):
-        assert verifier.check("6", response).verdict is Verdict.WRONG
-    assert not path.exists()
-
-
-@pytest.mark.parametrize(
-    "text", ["\x00", "\ud800", "5\x005", "\udfff\ud800", "5\u202e", "\\boxed{\x00}", "\U0001d7d3", "{" * 50]
-)
-def test_broken_text_gets_a_verdict(verifier: Verifier, text: str) -> None:
-    assert verifier.check("5", boxed(text)).verdict is Verdict.WRONG
-    assert verifier.check("5", text).verdict in (Verdict.WRONG, Verdict.CORRECT)
-    assert verifier.check(text, boxed("x")).verdict in (Verdict.WRONG, Verdict.UNKNOWN)
-
-
 def test_long_responses(verifier: Verifier) -> None:
     assert verifier.check("0.5", "so x = 3. " * 20_000 + boxed(r"\frac12")).correct == 1
     assert verifier.check("0.5", "so x = 3. " * 20_000 + "the answer is 1/2").correct == 1
@@ -339,13 +337,13 @@ def test_errors_say_what_to_do() -> None:
 def test_after_a_fork_the_workers_stay_with_the_parent() -> None:
     code = (
         "import os\nfrom leanthink.verify import Verifier, VerifierError\n"
-        "verifier = Verifier(workers=1)\nverifier.check('0.5', '\\\\boxed{0.5}')\n"
+        "verifier = Verifier(workers=1)\nverifier.check('2x', '\\\\boxed{x+x}')\n"
         "if (pid := os.fork()) == 0:\n"
-        "    try:\n        verifier.check('0.5', '\\\\boxed{0.7}')\n"
+        "    try:\n        verifier.check('2x', '\\\\boxed{x-x}')\n"
         "    except VerifierError as error:\n        verifier.close()\n        os._exit(7)\n"
         "    os._exit(1)\n"
         "assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7\n"
-        "assert verifier.check('0.5', '\\\\boxed{0.7}').correct == 0\n"
+        "assert verifier.check('2x', '\\\\boxed{x-x}').correct == 0\n"
     )
     done = run(code)
     assert (done.returncode, done.stderr) == (0, "")

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from leanthink.advice import warn
 from leanthink.commands import jobs
+from leanthink.errors import ConfigError
+from leanthink.floor import Floor
 from leanthink.report import before_after_table, phase_table, plot_runs
 from leanthink.runs import Run
 from leanthink.verl.train import require_verl, train
@@ -30,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     jobs.add_arguments(parser)
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE); an unfinished run goes on")
+    add = parser.add_argument
+    add("--stop-below", type=float, metavar="SHARE", help="stop for good where held-out accuracy stays below this")
+    add("--stop-evaluations", type=int, metavar="K", help="for K evaluations in a row (default: 2)")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -39,16 +44,35 @@ def run(args: argparse.Namespace, console: Console) -> int:
     run_ = Run(folder=folder)
     data = folder.absolute() / "data"
     job = jobs.job_of(args, testbed_data=data)
+    floor = floor_of(args)
     warn(job.recipe, job.keys())
     resumed = run_.last_checkpoint()
     where = f"from step {resumed}" if resumed else "from the start"
     console.print(f"training {job.recipe.name} ({job.profile} profile) in {folder}, {where}; verl prints to {run_.log}")
     with _Follower(console, job.steps) as follower:
-        summary = train(job, run_, follower.on_step, write_data=lambda: jobs.write_testbed(job, data))
+        summary = train(job, run_, follower.on_step, lambda: jobs.write_testbed(job, data), floor)
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
     console.print(before_after_table([summary]), phase_table([summary]))
+    if stopped := summary.get("stopped"):
+        console.print(
+            f"stopped at step {stopped['step']}: held-out accuracy below {stopped['below']:.0%} in "
+            f"{stopped['evaluations']} evaluations in a row, at last {stopped['accuracy']:.1%}"
+        )
     console.print(f"summary: {run_.summary}, curves: {folder / 'curves.png'}")
     return 0
+
+
+def floor_of(args: argparse.Namespace) -> Floor | None:
+    """The floor that the arguments set.
+
+    Raises:
+        ConfigError: it is none, or half of one.
+    """
+    if args.stop_below is None:
+        if args.stop_evaluations is not None:
+            raise ConfigError("--stop-evaluations counts evaluations below a floor; give that with --stop-below")
+        return None
+    return Floor(below=args.stop_below, evaluations=2 if args.stop_evaluations is None else args.stop_evaluations)
 
 
 class _Follower:

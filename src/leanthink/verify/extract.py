@@ -1,7 +1,7 @@
 r"""Where the answer stands in a response: after the thinking, in a box or behind another mark.
 
 Only text after the end of thinking counts, and of that only the tail, so a response of 100 kB costs what a short one
-does. Marks, best first:
+does; a box that reaches into the tail is followed to its start. Marks, best first:
 
 1. `\boxed{...}` or `\fbox{...}`, braces balanced, `\boxed 5` too; a box that is never closed is no mark. The last box
    counts; the boxes before it join it as math-verify joins them (see `_join`), so `\boxed{3} and \boxed{4}` answers
@@ -10,8 +10,8 @@ does. Marks, best first:
 3. `#### 18`, a line of its own holding a plain number (`#### Step 3` is a heading).
 4. "final answer is ...", "Final Answer: ...", up to the end of its line or sentence.
 
-An unmarked response may be searched by math-verify (form "search"), but never a truncated one: its last number is
-where it was cut, not what it answered.
+An unmarked response may be searched by math-verify (form "search"): its last sentences, never a piece of one. A
+truncated one may not: its last number is where it was cut, not what it answered.
 
 Reasons for having no answer: `unfinished_thinking`, `empty_box`, `truncated`, `unmarked`, `empty`.
 """
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 TAIL = 32_768  # characters searched for marks
-SEARCH_TAIL = 4_096  # characters given to math-verify when there is no mark
+SEARCH_TAIL = 4_096  # characters searched when there is no mark
 
 Form = Literal["boxed", "text", "search"]
 
@@ -81,7 +81,13 @@ def extract_answer(
 
 
 def find_answer(
-    response: str, *, thinking_end: str, require_thinking_end: bool, require_marked: bool, truncated: bool
+    response: str,
+    *,
+    thinking_end: str,
+    require_thinking_end: bool,
+    require_marked: bool,
+    truncated: bool,
+    search_tail: int = SEARCH_TAIL,
 ) -> Found:
     """The answer with its form, or the reason why there is none."""
     part = answer_part(response, thinking_end=thinking_end, require_thinking_end=require_thinking_end)
@@ -90,6 +96,8 @@ def find_answer(
     tail = part[-TAIL:]
     boxes = _boxes(tail, truncated=truncated)
     filled = [box for box in boxes if box.content]
+    if not filled and len(part) > TAIL and "}" in tail:
+        tail, filled = _box_into_tail(part)
     if filled:
         return Found(text=_join(tail, filled))
     if boxes:
@@ -101,9 +109,8 @@ def find_answer(
         return Found(reason="truncated")
     if not part.strip():
         return Found(reason="empty")
-    if require_marked:
-        return Found(reason="unmarked")
-    return Found(text=part[-SEARCH_TAIL:], form="search")
+    sentences = None if require_marked else _last_sentences(part, search_tail)
+    return Found(text=sentences, form="search") if sentences else Found(reason="unmarked")
 
 
 def answer_part(response: str, *, thinking_end: str, require_thinking_end: bool) -> str | None:
@@ -154,6 +161,25 @@ def _boxes(text: str, *, truncated: bool) -> list[_Box]:
     return [box for box, following in zip(boxes, starts, strict=False) if box.end <= following]
 
 
+def _box_into_tail(part: str) -> tuple[str, list[_Box]]:
+    """The text from the last box that opens before the tail and closes in it, and that box."""
+    edge = len(part) - TAIL
+    start = max(part.rfind(command, 0, edge) for command in ("\\boxed", "\\fbox"))
+    text = part[max(start, 0) :]
+    boxes = _boxes(text, truncated=True) if start >= 0 else []
+    return text, [box for box in boxes if box.content and start + box.end > edge]
+
+
+def _last_sentences(part: str, limit: int) -> str | None:
+    """Whole sentences or lines within the last characters: half an expression is no answer."""
+    if len(part) <= limit:
+        return part
+    tail = part[-limit:]
+    start = _BREAK.search(tail)
+    return tail[start.end() :].strip() or None if start else None
+
+
+_BREAK = re.compile(r"\n|[.!?]\s")
 _CLOSED_MATHS = re.compile(r"[^$]*?(?:\$|\\\)|\\\])\s*(.*?)\s*(?:\$|\\\(|\\\[)[^$]*", re.DOTALL)
 _CONNECTOR = re.compile(r",?\s*and|,?\s*or|,|")
 _SEPARATOR = re.compile(r"\b(?:and|or)\b|,|;")

@@ -9,19 +9,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from leanthink.errors import DependencyError, LeanthinkError
 
-_PROGRAM = Path(__file__).with_name("judge.py")
+_PROGRAM = Path(__file__).with_name("worker.py")
 _START_SECONDS = 180.0  # importing sympy on a loaded machine
 _STARTS = 3  # a worker may die while it starts, but not for ever
-_ORPHAN_SECONDS = 5.0  # past the deadline; see judge.main
+_ORPHAN_SECONDS = 5.0  # past the deadline; see worker.main
 
 Job = dict[str, str]
 
@@ -50,15 +51,17 @@ class Pool:
 
     The deadline of a job runs from the moment a ready worker gets it: neither waiting in the queue nor starting a
     worker counts. A worker past its deadline is killed and replaced; the others never notice, for workers share no
-    lock and no pipe. Processes are plain programs (no fork of the parent, no `__main__` import, and they may be
-    started inside daemonic processes).
+    lock and no pipe. A job whose worker dies has a second one for the rest of its time. Processes are plain programs
+    (no fork of the parent, no `__main__` import, and they may be started inside daemonic processes).
     """
 
-    def __init__(self, *, workers: int, deadline: float, memory_mb: int) -> None:
+    def __init__(self, *, workers: int, deadline: float, memory_mb: int, setup: Mapping[str, Any]) -> None:
+        """``setup`` tells the workers their task: see `worker.load`."""
         self.owner = os.getpid()
         self.replaced = 0
         self._deadline = deadline
         self._memory_mb = memory_mb
+        self._setup = setup
         self._jobs: SimpleQueue[tuple[Job, Future[Reply]] | None] = SimpleQueue()
         self._closing = False
         self._lock = threading.RLock()  # the collector may call `close` in a lane; guards all that is written later
@@ -112,8 +115,7 @@ class Pool:
             job, future = item
             reply: Reply | Exception
             try:
-                process = self._ready(process)
-                reply = self._ask(process, job)
+                process, reply = self._answer(process, job)
             except Exception as error:  # goes to whoever waits for the job
                 reply = error
             if lost := process is not None and process.lost:
@@ -128,6 +130,17 @@ class Pool:
                 with suppress(OSError):  # the next job tries again, and reports it
                     process = self._start()
         self._drop(process)
+
+    def _answer(self, process: _Process | None, job: Job) -> tuple[_Process | None, Reply]:
+        """The reply to a job, and the worker it came from; one worker may die over it, or in the instant before it."""
+        process = self._ready(process)
+        reply = self._ask(process, job, self._deadline)
+        if reply.reason.startswith("worker_died"):
+            spent = reply.seconds
+            process = self._ready(process)
+            reply = self._ask(process, job, self._deadline - spent)
+            reply = replace(reply, seconds=reply.seconds + spent)
+        return process, reply
 
     def _ready(self, process: _Process | None) -> _Process | None:
         """A worker that waits for a job; None when the pool closes."""
@@ -150,17 +163,17 @@ class Pool:
             f"verifier: {_STARTS} worker processes in a row died before their first job; is memory short?"
         )
 
-    def _ask(self, process: _Process | None, job: Job) -> Reply:
+    def _ask(self, process: _Process | None, job: Job, time_left: float) -> Reply:
         if process is None:
             return _reply("closed")
         start = time.monotonic()
         try:
-            return Reply(**process.ask(job, self._deadline))
-        except (OSError, EOFError):  # among them TimeoutError
+            return Reply(**process.ask(job, time_left))
+        except (OSError, EOFError, ValueError):  # among them TimeoutError; ValueError: what came is no answer
             seconds = time.monotonic() - start
             if self._closing:
                 return _reply("closed", seconds)
-            if seconds >= self._deadline:
+            if seconds >= time_left:
                 return _reply(f"timeout: {self._deadline:g} s", seconds)
             return _reply(f"worker_died: exit status {process.kill()}", seconds)
 
@@ -168,7 +181,7 @@ class Pool:
         with self._lock:
             if self._closing:
                 return None
-            process = _Process(memory_mb=self._memory_mb, orphan_seconds=self._deadline + _ORPHAN_SECONDS)
+            process = _Process(self._setup, self._memory_mb, self._deadline + _ORPHAN_SECONDS)
             self._processes.add(process)
         return process
 
@@ -184,7 +197,8 @@ class Pool:
 class _Process:
     """One worker process and our end of its socket."""
 
-    def __init__(self, *, memory_mb: int, orphan_seconds: float) -> None:
+    def __init__(self, setup: Mapping[str, Any], memory_mb: int, orphan_seconds: float) -> None:
+        self._setup = setup
         self.lost = False
         self._buffer = b""
         self._is_ready = False
@@ -207,14 +221,14 @@ class _Process:
         if self._is_ready:
             return True
         try:
-            answer = self._exchange({"path": sys.path}, _START_SECONDS)
+            answer = self._exchange({**self._setup, "path": sys.path}, _START_SECONDS)
         except (OSError, EOFError):
             return False
         if "failed" in answer:
             self.lost = True
             raise DependencyError(
-                f"verifier: its worker cannot import math-verify ({answer['failed']}); "
-                f"install leanthink's dependencies for {sys.executable}"
+                f"verifier: its worker cannot import what task {self._setup['task']!r} needs ({answer['failed']}); "
+                f"install leanthink's dependencies, and those of your own function, for {sys.executable}"
             )
         self._is_ready = True
         return True

@@ -5,39 +5,42 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import threading
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from math import inf
+from time import perf_counter
 from types import TracebackType
 
-from leanthink.errors import ConfigError, DataError
-from leanthink.verify.extract import Found, extract_answer, find_answer
+from leanthink.errors import ConfigError, DataError, did_you_mean
+from leanthink.verify.extract import SEARCH_TAIL, TAIL, Found, extract_answer, find_answer
+from leanthink.verify.judge import REPAIRS
 from leanthink.verify.pool import Pool, Reply, VerifierError
+from leanthink.verify.tasks import TASKS, Decision, decide_by
 from leanthink.verify.verdict import Judgement, Verdict
 
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A judgement on its way: the worker's reply, and whether another call asked for it first."""
+    """A judgement on its way: the worker's reply, whether another call asked for it first, and the time so far."""
 
     found: Found
     future: Future[Reply]
     shared: bool
+    seconds: float = 0.0
 
 
 class Verifier:
     r"""Checks responses against gold answers; safe from many threads and event loops at once.
 
-    Nothing starts before the first answer that needs a worker. Plain integers never do; equal pairs of gold and answer
-    are judged once, also when they arrive together, as the siblings of a prompt group do.
+    Nothing starts before the first answer that needs a worker. Most never do (`leanthink.verify.shortcuts`); equal
+    pairs of gold and answer are judged once, also when they arrive together, as the siblings of a prompt group do.
 
     Args:
         workers: Worker processes.
@@ -48,6 +51,12 @@ class Verifier:
             math-verify finds in it.
         memory_mb: Address space of one worker; an expression that needs more is unknown.
         cache_size: Judged pairs remembered.
+        task: What is asked of an answer: "math", "numeric", "choice", "exact" or a function of yours, "pkg.mod:fn"
+            (`leanthink.verify.tasks`).
+        relative_tolerance: Of a numeric answer, as a share of the gold answer.
+        absolute_tolerance: Of a numeric answer, as a number; the larger tolerance counts.
+        repair: Which of math-verify's faults are repaired (`leanthink.verify.judge`); default: all that are known.
+        shortcuts: Without them every marked answer goes to the judge, which says the same, later.
 
     >>> with Verifier(workers=1) as verifier:
     ...     verifier.check("18", r"<think>10 + 8</think> \boxed{18}").verdict
@@ -64,6 +73,11 @@ class Verifier:
         require_marked: bool = False,
         memory_mb: int = 2048,
         cache_size: int = 16_384,
+        task: str = "math",
+        relative_tolerance: float = 1e-6,
+        absolute_tolerance: float = 0.0,
+        repair: Collection[str] = REPAIRS,
+        shortcuts: bool = True,
     ) -> None:
         for name, value, least in (
             ("workers", workers, 1),
@@ -76,12 +90,23 @@ class Verifier:
             raise ConfigError(f"verifier: deadline is {deadline}; give seconds greater than 0")
         if not thinking_end:
             raise ConfigError("verifier: thinking_end is empty; give the tag that closes the thinking, as '</think>'")
-        self._new_pool = partial(Pool, workers=workers, deadline=float(deadline), memory_mb=memory_mb)
+        for name, tolerance in (("relative", relative_tolerance), ("absolute", absolute_tolerance)):
+            if not 0 <= tolerance < inf:
+                raise ConfigError(f"verifier: {name}_tolerance is {tolerance}; give a finite number, 0 or more")
+        if isinstance(repair, str) or (odd := [name for name in repair if name not in REPAIRS]):
+            hint = f"give a list of {', '.join(REPAIRS)}" if isinstance(repair, str) else did_you_mean(odd[0], REPAIRS)
+            raise ConfigError(f"verifier: repair is {repair!r}; {hint}")
+        self._decide = decide_by(task, relative=relative_tolerance, absolute=absolute_tolerance)
+        self._task = task
+        self._shortcuts = shortcuts
+        setup = {"task": task, "repair": list(repair), "tolerances": [relative_tolerance, absolute_tolerance]}
+        self._new_pool = partial(Pool, workers=workers, deadline=float(deadline), memory_mb=memory_mb, setup=setup)
         self._find = partial(
             find_answer,
             thinking_end=thinking_end,
             require_thinking_end=require_thinking_end,
             require_marked=require_marked,
+            search_tail=SEARCH_TAIL if task in TASKS else TAIL,
         )
         self._cache_size = cache_size
         self._cache: OrderedDict[_Key, Reply] = OrderedDict()
@@ -95,6 +120,13 @@ class Verifier:
     def check(self, gold: str, response: str, *, truncated: bool = False) -> Judgement:
         """Judge one response; waits for the worker."""
         return self._settle(self._begin(gold, response, truncated))
+
+    def check_answer(self, gold: str, answer: str) -> Judgement:
+        """Judge an answer that stands alone already, as the content of a box does."""
+        start = perf_counter()
+        _check_text(gold=gold, answer=answer)
+        found = Found(text=answer) if answer.strip() else Found(reason="empty")
+        return self._settle(self._decided(gold, found, start))
 
     def check_many(
         self, pairs: Iterable[tuple[str, str]], *, truncated: Sequence[bool] | None = None
@@ -118,8 +150,8 @@ class Verifier:
     def counts(self) -> dict[str, float]:
         """What was answered so far.
 
-        Counts by "verdict/reason"; `cached` answers that cost no job; `workers_replaced`; `judged_seconds` the workers
-        spent.
+        Counts by "verdict/reason"; `cached` answers that cost no job; `workers_replaced`; `judged_seconds` all
+        judgements took.
         """
         with self._lock:
             replaced = self._pool.replaced if self._pool else 0
@@ -147,21 +179,24 @@ class Verifier:
         self.close()
 
     def _begin(self, gold: str, response: str, truncated: bool) -> Judgement | _Pending:
-        for name, text in (("gold", gold), ("response", response)):
-            if not isinstance(text, str):
-                raise DataError(f"verifier: {name} is {type(text).__name__} {text!r:.60}; give text, as str({name})")
-        found = self._find(response, truncated=truncated)
-        if found.text is None:
-            return Judgement(verdict=Verdict.WRONG, extracted=None, judge="extraction", reason=found.reason)
-        solution = extract_answer(gold) if "\\boxed" in gold else None  # a gold answer may be a whole solution
-        left, right = (solution or gold).strip(), found.text.strip()
-        if found.form != "search" and _INTEGER.fullmatch(left) and _INTEGER.fullmatch(right):
-            equal = int(left) == int(right)
-            verdict, reason = (Verdict.CORRECT, "equal") if equal else (Verdict.WRONG, "not_equal")
-            return Judgement(verdict=verdict, extracted=found.text, judge="integer", reason=reason)
-        return self._ask(left, found)
+        start = perf_counter()
+        _check_text(gold=gold, response=response)
+        return self._decided(gold, self._find(response, truncated=truncated), start)
 
-    def _ask(self, gold: str, found: Found) -> _Pending:
+    def _decided(self, gold: str, found: Found, start: float) -> Judgement | _Pending:
+        """The judgement where no worker is needed, and otherwise the promise of one."""
+        solution = extract_answer(gold) if "\\boxed" in gold else None  # a gold answer may be a whole solution
+        gold = (solution or gold).strip()
+        decision: Decision | None = None
+        if found.text is None:
+            decision = Decision(Verdict.WRONG, "extraction", found.reason, None)
+        elif self._shortcuts or self._task in ("choice", "exact"):
+            decision = self._decide(gold, found)
+        if decision is None:
+            return self._ask(gold, found, start)
+        return Judgement(**decision._asdict(), seconds=perf_counter() - start)
+
+    def _ask(self, gold: str, found: Found, start: float) -> _Pending:
         text = found.text or ""
         key = (_short(gold), _short(text), found.form)
         with self._lock:
@@ -171,13 +206,13 @@ class Verifier:
                 self._cache.move_to_end(key)
                 future: Future[Reply] = Future()
                 future.set_result(reply)
-                return _Pending(found, future, shared=True)
+                return _Pending(found, future, shared=True, seconds=perf_counter() - start)
             if flying := self._in_flight.get(key):
-                return _Pending(found, flying, shared=True)
+                return _Pending(found, flying, shared=True, seconds=perf_counter() - start)
             future = self._workers().submit({"gold": gold, "answer": text, "form": found.form})
             self._in_flight[key] = future
         future.add_done_callback(partial(self._remember, key))
-        return _Pending(found, future, shared=False)
+        return _Pending(found, future, shared=False, seconds=perf_counter() - start)
 
     def _workers(self) -> Pool:
         if self._pool is None:
@@ -206,15 +241,21 @@ class Verifier:
             judgement = Judgement(
                 verdict=Verdict(reply.verdict),
                 extracted=extracted,
-                judge="math-verify",
+                judge="math-verify" if self._task in TASKS else self._task,
                 reason=reply.reason,
-                seconds=0.0 if begun.shared else reply.seconds,
+                seconds=begun.seconds + (0.0 if begun.shared else reply.seconds),
             )
         with self._lock:
             self._counts[judgement.code] += 1
             self._counts["cached"] += isinstance(begun, _Pending) and begun.shared
             self._seconds += judgement.seconds
         return judgement
+
+
+def _check_text(**texts: str) -> None:
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise DataError(f"verifier: {name} is {type(text).__name__} {text!r:.60}; give text, as str({name})")
 
 
 def _short(text: str) -> str:

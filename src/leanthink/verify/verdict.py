@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import nan
 
@@ -26,13 +26,14 @@ class Judgement:
     Attributes:
         verdict: correct, wrong or unknown.
         extracted: The answer that was judged, as text; None when the response has none.
-        judge: Who decided: "extraction" (there was no answer to judge), "integer" (both sides are plain integers) or
-            "math-verify".
+        judge: Who decided: "extraction" (there was no answer to judge), a shortcut ("identical", "number", "letter"),
+            "math-verify", the task ("choice", "exact") or the user's function by its name.
         reason: A code from the tables in `leanthink.verify.extract` and `leanthink.verify.judge`, then, after a
             colon, the details.
-        seconds: The judge's own time in its worker; 0 without a worker and for a remembered verdict.
+        seconds: What the verdict took: to find the answer, and, unless it was remembered, to judge it. Waiting for a
+            worker does not count, and two judgements are equal whatever they took.
 
-    >>> Judgement(verdict=Verdict.CORRECT, extracted="18", judge="integer", reason="equal").correct
+    >>> Judgement(verdict=Verdict.CORRECT, extracted="18", judge="number", reason="equal").correct
     1.0
     >>> Judgement(verdict=Verdict.UNKNOWN, extracted="9^{9^9}", judge="math-verify", reason="timeout: 5 s").code
     'unknown/timeout'
@@ -42,7 +43,7 @@ class Judgement:
     extracted: str | None
     judge: str
     reason: str
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def correct(self) -> float:

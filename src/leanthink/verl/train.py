@@ -20,6 +20,7 @@ from typing import IO, Any, Final
 import yaml
 
 from leanthink.errors import DependencyError, LeanthinkError, StateError
+from leanthink.floor import Floor
 from leanthink.recipe import PARTS
 from leanthink.runs import Run, evaluation, seconds_by_phase
 from leanthink.verl.cpu import profile as cpu
@@ -37,7 +38,13 @@ class TrainingFailedError(LeanthinkError, RuntimeError):
     """verl ended with an error."""
 
 
-def train(job: Job, run: Run, on_step: OnStep, write_data: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def train(
+    job: Job,
+    run: Run,
+    on_step: OnStep,
+    write_data: Callable[[], None] = lambda: None,
+    floor: Floor | None = None,
+) -> dict[str, Any]:
     """Run verl to the end, or go on where an earlier start of the same run stopped.
 
     Args:
@@ -45,9 +52,10 @@ def train(job: Job, run: Run, on_step: OnStep, write_data: Callable[[], None] = 
         run: the folder.
         on_step: called with each step's flat metrics as they appear, earlier steps of a resumed run included.
         write_data: called once the folder is this run's, before verl starts.
+        floor: when the run counts as collapsed and is stopped, for good.
 
     Returns:
-        The summary, which also lies in ``summary.json``.
+        The summary, which also lies in ``summary.json``; with ``stopped`` where the floor ended the run.
 
     Raises:
         StateError: the folder belongs to another recipe, or is being trained already.
@@ -59,15 +67,17 @@ def train(job: Job, run: Run, on_step: OnStep, write_data: Callable[[], None] = 
     with (run.folder / "lock").open("w") as lock:
         _lock(lock, run)
         _claim(job, run)
-        if job.steps is not None and run.summary.exists() and run.read_summary()["steps"] >= job.steps:
-            return run.read_summary()
+        if run.summary.exists():
+            summary = run.read_summary()
+            if "stopped" in summary or (job.steps is not None and summary["steps"] >= job.steps):
+                return summary
         write_data()
         started = time.time()
         job = replace(job, checkpoints=str(run.checkpoints.absolute()), extra={**_files(run), **job.extra})
         (run.folder / "command.txt").write_text(job.command() + "\n", encoding="utf-8")
         attempt = run.attempts / f"{len(list(run.attempts.glob('*.jsonl'))):03d}.jsonl"
-        _follow(job, run, attempt, lock, on_step)
-        return finish(job, run, time.time() - started)
+        stopped = _follow(job, run, attempt, lock, on_step, floor)
+        return finish(job, run, time.time() - started, stopped)
 
 
 def require_verl() -> None:
@@ -122,7 +132,10 @@ def _files(run: Run) -> dict[str, Any]:
     return keys
 
 
-def _follow(job: Job, run: Run, attempt: Path, lock: IO[str], on_step: OnStep) -> None:
+def _follow(
+    job: Job, run: Run, attempt: Path, lock: IO[str], on_step: OnStep, floor: Floor | None
+) -> dict[str, Any] | None:
+    """Run verl to its end, or to the floor; then returns why it was stopped."""
     loggers = job.keys().get("trainer.logger", ["console"])
     extra = {**job.extra, "trainer.logger": [*(name for name in loggers if name != "file"), "file"]}
     arguments = replace(job, extra=extra).arguments()
@@ -148,24 +161,32 @@ def _follow(job: Job, run: Run, attempt: Path, lock: IO[str], on_step: OnStep) -
             pass_fds=[lock.fileno()],
             preexec_fn=_end_with_parent,
         )
-    seen, size = 0, -1
+    seen, size, evaluated, stopped = 0, -1, 0, None
     try:
-        while True:
+        while stopped is None:
             ended = process.poll() is not None
             grown = attempt.stat().st_size if attempt.exists() else 0
             if grown != size:  # reading every step again costs the trainer its cores
                 seen, size = _report(run, seen, on_step), grown
+                # verl logs a step after it has written the step's evaluation.
+                last = max((step for step in run.evaluated_steps() if step <= seen), default=0)
+                if floor is not None and last > evaluated:
+                    stopped, evaluated = floor.reached(run, seen), last
             if ended:
                 break
             time.sleep(POLL_SECONDS)
     except BaseException:
         _stop(process)
         raise
+    if stopped is not None:
+        _stop(process)
+        return stopped
     if process.returncode != 0:
         raise TrainingFailedError(
             f"verl ended with exit code {process.returncode}: {_last_error(run.log, log_start)} "
             f"(everything it printed: {run.log}); run the same command again to go on from the last checkpoint"
         )
+    return None
 
 
 def _report(run: Run, seen: int, on_step: OnStep) -> int:
@@ -214,8 +235,8 @@ def _last_error(log: Path, start: int) -> str:
     return chosen.split("\x1b[0m")[-1].replace("leanthink.errors.", "").strip()
 
 
-def finish(job: Job, run: Run, seconds: float) -> dict[str, Any]:
-    """Compute and write the summary of a run that reached its end.
+def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Compute and write the summary of a run that reached its end, or was stopped for a reason.
 
     Raises:
         TrainingFailedError: there is no step, or no evaluation to compare.
@@ -235,6 +256,10 @@ def finish(job: Job, run: Run, seconds: float) -> dict[str, Any]:
         "seconds": {"total": seconds, "per_step": seconds_by_phase(metrics)},
         "versions": {name: version for name in VERSIONS_OF if (version := _version(name)) is not None},
     }
+    if "data.seed" in job.extra:
+        summary["seed"] = job.extra["data.seed"]
+    if stopped is not None:
+        summary["stopped"] = dict(stopped)
     part = run.summary.with_suffix(".part")
     part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     part.replace(run.summary)

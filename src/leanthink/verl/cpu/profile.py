@@ -34,6 +34,8 @@ OVERRIDES: dict[str, object] = {
     "trainer.nnodes": 1,
     "trainer.n_gpus_per_node": 1,
     "trainer.logger": ["console"],
+    # A Ray of the run's own: where another cluster runs on this machine, Ray would join it, and then refuse its size.
+    "+ray_kwargs.ray_init.address": "local",
     # Ray counts logical CPUs and GPUs: every actor of verl asks for one, however little it does.
     "ray_kwargs.ray_init.num_cpus": 32,
     "+ray_kwargs.ray_init.num_gpus": "${trainer.n_gpus_per_node}",

@@ -1,0 +1,308 @@
+"""From a sweep file to runs: recipes and variants × every combination of a grid × seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from leanthink.config import read_yaml
+from leanthink.errors import ConfigError, LeanthinkError, did_you_mean
+from leanthink.floor import Floor
+
+KEYS: Final = (
+    *("recipes", "variants", "grid", "set", "seeds", "steps", "profile"),
+    *("model", "train_files", "val_files", "nodes", "gpus", "stop"),
+)
+VARIANT_KEYS: Final = ("recipe", "set", "grid")
+STOP_KEYS: Final = ("below", "evaluations", "every")
+FLAGS: Final = {"profile": str, "model": str, "steps": int, "nodes": int, "gpus": int}
+FILES: Final = {"train_files": "--train-file", "val_files": "--val-file"}
+
+Resolve = Callable[[Sequence[str]], Mapping[str, Any]]
+"""From arguments of ``leanthink train`` to all that decides what the run will do, ``steps`` and ``profile`` among it.
+
+It raises where an argument is wrong.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One run of a sweep.
+
+    Attributes:
+        variant: what the run is called but for its seed.
+        recipe: a recipe's name or path.
+        overrides: changes to it, verl's keys included.
+        seed: of data order, rollouts and training.
+        arguments: all of this as arguments of ``leanthink train``, without ``--out``.
+        steps: training steps; None for as many as the epochs hold.
+        profile: ``cpu`` or ``gpu``.
+        key: a hash of what the run will do; runs with equal keys would be the same run.
+    """
+
+    variant: str
+    recipe: str
+    overrides: Mapping[str, Any]
+    seed: int
+    arguments: tuple[str, ...]
+    steps: int | None = None
+    profile: str = ""
+    key: str = ""
+
+    @property
+    def name(self) -> str:
+        """The run's name for people."""
+        return f"{self.variant} seed={self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """The name of the run's folder: readable, and another one where anything about the run is changed.
+
+        >>> Planned(variant="trle alpha=0.4", recipe="trle", overrides={}, seed=1, arguments=(), key="c0f").folder
+        'trle-alpha-0.4-seed-1-c0f'
+        """
+        return re.sub(r"[^A-Za-z0-9._]+", "-", self.name).strip("-") + f"-{self.key}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What a sweep file holds."""
+
+    runs: tuple[Planned, ...]
+    file: Path
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """All keys that some run overrides, in the file's order."""
+        return tuple(dict.fromkeys(key for run in self.runs for key in run.overrides))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Arm:
+    """A recipe or a named variant, with changes and a grid of its own; each key knows its place in the file."""
+
+    label: str
+    recipe: str
+    fixed: Mapping[str, Any]
+    grid: Mapping[str, Sequence[Any]]
+    places: Mapping[str, str]
+
+
+def load_sweep(file: Path, resolve: Resolve) -> Sweep:
+    """The runs of a sweep file, every key of every run checked.
+
+    Raises:
+        ConfigError: naming the file, the place in it, the value and the cure; also where two runs would be the same.
+    """
+    return sweep_from(read_yaml(file), file, resolve)
+
+
+def sweep_from(node: Any, file: Path, resolve: Resolve) -> Sweep:
+    """As `load_sweep`, from the file's content."""
+    _mapping(node, str(file), KEYS)
+    if not node.get("recipes") and not node.get("variants"):
+        raise ConfigError(
+            f"{file}: nothing to train; give recipes: [grpo, trle] or variants: {{NAME: {{recipe: trle}}}}"
+        )
+    common = _common_arguments(node, file)
+    grid = _grid(node.get("grid"), f"{file}, grid")
+    fixed = _changes(node.get("set"), f"{file}, set")
+    runs: dict[str, Planned] = {}
+    for arm in _arms(node, file):
+        places = {**dict.fromkeys(fixed, "set"), **dict.fromkeys(grid, "grid"), **arm.places}
+        axes = {**{key: values for key, values in grid.items() if key not in arm.fixed}, **arm.grid}
+        for values in itertools.product(*axes.values()):
+            chosen = dict(zip(axes, values, strict=True))
+            overrides = {**fixed, **arm.fixed, **chosen}
+            variant = " ".join([arm.label, *_shown({key: chosen[key] for key in chosen if len(axes[key]) > 1})])
+            for seed in _seeds(node.get("seeds"), f"{file}, seeds"):
+                planned = Planned(
+                    variant=variant,
+                    recipe=arm.recipe,
+                    overrides=overrides,
+                    seed=seed,
+                    arguments=(
+                        _located(arm.recipe, file),
+                        *common,
+                        "--seed",
+                        str(seed),
+                        *map(_override, *_columns(overrides)),
+                    ),
+                )
+                planned = _with_key(planned, resolve, file, places)
+                if planned.key in runs:
+                    raise ConfigError(
+                        f"{file}: {planned.name!r} would be the same run as {runs[planned.key].name!r}; leave one out"
+                    )
+                runs[planned.key] = planned
+    _unique([run.name for run in runs.values()], file)
+    return Sweep(runs=tuple(runs.values()), file=file)
+
+
+def _located(recipe: str, file: Path) -> str:
+    """A recipe's name, or the path of its file: beside the sweep file, or else from where the command runs."""
+    beside = file.parent / recipe
+    return str(beside) if recipe.endswith((".yaml", ".yml")) and beside.exists() else recipe
+
+
+def _columns(overrides: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
+    return list(overrides), list(overrides.values())
+
+
+def _override(key: str, value: Any) -> str:
+    """``key=value`` as ``leanthink train`` reads it; JSON is YAML.
+
+    >>> _override("advantage", {"grpo": {"scale": "none"}})
+    'advantage={"grpo": {"scale": "none"}}'
+    """
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
+
+
+def _with_key(planned: Planned, resolve: Resolve, file: Path, places: Mapping[str, str]) -> Planned:
+    """The run with the hash of its content, once everything about it is found right."""
+    try:
+        content = resolve(planned.arguments)
+    except LeanthinkError as error:
+        guilty = next((key for key in planned.overrides if _builds_without(key, planned, resolve)), None)
+        place = "" if guilty is None else f", {places[guilty]}, {guilty}"
+        raise ConfigError(f"{file}{place} (run {planned.name!r}): {error}") from error
+    key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return replace(planned, key=key, steps=content["steps"], profile=content["profile"])
+
+
+def _builds_without(key: str, planned: Planned, resolve: Resolve) -> bool:
+    """Whether a run that is wrong would be right without one of its changes."""
+    change = _override(key, planned.overrides[key])
+    try:
+        resolve([argument for argument in planned.arguments if argument != change])
+    except LeanthinkError:
+        return False
+    return True
+
+
+def _arms(node: Mapping[str, Any], file: Path) -> Iterator[_Arm]:
+    recipes = node.get("recipes") or []
+    if isinstance(recipes, str):
+        raise ConfigError(f"{file}, recipes: {recipes!r} is no list; write [{recipes}]")
+    if not isinstance(recipes, Sequence | Mapping):
+        raise ConfigError(f"{file}, recipes: {recipes!r}; give a list of recipes, or {{recipe: {{key: [values]}}}}")
+    own = recipes if isinstance(recipes, Mapping) else dict.fromkeys(map(str, recipes))
+    if len(own) < len(recipes):
+        twice = next(name for name in recipes if list(recipes).count(name) > 1)
+        raise ConfigError(f"{file}, recipes: {twice!r} is given twice; keep one")
+    for name, grid in own.items():
+        place = f"recipes, {name}"
+        axes = _grid(grid, f"{file}, {place}")
+        yield _Arm(label=Path(str(name)).stem, recipe=str(name), fixed={}, grid=axes, places=dict.fromkeys(axes, place))
+    variants = {} if node.get("variants") is None else node["variants"]
+    if not isinstance(variants, Mapping):
+        raise ConfigError(f"{file}, variants: {variants!r}; give {{NAME: {{recipe: R, set: {{key: value}}}}}}")
+    for name, variant in variants.items():
+        place = f"variants, {name}"
+        _mapping(variant, f"{file}, {place}", VARIANT_KEYS)
+        if not isinstance(variant.get("recipe"), str):
+            raise ConfigError(f"{file}, {place}: 'recipe' is missing; give recipe: NAME, or a path ending in .yaml")
+        fixed = _changes(variant.get("set"), f"{file}, {place}, set")
+        axes = _grid(variant.get("grid"), f"{file}, {place}, grid")
+        places = {**dict.fromkeys(fixed, f"{place}, set"), **dict.fromkeys(axes, f"{place}, grid")}
+        yield _Arm(label=str(name), recipe=variant["recipe"], fixed=fixed, grid=axes, places=places)
+
+
+def _common_arguments(node: Mapping[str, Any], file: Path) -> list[str]:
+    """What all runs share, as arguments of ``leanthink train``."""
+    arguments = []
+    for key, kind in FLAGS.items():
+        value = node.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, kind) or isinstance(value, bool):
+            wanted = "a whole number" if kind is int else "text"
+            raise ConfigError(f"{file}, {key}: {value!r} is not {wanted}; give {wanted}")
+        arguments += [f"--{key}", str(value)]
+    if node.get("profile") not in (None, "cpu", "gpu"):
+        raise ConfigError(f"{file}, profile: {node['profile']!r} is no profile; give cpu or gpu")
+    for key, flag in FILES.items():
+        value = node.get(key) or []
+        for path in [value] if isinstance(value, str) else value:
+            arguments += [flag, str(path)]
+    stop = node.get("stop")
+    if stop is not None:
+        _mapping(stop, f"{file}, stop", STOP_KEYS)
+        if not isinstance(stop.get("below"), float | int):
+            raise ConfigError(f"{file}, stop: 'below' is missing or no number; give the accuracy, as in below: 0.3")
+        every, count = stop.get("every", 10), stop.get("evaluations", 2)
+        if not all(isinstance(number, int) and number >= 1 for number in (every, count)):
+            raise ConfigError(f"{file}, stop: every is {every!r}, evaluations {count!r}; give whole numbers from 1")
+        try:
+            floor = Floor(below=float(stop["below"]), evaluations=count)
+        except ConfigError as error:
+            raise ConfigError(f"{file}, stop, below: {error}") from error
+        arguments += ["--stop-below", str(floor.below), "--stop-evaluations", str(count), f"trainer.test_freq={every}"]
+    return arguments
+
+
+def _seeds(value: Any, place: str) -> list[int]:
+    seeds = [1] if value is None else value
+    if not isinstance(seeds, list) or not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
+        raise ConfigError(f"{place}: {value!r} is no list of whole numbers; write [1, 2]")
+    if not seeds:
+        raise ConfigError(f"{place}: the list is empty; give at least one seed")
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"{place}: {value!r} names a seed twice; keep one")
+    return seeds
+
+
+def _grid(value: Any, place: str) -> dict[str, list[Any]]:
+    axes = _changes(value, place)
+    for key, values in axes.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(
+                f"{place}, {key}: {values!r} is no list of values; write [{values}] (and [[1, 2]] for one value that "
+                "is a list itself)"
+            )
+        texts = [json.dumps(item, sort_keys=True, default=str) for item in values]
+        if len(set(texts)) < len(texts):
+            raise ConfigError(f"{place}, {key}: {values!r} holds a value twice; keep one")
+    return axes
+
+
+def _changes(value: Any, place: str) -> dict[str, Any]:
+    changes = {} if value is None else value
+    if not isinstance(changes, Mapping) or not all(isinstance(key, str) for key in changes):
+        raise ConfigError(f"{place}: {value!r} is no mapping; give {{key: value}}, as in trainer.save_freq: 10")
+    return dict(changes)
+
+
+def _mapping(node: Any, place: str, allowed: Sequence[str]) -> None:
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"{place}: {node!r} is no mapping; its keys are {', '.join(allowed)}")
+    for key in node:
+        if key not in allowed:
+            raise ConfigError(f"{place}: no key {key!r}; {did_you_mean(key, allowed)}")
+
+
+def _shown(chosen: Mapping[str, Any]) -> Iterator[str]:
+    """``alpha=0.4`` for each choice; as much of the key as tells it from the others.
+
+    >>> list(_shown({"reward.sigmoid_length.alpha": 0.4, "loss.ppo_clip.low": 0.2}))
+    ['alpha=0.4', 'low=0.2']
+    >>> list(_shown({"reward.sum.a.scale.by": 1, "reward.sum.b.scale.by": 2}))
+    ['a.scale.by=1', 'b.scale.by=2']
+    """
+    for key, value in chosen.items():
+        words = key.split(".")
+        ends = (".".join(words[-n:]) for n in range(1, len(words) + 1))
+        short = next(end for end in ends if sum(f".{other}".endswith(f".{end}") for other in chosen) == 1)
+        yield f"{short}={value if isinstance(value, str | int | float) else json.dumps(value, default=str)}"
+
+
+def _unique(names: Sequence[str], file: Path) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{file}: two runs are called {name!r}; give one of them another name under variants")

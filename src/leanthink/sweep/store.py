@@ -1,0 +1,145 @@
+"""A sweep's folder: which runs there are, and what became of each.
+
+plan.json      the runs of the last start         runs/NAME/        each a folder of `leanthink train`
+results.*      the table, parquet and CSV         logs/NAME.txt     what `leanthink train` printed
+lock           held while the sweep goes on       status/NAME.json  state, seconds, error, rows of the table
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from leanthink.errors import DataError, StateError
+from leanthink.runs import Run
+from leanthink.sweep.plan import Planned, Sweep
+
+State = Literal["pending", "running", "finished", "failed", "collapsed"]
+ENDED: Final = ("finished", "failed", "collapsed")
+FOR_GOOD: Final = ("finished", "collapsed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What is known of one run.
+
+    Attributes:
+        state: ``pending`` before the first start and between two.
+        attempts: how often it was started.
+        seconds: in all its attempts; one that was cut off by the end of the sweep's own process is not in them.
+        handle: the launcher's own name of the attempt that goes on.
+        launcher: which launcher that was.
+        error: why the last attempt failed.
+        commit: of the working directory at the last start; ends in ``+`` where files differ from it.
+        rows: the run's rows of the results table.
+    """
+
+    state: State = "pending"
+    attempts: int = 0
+    seconds: float = 0.0
+    handle: str = ""
+    launcher: str = ""
+    error: str = ""
+    commit: str = ""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def but(self, **changes: Any) -> Status:
+        """The same with changes."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """The folder of a sweep."""
+
+    folder: Path
+
+    def run(self, planned: Planned) -> Run:
+        """The run's folder, whatever the sweep called it when it was started."""
+        runs = self.folder / "runs"
+        found = next((path for path in sorted(runs.glob(f"*-{planned.key}")) if path.is_dir()), None)
+        return Run(folder=found or runs / planned.folder)
+
+    def log(self, planned: Planned) -> Path:
+        """What ``leanthink train`` printed."""
+        return self.folder / "logs" / f"{self.run(planned).folder.name}.txt"
+
+    def status(self, planned: Planned) -> Status:
+        """What is known of a run.
+
+        Raises:
+            DataError: its file is damaged.
+        """
+        path = self._status(planned)
+        try:
+            return Status(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return Status()
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path} cannot be read ({error}); delete it: the run itself is kept") from error
+
+    def save(self, planned: Planned, status: Status) -> None:
+        """Write down what is known of a run."""
+        write_whole(self._status(planned), json.dumps(asdict(status), indent=1) + "\n")
+
+    def open(self, sweep: Sweep) -> None:
+        """Make the folder, or take one that a sweep made.
+
+        Raises:
+            StateError: it holds something else.
+        """
+        plan = self.folder / "plan.json"
+        if self.folder.exists() and not plan.exists() and any(path.name != "lock" for path in self.folder.iterdir()):
+            raise StateError(f"{self.folder} is not empty and holds no sweep; give another folder with --out")
+        for name in ("runs", "logs", "status"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        runs = [{"folder": run.folder, **asdict(run)} for run in sweep.runs]
+        write_whole(plan, json.dumps({"file": str(sweep.file), "runs": runs}, indent=1) + "\n")
+
+    def others(self, sweep: Sweep) -> list[str]:
+        """Runs in the folder that the present sweep file does not ask for."""
+        wanted = {self.run(planned).folder.name for planned in sweep.runs}
+        return sorted(path.name for path in self.folder.glob("runs/*") if path.name not in wanted)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other sweeps out of the folder.
+
+        Raises:
+            StateError: one is in it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StateError(
+                    f"{self.folder} is being filled by another `leanthink sweep`; wait for it, stop it, or choose "
+                    "another folder with --out"
+                ) from None
+            yield
+
+    def _status(self, planned: Planned) -> Path:
+        return self.folder / "status" / f"{self.run(planned).folder.name}.json"
+
+
+def outcome(run: Run, planned: Planned) -> State | None:
+    """How a run ended by its own summary; None where it has not come to its end."""
+    if not run.summary.exists():
+        return None
+    summary: Mapping[str, Any] = run.read_summary()
+    if "stopped" in summary:
+        return "collapsed"
+    return "finished" if planned.steps is None or summary["steps"] >= planned.steps else None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old content or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,179 @@
+r"""What is asked of an answer: mathematics, a number, one of several choices, or an exact text.
+
+A task decides in this process what it can, and leaves the rest to a worker:
+
+- `math`: equal as mathematics; the shortcuts of `leanthink.verify.shortcuts`, then math-verify.
+- `numeric`: a number within a tolerance of the gold answer; plain numbers exactly, others as sympy evaluates them.
+- `choice`: the same letter, or letters: `B`, `(b)`, `\text{(B)}`, `B. Paris`, `A, C`. Otherwise, and
+  in an unmarked response, what follows the last "answer is" or "Answer:".
+- `exact`: the same text, but for white space and the marks of text, bold and maths around it.
+- `"pkg.mod:fn"`: a function of yours, `fn(gold, answer) -> bool | None`, called in a worker.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from leanthink.errors import ConfigError, did_you_mean
+from leanthink.verify.extract import Found
+from leanthink.verify.numbers import plain_number
+from leanthink.verify.shortcuts import shortcut
+from leanthink.verify.verdict import Verdict
+
+
+class Decision(NamedTuple):
+    """A verdict that needs no worker: who gave it, why, and the answer as it was read."""
+
+    verdict: Verdict
+    judge: str
+    reason: str
+    extracted: str | None
+
+
+Decide = Callable[[str, Found], Decision | None]
+
+
+def decide_math(gold: str, found: Found) -> Decision | None:
+    """By a shortcut, where one applies; a marked answer only."""
+    text = found.text or ""
+    decided = shortcut(gold, text.strip()) if found.form == "boxed" else None
+    return None if decided is None else _compared(*decided, text)
+
+
+def decide_numeric(gold: str, found: Found, *, relative: float, absolute: float) -> Decision | None:
+    """Plain numbers only.
+
+    >>> decide_numeric("3", Found(text="3.01"), relative=0.01, absolute=0.0).verdict
+    <Verdict.CORRECT: 'correct'>
+    """
+    text = found.text or ""
+    left, right = plain_number(gold), plain_number(text.strip())
+    if found.form == "search" or left is None or right is None:
+        return None
+    allowed = max(Fraction(str(relative)) * abs(left.value), Fraction(str(absolute)))
+    return _compared("number", abs(left.value - right.value) <= allowed, text)
+
+
+def decide_exact(gold: str, found: Found) -> Decision:
+    r"""Always; an unmarked response has no answer.
+
+    >>> decide_exact("New York", Found(text=r"\text{New  York}")).verdict
+    <Verdict.CORRECT: 'correct'>
+    """
+    wanted = bare_text(gold)
+    if not wanted:
+        return _gold_unparsable("exact", gold, found)
+    if found.form == "search":
+        return Decision(Verdict.WRONG, "extraction", "unmarked", None)
+    return _compared("exact", bare_text(found.text or "") == wanted, found.text)
+
+
+def decide_choice(gold: str, found: Found) -> Decision:
+    """Always; naming more choices than the gold answer does is wrong."""
+    wanted = letters(gold)
+    if wanted is None:
+        return _gold_unparsable("choice", gold, found)
+    text = found.text or ""
+    given = letters(text) if found.form != "search" else None
+    if given is None and (told := list(_ANSWER_IS.finditer(text))):
+        text = told[-1][1]
+        given = letters(text)
+    if given is not None:
+        return _compared("choice", given == wanted, text)
+    if found.form == "search":
+        return Decision(Verdict.WRONG, "extraction", "unmarked", None)
+    return Decision(Verdict.WRONG, "choice", "unparsable", text)
+
+
+def decide_function(gold: str, found: Found) -> None:
+    """Never: a user's function runs in a worker, where it cannot do harm."""
+
+
+TASKS: Final = ("math", "numeric", "choice", "exact")
+
+
+def decide_by(task: str, *, relative: float, absolute: float) -> Decide:
+    """What decides without a worker in a task.
+
+    Args:
+        task: one of `TASKS`, or "pkg.mod:fn".
+        relative: tolerance of a numeric answer as a share of the gold answer.
+        absolute: the same as a number; the larger of the two counts.
+
+    Raises:
+        ConfigError: no such task, or no such function.
+
+    >>> decide_by("choice", relative=0.0, absolute=0.0)("(B)", Found(text="b")).reason
+    'equal'
+    """
+    if ":" in task:
+        _check_function(task)
+        return decide_function
+    if task not in TASKS:
+        raise ConfigError(f"verifier: no task {task!r}; {did_you_mean(task, TASKS)} (your own function: 'pkg.mod:fn')")
+    if task == "numeric":
+        return partial(decide_numeric, relative=relative, absolute=absolute)
+    return {"math": decide_math, "choice": decide_choice, "exact": decide_exact}[task]
+
+
+def _check_function(task: str) -> None:
+    module_name, _, name = task.partition(":")
+    try:
+        function: Any = importlib.import_module(module_name)
+    except (ImportError, TypeError, ValueError) as error:  # not there; a relative name; no name at all
+        raise ConfigError(
+            f"verifier: task {task!r}: cannot import {module_name!r} ({error}); run from its folder or put it on "
+            "PYTHONPATH"
+        ) from error
+    for step in name.split("."):
+        function = getattr(function, step, None)
+    if not callable(function):
+        raise ConfigError(
+            f"verifier: task {task!r}: {module_name!r} has no function {name!r}; check the name after ':'"
+        )
+
+
+_WRAPPER = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}|\$([^$]*)\$|\*\*([^*]*)\*\*")
+_ONE = r"\(?([A-Za-z])\)?"
+_NAMED = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[.):])\s+\S.*", re.DOTALL)
+_ANSWER_IS = re.compile(r"(?i:answer)\**\s*(?:(?i:is)\b|[:=])[\s*$:]*(?:\\\w+\{)?(\(?[A-Z]\)?)(?![A-Za-z'])")
+
+
+def bare_text(text: str) -> str:
+    r"""A text without white space and marks around it, and white space within it only single.
+
+    >>> bare_text(r" $\textbf{(B)}$. ")
+    '(B)'
+    """
+    text = " ".join(text.split()).removesuffix(".")
+    while match := _WRAPPER.fullmatch(text):
+        text = next(group for group in match.groups() if group is not None).strip()
+    return text
+
+
+def letters(text: str) -> frozenset[str] | None:
+    """The choices a text names, as capital letters; None where it names none.
+
+    >>> letters("b"), letters("(B) Paris"), letters("Paris")
+    (frozenset({'B'}), frozenset({'B'}), None)
+    """
+    text = bare_text(text)
+    if match := _NAMED.fullmatch(text):
+        return frozenset((match[1] or match[2]).upper())
+    named = [re.fullmatch(_ONE, piece) for piece in re.split(r"\s*(?:[,;&/]|\band\b)\s*", text)]
+    return frozenset(match[1].upper() for match in named if match) if all(named) else None
+
+
+def _compared(judge: str, equal: bool, extracted: str | None) -> Decision:
+    if equal:
+        return Decision(Verdict.CORRECT, judge, "equal", extracted)
+    return Decision(Verdict.WRONG, judge, "not_equal", extracted)
+
+
+def _gold_unparsable(judge: str, gold: str, found: Found) -> Decision:
+    return Decision(Verdict.UNKNOWN, judge, f"gold_unparsable: {gold[:100]!a}", found.text)

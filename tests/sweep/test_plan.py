@@ -1,0 +1,188 @@
+"""From a sweep file to runs: what is combined, what runs are called, and what is refused before anything starts."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from leanthink.commands.sweep import resolver
+from leanthink.config import parse_yaml
+from leanthink.errors import ConfigError
+from leanthink.sweep.plan import sweep_from
+
+
+def stub(arguments):
+    return {"arguments": list(arguments), "steps": 5, "profile": "cpu"}
+
+
+def plan(text, tmp_path, resolve=stub):
+    return sweep_from(parse_yaml(text, "sweep.yaml"), tmp_path / "sweep.yaml", resolve)
+
+
+@pytest.fixture(scope="module")
+def real():
+    """The check that the command makes, verl's keys included."""
+    return resolver()
+
+
+def test_recipes_by_own_grid_by_common_grid_by_seeds(tmp_path):
+    text = """
+    recipes:
+      trle: {reward.sigmoid_length.alpha: [0.2, 0.4]}
+      grpo:
+    grid: {actor_rollout_ref.actor.optim.lr: [1e-4, 2e-4]}
+    seeds: [1, 2]
+    """
+    sweep = plan(text, tmp_path)
+    assert len(sweep.runs) == (2 + 1) * 2 * 2
+    assert sweep.runs[0].name == "trle lr=0.0001 alpha=0.2 seed=1"
+    assert sweep.runs[-1].name == "grpo lr=0.0002 seed=2"
+    assert sweep.runs[0].overrides == {"actor_rollout_ref.actor.optim.lr": 1e-4, "reward.sigmoid_length.alpha": 0.2}
+    assert sweep.varied == ("actor_rollout_ref.actor.optim.lr", "reward.sigmoid_length.alpha")
+    assert len({run.key for run in sweep.runs}) == 12
+
+
+def test_variants_have_names_changes_and_grids(tmp_path):
+    text = """
+    variants:
+      plain: {recipe: grpo}
+      harsh: {recipe: trle, set: {reward.sigmoid_length.alpha: 0.9, advantage: {grpo: {scale: none}}}}
+      both: {recipe: trle, grid: {loss.ppo_clip.low: [0.1, 0.2]}}
+    set: {trainer.save_freq: 5}
+    grid: {reward.sigmoid_length.alpha: [0.5]}
+    """
+    runs = plan(text, tmp_path).runs
+    assert [run.name for run in runs] == ["plain seed=1", "harsh seed=1", "both low=0.1 seed=1", "both low=0.2 seed=1"]
+    assert runs[1].overrides == {
+        "trainer.save_freq": 5,
+        "reward.sigmoid_length.alpha": 0.9,  # a variant's own change wins over the common grid
+        "advantage": {"grpo": {"scale": "none"}},
+    }
+    assert runs[2].overrides["reward.sigmoid_length.alpha"] == 0.5
+    assert 'advantage={"grpo": {"scale": "none"}}' in runs[1].arguments
+
+
+def test_the_key_is_of_the_content_not_of_the_name(tmp_path):
+    one, two = (plan(f"variants: {{{name}: {{recipe: grpo}}}}", tmp_path).runs[0] for name in "ab")
+    assert one.key == two.key and one.folder != two.folder
+    assert plan("variants: {a: {recipe: trle}}", tmp_path).runs[0].key != one.key
+
+
+def test_what_all_runs_share_becomes_arguments(tmp_path):
+    text = """
+    recipes: [grpo]
+    steps: 9
+    profile: gpu
+    model: org/model
+    train_files: [a.parquet, b.parquet]
+    val_files: c.parquet
+    nodes: 2
+    gpus: 4
+    stop: {below: 0.3, evaluations: 3, every: 5}
+    """
+    assert " ".join(plan(text, tmp_path).runs[0].arguments) == (
+        "grpo --profile gpu --model org/model --steps 9 --nodes 2 --gpus 4 --train-file a.parquet "
+        "--train-file b.parquet --val-file c.parquet --stop-below 0.3 --stop-evaluations 3 trainer.test_freq=5 --seed 1"
+    )
+
+
+def test_a_recipe_file_lies_beside_the_sweep_file(tmp_path):
+    (tmp_path / "mine.yaml").write_text("reward: correct")
+    run = plan("recipes: [mine.yaml]", tmp_path).runs[0]
+    assert (run.variant, run.recipe, run.arguments[0]) == ("mine", "mine.yaml", str(tmp_path / "mine.yaml"))
+    assert plan("recipes: [elsewhere.yaml]", tmp_path).runs[0].arguments[0] == "elsewhere.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[grpo]", "sweep.yaml: ['grpo'] is no mapping"),
+        ("steps: 5", "sweep.yaml: nothing to train; give recipes"),
+        ("recepies: [grpo]", "no key 'recepies'; did you mean 'recipes'?"),
+        ("recipes: grpo", "sweep.yaml, recipes: 'grpo' is no list; write [grpo]"),
+        ("recipes: [grpo, grpo]", "'grpo' is given twice"),
+        ("{recipes: [grpo], seeds: 3}", "sweep.yaml, seeds: 3 is no list of whole numbers"),
+        ("{recipes: [grpo], seeds: [1, 1]}", "names a seed twice"),
+        ("{recipes: [grpo], seeds: []}", "seeds: the list is empty"),
+        ("{recipes: [grpo], grid: {a.b: 3}}", "sweep.yaml, grid, a.b: 3 is no list of values; write [3]"),
+        ("{recipes: [grpo], grid: {a.b: [3, 3]}}", "holds a value twice"),
+        ("{recipes: [grpo], steps: many}", "sweep.yaml, steps: 'many' is not a whole number"),
+        ("{recipes: [grpo], profile: tpu}", "give cpu or gpu"),
+        ("{recipes: [grpo], stop: {belwo: 0.3}}", "sweep.yaml, stop: no key 'belwo'; did you mean 'below'?"),
+        ("{recipes: [grpo], stop: {below: 30}}", "sweep.yaml, stop, below: the floor is an accuracy of 30"),
+        ("{recipes: [grpo], stop: {below: 0.3, every: 0}}", "give whole numbers from 1"),
+        ("variants: {a: {set: {}}}", "sweep.yaml, variants, a: 'recipe' is missing"),
+        ("variants: {a: {recipe: grpo, sett: {}}}", "variants, a: no key 'sett'; did you mean 'set'?"),
+        ("variants: [a]", "give {NAME: {recipe: R"),
+        ("{recipes: [grpo], variants: {again: {recipe: grpo}}}", "no error: the stub's runs differ"),
+    ],
+)
+def test_what_is_wrong_with_the_file(text, expected, tmp_path):
+    if expected.startswith("no error"):
+        with pytest.raises(ConfigError, match="'again seed=1' would be the same run as 'grpo seed=1'; leave one out"):
+            plan(text, tmp_path)
+        return
+    with pytest.raises(ConfigError) as error:
+        plan(text, tmp_path)
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "cure"),
+    [
+        ("recipes: [trel]", "", "did you mean 'trle'?"),
+        (
+            "recipes: {trle: {reward.sigmoid_length.alhpa: [0.1]}}",
+            ", recipes, trle, reward.sigmoid_length.alhpa",
+            "did you mean 'alpha'?",
+        ),
+        (
+            "recipes: [trle]\ngrid: {reward.sigmoid_length.alpha: [0.1, 2]}",
+            ", grid, reward.sigmoid_length.alpha",
+            "alpha",
+        ),
+        ("recipes: [grpo]\nset: {data.trian_batch_size: 8}", ", set, data.trian_batch_size", "'train_batch_size'?"),
+        ("recipes: [grpo]\ngrid: {data.train_batch_size: [a]}", ", grid, data.train_batch_size", "give a number"),
+        ("recipes: [grpo]\nset: {data.shuffle: 3}", ", set, data.shuffle", "give true or false"),
+        (
+            "variants: {a: {recipe: grpo, set: {leanthink.unkown: mask}}}",
+            ", variants, a, set, leanthink.unkown",
+            "did you mean 'unknown'?",
+        ),
+        ("recipes: [grpo]\nset: {trainer.default_local_dir: x}", ", set, trainer.default_local_dir", "--out"),
+    ],
+)
+def test_every_key_is_checked_before_anything_starts(text, place, cure, tmp_path, real):
+    with pytest.raises(ConfigError) as error:
+        plan(f"profile: cpu\n{text}", tmp_path, real)
+    assert str(error.value).startswith(f"{tmp_path / 'sweep.yaml'}{place} (run '")
+    assert cure in str(error.value)
+
+
+def test_the_same_run_under_two_spellings_is_refused(tmp_path, real):
+    """0.1 is trle's own alpha."""
+    text = "{profile: cpu, recipes: [trle], variants: {mild: {recipe: trle, set: {reward.sigmoid_length.alpha: 1e-1}}}}"
+    with pytest.raises(ConfigError, match="'mild seed=1' would be the same run as 'trle seed=1'"):
+        plan(text, tmp_path, real)
+
+
+def test_steps_of_the_profile_are_known(tmp_path, real):
+    assert plan("{profile: cpu, recipes: [grpo]}", tmp_path, real).runs[0].steps == 70
+
+
+def test_the_file_that_the_docs_show(tmp_path):
+    """Two strengths of trle, my recipe and the variant, at two batch sizes and three seeds."""
+    page = (Path(__file__).parents[2] / "docs" / "sweep.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(plan(block, tmp_path).runs) == (2 + 1 + 1) * 2 * 3
+
+
+def test_the_docs_of_an_own_reward_show_the_examples():
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "own_reward.md").read_text(encoding="utf-8")
+    source = (root / "examples" / "near_shortest.py").read_text(encoding="utf-8")
+    formula = source[source.index("        right_N = ") :]
+    assert formula in page
+    for name in ("near_shortest.yaml", "near_shortest_sweep.yaml"):
+        for line in (root / "examples" / name).read_text(encoding="utf-8").splitlines():
+            assert line.startswith(("#", "description", "profile")) or line in page, line

@@ -1,0 +1,72 @@
+"""SLURM jobs through submitit, whose local executor stands in for a cluster."""
+
+import time
+
+import pytest
+
+import sweep_stub
+from leanthink.errors import ConfigError
+from leanthink.sweep.plan import load_sweep
+from leanthink.sweep.schedule import Scheduler
+from leanthink.sweep.store import Store
+
+pytest.importorskip("submitit", reason="submitit comes with the extras slurm and dev")
+
+from leanthink.sweep.slurm import Slurm, Train
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:unclosed", "ignore:subprocess")  # submitit's
+
+
+def wait(slurm, handle, log):
+    deadline = time.monotonic() + 120
+    while (code := slurm.poll(handle, log)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return code
+
+
+def test_jobs_run_to_their_end_and_give_their_exit_code(tmp_path):
+    slurm = Slurm(tmp_path / "slurm", {"timeout_min": 5}, cluster="local")
+    log = tmp_path / "log.txt"
+    good = slurm.start("good", ["sh", "-c", "echo fine"], log)
+    assert wait(slurm, good, log) == 0
+    assert log.read_text() == "fine\n"
+    bad = slurm.start("bad", ["sh", "-c", "exit 7"], log)
+    assert wait(slurm, bad, log) == 7
+
+
+def test_a_cancelled_job_says_so_in_its_log(tmp_path):
+    slurm = Slurm(tmp_path / "slurm", {}, cluster="local")
+    log = tmp_path / "log.txt"
+    handle = slurm.start("long", ["sleep", "600"], log)
+    while slurm.poll(handle, log) is None and not log.exists():
+        time.sleep(0.1)
+    slurm.stop([handle])
+    assert wait(slurm, handle, log) == 1
+    assert f"SLURM job {handle}" in log.read_text()
+
+
+def test_a_sweep_of_jobs(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text("recipes: [one, broken]\nsteps: 3\n")
+    store = Store(folder=tmp_path / "out")
+    plan = load_sweep(file, sweep_stub.resolve)
+    store.open(plan)
+    slurm = Slurm(store.folder / "slurm", {}, cluster="local")
+    statuses = Scheduler(
+        sweep=plan, store=store, launcher=slurm, command=sweep_stub.command, watcher=sweep_stub.Quiet(), jobs=2
+    ).run()
+    assert [statuses[planned.key].state for planned in plan.runs] == ["finished", "failed"]
+    assert statuses[plan.runs[1].key].error == "exit code 1: verl ended with exit code 1: it is broken"
+
+
+def test_a_job_out_of_time_is_submitted_again(tmp_path):
+    """submitit asks the function what to submit in its place."""
+    again = Train().checkpoint(["true"], "log", "cwd")
+    assert isinstance(again.function, Train)
+    assert again.args == (["true"], "log", "cwd")
+
+
+def test_a_parameter_that_is_none(tmp_path):
+    with pytest.raises(ConfigError, match=r"--slurm gpus=8: .*give what submitit's AutoExecutor takes"):
+        Slurm(tmp_path, {"gpus": 8}, cluster="local")

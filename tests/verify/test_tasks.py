@@ -1,0 +1,159 @@
+r"""Tasks beside mathematics, and the errors of a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from leanthink.errors import ConfigError, DependencyError
+from leanthink.verify import Verdict, Verifier
+
+
+@pytest.mark.parametrize(
+    ("gold", "response", "code"),
+    [
+        ("B", r"\boxed{B}", "correct/equal"),
+        ("(B)", r"\boxed{\text{(b)}}", "correct/equal"),
+        ("b", r"\boxed{B. Paris}", "correct/equal"),
+        (r"So $\boxed{\textbf{(B)}}$", r"**Final Answer:** (B) Paris", "correct/equal"),
+        ("B", "<answer>B</answer>", "correct/equal"),
+        ("B", r"\boxed{C}", "wrong/not_equal"),
+        ("B", r"\boxed{B, C}", "wrong/not_equal"),
+        ("A, C", r"\boxed{C and A}", "correct/equal"),
+        ("A, C", r"\boxed{A}", "wrong/not_equal"),
+        ("B", r"\boxed{Paris}", "wrong/unparsable"),
+        ("B", "A or B? The answer is (B).", "correct/equal"),
+        ("B", "Answer: A. No, wait.\nAnswer: **B**", "correct/equal"),
+        ("B", "<answer>The answer is B</answer>", "correct/equal"),
+        ("B", "The answer is Berlin.", "wrong/unmarked"),
+        ("B", "I do not know.", "wrong/unmarked"),
+        ("B", "<think>Answer: B", "wrong/unfinished_thinking"),
+        ("Paris", r"\boxed{B}", "unknown/gold_unparsable"),
+    ],
+)
+def test_choice(gold: str, response: str, code: str) -> None:
+    with Verifier(task="choice") as verifier:
+        assert verifier.check(gold, response).code == code
+        assert verifier.worker_pids == ()
+
+
+def test_a_truncated_choice_is_none() -> None:
+    with Verifier(task="choice") as verifier:
+        assert verifier.check("B", "The answer is B", truncated=True).code == "wrong/truncated"
+
+
+@pytest.mark.parametrize(
+    ("gold", "response", "code"),
+    [
+        ("New York", r"\boxed{\text{New  York}}", "correct/equal"),
+        ("New York", "Final answer: **New York**.", "correct/equal"),
+        ("New York", r"\boxed{new york}", "wrong/not_equal"),
+        ("1/2", r"\boxed{0.5}", "wrong/not_equal"),
+        ("New York", "It is New York", "wrong/unmarked"),
+        (" ", r"\boxed{New York}", "unknown/gold_unparsable"),
+    ],
+)
+def test_exact(gold: str, response: str, code: str) -> None:
+    with Verifier(task="exact") as verifier:
+        assert verifier.check(gold, response).code == code
+        assert verifier.worker_pids == ()
+
+
+@pytest.fixture(scope="module")
+def numeric() -> Iterator[Verifier]:
+    with Verifier(task="numeric", relative_tolerance=0.01, absolute_tolerance=1e-6, workers=1, deadline=60) as verifier:
+        yield verifier
+
+
+@pytest.mark.parametrize(
+    ("gold", "response", "code", "judge"),
+    [
+        ("100", r"\boxed{101}", "correct/equal", "number"),
+        ("100", r"\boxed{101.01}", "wrong/not_equal", "number"),
+        ("-100", r"\boxed{100}", "wrong/not_equal", "number"),
+        ("0", r"\boxed{0.0000009}", "correct/equal", "number"),
+        ("0.5", r"\boxed{\frac{1}{2}}", "correct/equal", "number"),
+        (r"\sqrt{2}", r"\boxed{1.41}", "correct/equal", "math-verify"),
+        (r"\sqrt{2}", r"\boxed{1.5}", "wrong/not_equal", "math-verify"),
+        ("3.00e8", r"\boxed{299792458}", "correct/equal", "math-verify"),
+        ("0.5", r"\boxed{50\%}", "correct/equal", "math-verify"),
+        ("50", r"\boxed{50\%}", "correct/equal", "math-verify"),
+        ("3.14", r"\boxed{x = \pi}", "correct/equal", "math-verify"),
+        ("42", "It weighs 42.1 kg.", "correct/equal", "math-verify"),
+        ("42", "It weighs a lot.", "wrong/unmarked", "math-verify"),
+        ("42", r"\boxed{x}", "wrong/unparsable", "math-verify"),
+        ("x", r"\boxed{42}", "unknown/gold_unparsable", "math-verify"),
+    ],
+)
+def test_numeric(numeric: Verifier, gold: str, response: str, code: str, judge: str) -> None:
+    judgement = numeric.check(gold, response)
+    assert (judgement.code, judgement.judge) == (code, judge)
+
+
+FUNCTION = """
+import os, time
+def judge(gold, answer):
+    if answer == "hang": time.sleep(600)
+    if answer == "fail": raise ValueError("on purpose")
+    if answer == "tell": return [gold]
+    if answer == "doubt": return None
+    return gold in answer
+class Graders:
+    def strict(gold, answer): return gold == answer
+"""
+
+
+@pytest.fixture
+def function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"graders_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(FUNCTION)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+def test_own_function(function: str) -> None:
+    with Verifier(task=f"{function}:judge", workers=1, deadline=2) as verifier:
+        right = verifier.check("ab", r"<think>no</think> \boxed{xaby}")
+        assert (right.code, right.judge, right.extracted) == ("correct/accepted", f"{function}:judge", "xaby")
+        assert verifier.check("ab", r"\boxed{x}").code == "wrong/rejected"
+        assert verifier.check("ab", "no mark, but a b and ab").code == "correct/accepted"
+        assert verifier.check("ab", "<think>ab").code == "wrong/unfinished_thinking"
+        assert verifier.check("ab", r"\boxed{doubt}").code == "unknown/undecided"
+        assert verifier.check("ab", r"\boxed{hang}").code == "unknown/timeout"
+        assert verifier.check("ab", r"\boxed{fail}").reason == "judge_error: ValueError: on purpose"
+        assert "returned ['ab']; give true, false or None" in verifier.check("ab", r"\boxed{tell}").reason
+    with Verifier(task=f"{function}:Graders.strict", workers=1) as verifier:
+        assert verifier.check("ab", r"\boxed{ab}").correct == 1
+
+
+def test_a_function_that_a_worker_cannot_import(function: str, tmp_path: Path) -> None:
+    verifier = Verifier(task=f"{function}:judge", workers=1)
+    (tmp_path / f"{function}.py").write_text("raise ImportError('gone')")
+    with verifier, pytest.raises(DependencyError, match="gone"):
+        verifier.check("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "maths"}, "no task 'maths'; did you mean 'math'"),
+        ({"task": "nowhere.at.all:fn"}, "cannot import 'nowhere.at.all'"),
+        ({"task": "math:nothing"}, "has no function 'nothing'"),
+        ({"task": ":fn"}, "cannot import ''"),
+        ({"task": "numeric", "relative_tolerance": -1.0}, "relative_tolerance is -1.0; give a finite number"),
+        ({"task": "numeric", "absolute_tolerance": float("nan")}, "absolute_tolerance is nan"),
+        ({"repair": ["percents"]}, "did you mean 'percent'"),
+        ({"repair": "percent"}, "repair is 'percent'; give a list of percent, thousands"),
+    ],
+)
+def test_errors(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Verifier(**options)  # type: ignore[arg-type]
+
+
+def test_repairs_reach_the_worker() -> None:
+    for repair, verdict in (((), Verdict.CORRECT), (["rounding"], Verdict.WRONG)):
+        with Verifier(workers=1, deadline=60, repair=repair) as verifier:
+            assert verifier.check("1/2004!", r"\boxed{1/2006!}").verdict is verdict
