@@ -6,7 +6,11 @@ if __name__ != "leanthink.algorithms":  # a second copy of every class would com
 from leanthink.algorithms.advantages import Advantage, Grpo, NoBaseline, Rloo, grpo_advantage, rloo_advantage
 from leanthink.algorithms.batch_norm import BatchNorm
 from leanthink.algorithms.drpo import Drpo, drpo_loss
-from leanthink.algorithms.losses import Loss, PpoClip
+from leanthink.algorithms.filter_top_k import FilterTopK
+from leanthink.algorithms.losses import Loss, PpoClip, PpoVariant
+from leanthink.algorithms.mastered_token_mask import MasteredTokenMask
+from leanthink.algorithms.mode_switch import ModeSwitch
+from leanthink.algorithms.outcome_and_steps import OutcomeAndSteps
 from leanthink.algorithms.token_advantages import (
     AnyAdvantage,
     Gae,
@@ -21,11 +25,16 @@ __all__ = [
     "AnyAdvantage",
     "BatchNorm",
     "Drpo",
+    "FilterTopK",
     "Gae",
     "Grpo",
     "Loss",
+    "MasteredTokenMask",
+    "ModeSwitch",
     "NoBaseline",
+    "OutcomeAndSteps",
     "PpoClip",
+    "PpoVariant",
     "ReinforcePp",
     "Rloo",
     "TokenAdvantage",

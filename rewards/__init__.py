@@ -16,13 +16,17 @@ from leanthink.rewards.combinators import (
     Sum,
     Switch,
 )
+from leanthink.rewards.conciseness import Conciseness, ConcisenessScore
 from leanthink.rewards.correct import Correct
 from leanthink.rewards.cosine_length import CosineLength
+from leanthink.rewards.early_exit import EarlyExit
 from leanthink.rewards.format import Format
 from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
+from leanthink.rewards.longest_correct_length import LongestCorrectLength
+from leanthink.rewards.mode_switch_reward import ModeSwitchReward
 from leanthink.rewards.pass_rate_length import PassRateLength
 from leanthink.rewards.probed import ProbedReward
 from leanthink.rewards.repetition import Repetition, WordRepetition
@@ -31,14 +35,18 @@ from leanthink.rewards.sigmoid_length import SigmoidLength
 from leanthink.rewards.soft_overlong import SoftOverlong
 from leanthink.rewards.stepwise_gain import StepwiseGain
 from leanthink.rewards.think_outcome import ThinkOutcome
+from leanthink.rewards.thinking_compression import ThinkingCompression
 from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 
 __all__ = [
     "Chain",
     "Clip",
+    "Conciseness",
+    "ConcisenessScore",
     "Correct",
     "CosineLength",
     "DifficultyTruncation",
+    "EarlyExit",
     "ExactBudget",
     "Format",
     "Freeze",
@@ -48,7 +56,9 @@ __all__ = [
     "HistoryLength",
     "KimiLength",
     "LambdaSwitch",
+    "LongestCorrectLength",
     "MaxBudget",
+    "ModeSwitchReward",
     "PassRateAtLeast",
     "PassRateLength",
     "ProbedReward",
@@ -62,6 +72,7 @@ __all__ = [
     "Sum",
     "Switch",
     "ThinkOutcome",
+    "ThinkingCompression",
     "TopPassRate",
     "Truncation",
     "WordRepetition",

@@ -13,10 +13,14 @@ from leanthink.algorithms import (
     Advantage,
     BatchNorm,
     Drpo,
+    FilterTopK,
     Gae,
     Grpo,
     Loss,
+    MasteredTokenMask,
+    ModeSwitch,
     NoBaseline,
+    OutcomeAndSteps,
     PpoClip,
     ReinforcePp,
     Rloo,
@@ -26,16 +30,22 @@ from leanthink.module import Reward
 from leanthink.recipe import load_recipe, recipe_from, recipe_names
 from leanthink.rewards import (
     Clip,
+    Conciseness,
+    ConcisenessScore,
     Correct,
     CosineLength,
     DifficultyTruncation,
+    EarlyExit,
     ExactBudget,
+    Format,
     Gate,
     HarmonizingLength,
     HistoryLength,
     KimiLength,
     LambdaSwitch,
+    LongestCorrectLength,
     MaxBudget,
+    ModeSwitchReward,
     PassRateLength,
     Repetition,
     Scale,
@@ -44,10 +54,11 @@ from leanthink.rewards import (
     SoftOverlong,
     StepwiseGain,
     Sum,
+    ThinkingCompression,
     ThinkOutcome,
     Truncation,
 )
-from leanthink.schedules import Stairs, bounds
+from leanthink.schedules import Linear, Stairs, bounds
 
 VSRM = Sum(
     outcome=ThinkOutcome(right=1.0, wrong=0.0, no_box=-9.5, no_block=-10.0),
@@ -64,6 +75,11 @@ VSRM = Sum(
 )
 
 RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
+    "adaptive_deep": (
+        ModeSwitchReward(threshold=0.75, base=1.0, bonus=0.5, wrong=0.0, warm_up=Linear(start=0.0, stop=1.0, steps=50)),
+        Grpo(scale="std"),
+        ModeSwitch(weight=0.1, margin=1.0, form="margin", of=PpoClip(low=0.2, high=0.2)),
+    ),
     "alp": (
         Sum(correct=Correct(), length=PassRateLength(beta=1e-7, length_norm=1.0)),
         Grpo(scale="std"),
@@ -81,6 +97,16 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
                 margin=0.0,
             ),
             repetition=Clip(low=-5.0, of=Repetition(size=40, penalty=-0.05)),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "crf": (
+        Conciseness(
+            scores=ConcisenessScore(scorer="leanthink.verl.reward_model:conciseness", low=0.1, high=1.0),
+            alpha=0.5,
+            annealing=Linear(start=1.0, stop=0.0, steps=200),
+            difficulty="pass_rate",
         ),
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
@@ -113,6 +139,11 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(),
         Drpo(length_temperature=0.1, limit=8192.0, preference="linear", tau=10.0, delta=1e-4, beta=1000.0),
     ),
+    "gfpo": (
+        Correct(right=1.0, wrong=-1.0),
+        FilterTopK(k=8, metric="shortest"),
+        PpoClip(low=0.2, high=0.2, aggregation="token-mean"),
+    ),
     "grpo": (
         Correct(),
         Grpo(scale="std"),
@@ -144,6 +175,16 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="none"),
         PpoClip(low=0.2, high=0.2),
     ),
+    "lc_r1": (
+        Sum(
+            correct=Correct(),
+            format=Format(),
+            length=LongestCorrectLength(pay_wrong=False),
+            compress=ThinkingCompression(gamma=1.0),
+        ),
+        OutcomeAndSteps(scale="none"),
+        PpoClip(low=0.2, high=0.2, aggregation="token-mean"),
+    ),
     "lcpo_exact": (
         Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
         Grpo(scale="std"),
@@ -161,10 +202,28 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
     ),
+    "long_short": (
+        Sum(
+            correct=Correct(),
+            format=Format(),
+            length=Scale(by=Linear(start=0.0, stop=1.0, steps=100), of=KimiLength()),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
     "o1_pruner": (
         HarmonizingLength(accuracy_weight=2.0, reference="stored", clip=None, standardize="none"),
         NoBaseline(),
         PpoClip(low=0.2, high=0.2),
+    ),
+    "s_grpo": (
+        EarlyExit(
+            decay=2.0,
+            inducer="Time is limited, stop thinking and start answering.\n</think>\n\n",
+            include_full_path=True,
+        ),
+        Grpo(scale="none"),
+        PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
     ),
     "shorter_better": (
         Sum(correct=Correct(right=2.0), length=ShortestCorrectLength(beta=0.001, max_distance=None)),
@@ -180,6 +239,11 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         SigmoidLength(alpha=0.1, eps=1e-7, ddof=0, check_eos=True),
         Rloo(),
         PpoClip(low=0.2, high=0.2),
+    ),
+    "ulorl": (
+        Truncation(kappa=0.0, of=Correct()),
+        Grpo(scale="std"),
+        MasteredTokenMask(of=PpoClip(low=0.2, high=0.2), probability=0.99, target_entropy=0.2),
     ),
     "vsrm_ppo": (VSRM, Gae(gamma=1.0, lam=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
     "vsrm_rpp": (VSRM, ReinforcePp(gamma=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
@@ -224,6 +288,7 @@ DISCRIMINATIVE = {
 }
 
 SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
+    "adaptive_deep": {},
     "alp": {"data.train_batch_size": 512, "actor_rollout_ref.actor.optim.lr": 1e-6},
     "cosine": {
         "data.train_batch_size": 512,
@@ -235,6 +300,7 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "data.max_response_length": 14336,
         "algorithm.kl_ctrl.kl_coef": 0.01,
     },
+    "crf": {"reward.reward_model.enable": True, "reward.reward_model.model_path": "Qwen/Qwen2.5-3B-Instruct"},
     "da_dler": {**DLER, "algorithm.filter_groups.metric": "acc_then_reward"},
     "dapo_overlong": {
         "data.train_batch_size": 512,
@@ -250,6 +316,15 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
     "disco": DISCRIMINATIVE,
     "dler": {**DLER, "algorithm.filter_groups.metric": "acc", "data.max_response_length": 4000},
     "drpo": DISCRIMINATIVE,
+    "gfpo": {
+        "data.train_batch_size": 64,
+        "actor_rollout_ref.rollout.n": 24,
+        "actor_rollout_ref.rollout.temperature": 1.0,
+        "actor_rollout_ref.actor.optim.lr": 1e-7,
+        "actor_rollout_ref.actor.optim.lr_warmup_steps": 10,
+        "actor_rollout_ref.actor.entropy_coeff": 0.001,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+    },
     "grpo": {
         "actor_rollout_ref.rollout.n": 64,
         "actor_rollout_ref.actor.optim.lr": 1e-6,
@@ -271,6 +346,13 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "trainer.total_epochs": 5,
     },
     "kimi": {},
+    "lc_r1": {
+        "data.max_response_length": 8192,
+        "actor_rollout_ref.rollout.n": 8,
+        "actor_rollout_ref.actor.optim.lr": 2e-6,
+        "actor_rollout_ref.actor.grad_clip": 0.1,
+        "trainer.total_epochs": 1,
+    },
     "lcpo_exact": {
         "data.train_batch_size": 128,
         "actor_rollout_ref.rollout.n": 16,
@@ -289,6 +371,12 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "actor_rollout_ref.actor.optim.lr": 4e-6,
         "data.max_response_length": 4500,
     },
+    "long_short": {
+        "data.max_prompt_length": 512,
+        "data.max_response_length": 1024,
+        "actor_rollout_ref.actor.optim.lr": 5e-6,
+        "trainer.total_epochs": 8,
+    },
     "o1_pruner": {
         "data.max_response_length": 8192,
         "actor_rollout_ref.rollout.n": 2,
@@ -297,6 +385,14 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "actor_rollout_ref.actor.optim.lr": 2e-7,
         "actor_rollout_ref.actor.grad_clip": 10.0,
         "trainer.total_epochs": 1,
+    },
+    "s_grpo": {
+        "data.train_batch_size": 128,
+        "actor_rollout_ref.rollout.n": 9,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "algorithm.filter_groups.enable": True,
+        "algorithm.filter_groups.metric": "acc_then_reward",
     },
     "shorter_better": {
         "data.train_batch_size": 128,
@@ -324,6 +420,16 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "data.max_prompt_length": 512,
         "data.max_response_length": 32000,
         "algorithm.kl_ctrl.kl_coef": 0.001,
+    },
+    "ulorl": {
+        "data.train_batch_size": 128,
+        "data.max_response_length": 131072,
+        "actor_rollout_ref.rollout.n": 8,
+        "actor_rollout_ref.rollout.temperature": 0.85,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "algorithm.filter_groups.enable": True,
+        "algorithm.filter_groups.metric": "acc",
     },
     "vsrm_ppo": {**VSRM_SETS, "critic.optim.lr": 1e-5, "critic.cliprange_value": 0.5},
     "vsrm_rpp": VSRM_SETS,
