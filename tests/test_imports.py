@@ -35,6 +35,7 @@ ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "limits": {"errors", "groups", "schedules", "batch", "placement", "module", "control", "history"},
     "rewards": {*KERNEL, "rewards"},
     "algorithms": {"errors", "groups", "schedules", "algorithms"},
+    "metrics": {"errors", "metrics"},
     "recipes": set(),
     "config": {*KERNEL, "rewards", "algorithms"},
     "recipe": {*KERNEL, "rewards", "algorithms", "config"},
