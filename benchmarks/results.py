@@ -154,8 +154,8 @@ def page(root: Path, seeds: Sequence[int], steps: int) -> str:
         "",
         f"Written by `make results`: every method from the same policy, {steps} steps of 128 rollouts, real verl on "
         f"the CPU, {len(seeds)} seeds (± their sample deviation), held-out questions at temperature 1. The last column "
-        "is what the paper reports for large models, which [the testbed](testbed.md) cannot promise. Seconds a step are "
-        "comparable only where the machine had nothing else to do.",
+        "is what the paper reports for large models, which [the testbed](testbed.md) cannot promise. Seconds a step "
+        "are comparable only where the machine had nothing else to do.",
         "",
         "Accuracy rises here together with brevity, more than on large models: the policy half knows what its first "
         "attempts get wrong, and training teaches it that. So the table shows that a method trains, what it does to "
