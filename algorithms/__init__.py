@@ -7,7 +7,11 @@ from leanthink.algorithms.advantages import Advantage, Grpo, NoBaseline, Rloo, g
 from leanthink.algorithms.batch_norm import BatchNorm
 from leanthink.algorithms.difficulty_weight import DifficultyWeight
 from leanthink.algorithms.drpo import Drpo, drpo_loss
-from leanthink.algorithms.losses import Loss, PpoClip
+from leanthink.algorithms.filter_top_k import FilterTopK
+from leanthink.algorithms.losses import Loss, PpoClip, PpoVariant
+from leanthink.algorithms.mastered_token_mask import MasteredTokenMask
+from leanthink.algorithms.mode_switch import ModeSwitch
+from leanthink.algorithms.outcome_and_steps import OutcomeAndSteps
 from leanthink.algorithms.token_advantages import (
     AnyAdvantage,
     Gae,
@@ -23,11 +27,16 @@ __all__ = [
     "BatchNorm",
     "DifficultyWeight",
     "Drpo",
+    "FilterTopK",
     "Gae",
     "Grpo",
     "Loss",
+    "MasteredTokenMask",
+    "ModeSwitch",
     "NoBaseline",
+    "OutcomeAndSteps",
     "PpoClip",
+    "PpoVariant",
     "ReinforcePp",
     "Rloo",
     "TokenAdvantage",

@@ -28,6 +28,7 @@ class Advantage(ABC):
     Class facts:
         batch_wide: whether one value depends on the responses of other groups, too.
         reads_correct: whether :meth:`lifted` changes anything, which takes raw correctness.
+        reads_order: whether ties within a group go by the order of its responses.
     """
 
     @property
@@ -38,6 +39,11 @@ class Advantage(ABC):
     @property
     def reads_correct(self) -> bool:
         """Whether the advantage changes once more by raw correctness."""
+        return False
+
+    @property
+    def reads_order(self) -> bool:
+        """Whether ties within a group go by the order of its responses."""
         return False
 
     @abstractmethod

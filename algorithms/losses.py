@@ -67,3 +67,21 @@ class PpoClip(Loss):
             raise ConfigError(f"ppo_clip: low is {self.low} and high {self.high}; give 0 < low < 1 and high > 0")
         if self.dual <= 1:
             raise ConfigError(f"ppo_clip: dual is {self.dual}; give a number above 1")
+
+
+class PpoVariant(Loss):
+    """verl's PPO loss with a change of ours: a frozen dataclass with the clip's settings as ``of``.
+
+    Its ``__post_init__`` calls ``super().__post_init__()``.
+    """
+
+    of: PpoClip
+
+    @property
+    def why_recompute(self) -> str | None:
+        """Why verl must compute old log-probabilities anew; None where those at sampling will do."""
+        return None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.of, PpoClip):
+            raise ConfigError(f"{type(self).__name__}: of is {self.of}; give ppo_clip")

@@ -17,15 +17,19 @@ from leanthink.rewards.combinators import (
     Sum,
     Switch,
 )
+from leanthink.rewards.conciseness import Conciseness, ConcisenessScore
 from leanthink.rewards.correct import Correct
 from leanthink.rewards.cosine_length import CosineLength
 from leanthink.rewards.dynamic_length import DynamicLength
+from leanthink.rewards.early_exit import EarlyExit
 from leanthink.rewards.format import Format
 from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
 from leanthink.rewards.level_length import LevelLength
+from leanthink.rewards.longest_correct_length import LongestCorrectLength
+from leanthink.rewards.mode_switch_reward import ModeSwitchReward
 from leanthink.rewards.pass_rate_length import PassRateLength
 from leanthink.rewards.probed import ProbedReward
 from leanthink.rewards.quantile_budget import QuantileBudget
@@ -37,6 +41,7 @@ from leanthink.rewards.step_length import AdaptiveStepLength, StepLength
 from leanthink.rewards.stepwise_gain import StepwiseGain
 from leanthink.rewards.surrogate_length import SurrogateLength
 from leanthink.rewards.think_outcome import ThinkOutcome
+from leanthink.rewards.thinking_compression import ThinkingCompression
 from leanthink.rewards.triangle_length import TriangleLength
 from leanthink.rewards.truncation import DifficultyTruncation, Truncation
 
@@ -45,10 +50,13 @@ __all__ = [
     "Chain",
     "Clip",
     "CollapseGuard",
+    "Conciseness",
+    "ConcisenessScore",
     "Correct",
     "CosineLength",
     "DifficultyTruncation",
     "DynamicLength",
+    "EarlyExit",
     "ExactBudget",
     "Format",
     "Freeze",
@@ -59,7 +67,9 @@ __all__ = [
     "KimiLength",
     "LambdaSwitch",
     "LevelLength",
+    "LongestCorrectLength",
     "MaxBudget",
+    "ModeSwitchReward",
     "PassRateAtLeast",
     "PassRateLength",
     "ProbedReward",
@@ -76,6 +86,7 @@ __all__ = [
     "SurrogateLength",
     "Switch",
     "ThinkOutcome",
+    "ThinkingCompression",
     "TopPassRate",
     "TriangleLength",
     "Truncation",

@@ -196,6 +196,6 @@ def test_a_reward_by_token_under_an_advantage_by_response_is_told() -> None:
     for lossy in (Grpo(scale="none"), Rloo()):
         (text,) = advice(Recipe(name="mine", reward=reward, advantage=lossy))
         assert text.startswith("recipe mine: StepwiseGain pays single tokens")
-        assert text.endswith("give an advantage by token: gae or reinforce_pp")
+        assert text.endswith("give an advantage by token: gae, outcome_and_steps or reinforce_pp")
     for fine in (ReinforcePp(), Gae()):
         assert advice(Recipe(name="mine", reward=reward, advantage=fine)) == []

@@ -229,7 +229,7 @@ def test_every_public_reward_is_registered() -> None:
     public |= {value for value in vars(schedules).values() if isinstance(value, type) and issubclass(value, Schedule)}
     public |= {value for value in vars(limits).values() if isinstance(value, type) and issubclass(value, Limit)}
     bases = {Advantage, TokenAdvantage, VerlAdvantage, Limit, Loss, Schedule, Reward, TextReward}
-    bases |= {rewards.ProbedReward}
+    bases |= {rewards.ProbedReward, algorithms.PpoVariant}
     classes = {value for value in public if isinstance(value, type)} - bases
     assert classes == {cls for table in REGISTRY.values() for cls in table.values()}
 

@@ -17,9 +17,13 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "leanthink"
 LINKS = ("rewards", "algorithms", "recipes")
 
-KERNEL = {"errors", "groups", "schedules", "batch", "placement", "module", "measured", "control", "history", "limits"}
+KERNEL = {
+    *("errors", "functions", "groups", "schedules", "batch", "placement", "module", "measured"),
+    *("control", "history", "limits"),
+}
 ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "errors": set(),
+    "functions": {"errors"},
     "groups": {"errors"},
     "schedules": {"errors"},
     "batch": {"errors", "groups"},

@@ -470,3 +470,16 @@ def test_wrong_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["score", str(rows), "--step", "-1"]) == 1
     assert "--step is -1" in capsys.readouterr().err
     assert issubclass(DataError, LeanthinkError)
+
+
+def counts_words(prompt: str, response: str) -> float:
+    return 0.5 if prompt == "Why?" else len(response.split()) / 10
+
+
+def test_a_scorer_is_asked_about_right_responses_with_their_prompts(tmp_path: Path) -> None:
+    rows = [{**row, "response": "one two", "prompt": "Why?" if row["group"] == "a" else "How?"} for row in ROWS]
+    scorer = f"reward.conciseness.scores.conciseness_score.scorer={__name__}:counts_words"
+    recipe = load_recipes(["crf"], overrides=[scorer])
+    given = replay(recipe["crf"], read(tmp_path / "r.jsonl", rows, step=200))
+    assert given.parts["scores"].tolist() == [0.5, 0.1, 0.5, 0.2, 0.1]  # the least where nothing was asked
+    assert given.parts["scores/unscored"].sum() == 0

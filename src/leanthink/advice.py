@@ -115,7 +115,8 @@ def placement_lost(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     part = next(part for part in recipe.reward.walk() if part.is_placed and not part.children())
     return (
         f"{type(part).__name__} pays single tokens, but the advantage {type(recipe.advantage).__name__} is one number "
-        "per response, so only the sum over a response counts; give an advantage by token: gae or reinforce_pp"
+        "per response, so only the sum over a response counts; give an advantage by token: gae, outcome_and_steps or "
+        "reinforce_pp"
     )
 
 

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "score": "replay stored rollouts through recipes: every part of the reward, advantages, diagnostics",
     "verify": "judge answers: what was extracted, who decided, the verdict, why, how long it took",
     "prepare": "turn questions and answers into the parquet files that verl trains on",
+    "pairs": "preference pairs for DPO, from rollouts of a long-thinking and a short-thinking model",
     "merge": "add the largest weight changes of a trained model back to its base (update-selective merging)",
     "report": "finished runs side by side: accuracy and tokens before and after",
     "doctor": "check versions, the plug-in in verl, the verifier, the testbed, disk and memory",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
@@ -13,7 +14,8 @@ from leanthink.module import Reward, RewardN
 class MeasuredReward(Reward):
     """A reward measured on each response where it is: in the reward worker, not on the driver.
 
-    Its value travels as the column :attr:`column`. Subclass :class:`TextReward` or :class:`TokenReward`.
+    Its value travels as the column :attr:`column`. Subclass :class:`TextReward`,
+    :class:`TokenReward` or :class:`PromptReward`.
     """
 
     is_term = True
@@ -69,3 +71,18 @@ class TokenReward(MeasuredReward):
     def value_of(self, text: str, tokens: Sequence[Hashable]) -> float:
         """The value of the tokens."""
         return self.measure(tokens)
+
+
+class PromptReward(MeasuredReward):
+    """A reward measured on a correct response and its prompt, by what may take its time. Write :meth:`ask`.
+
+    A response that is not correct is not asked about: its value is NaN, which :meth:`score` has to bear.
+    """
+
+    @abstractmethod
+    async def ask(self, prompt: str, response: str) -> float:
+        """The value of one response, given as text, to a prompt; NaN where there is none."""
+
+    def value_of(self, text: str, tokens: Sequence[Hashable]) -> float:
+        """The value of the text, to a prompt that is not known."""
+        return asyncio.run(self.ask("", text))

@@ -17,6 +17,8 @@ from leanthink.module import Reward
 Profile = Literal["cpu", "gpu"]
 
 PARTS: Final = ("reward", "advantage", "loss", "limit")
+VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
+"""What verl itself has under ``reward``."""
 DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
 KEYS: Final = ("description", "reference", "wrong_may_beat_correct", *PARTS, "verl", "cpu")
 
@@ -139,10 +141,16 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profil
 def tree_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
     """The keys that reach into a recipe's tree, not verl's configuration.
 
-    >>> tree_keys({"reward.soft_overlong.limit": 96, "data.max_response_length": 96})
+    >>> tree_keys({"reward.soft_overlong.limit": 96, "data.max_response_length": 96, "reward.num_workers": 1})
     {'reward.soft_overlong.limit': 96}
     """
-    return {key: value for key, value in keys.items() if key.split(".")[0] in PARTS}
+    return {key: value for key, value in keys.items() if in_tree(key)}
+
+
+def in_tree(key: str) -> bool:
+    """Whether a key is the recipe's, whose reward verl's own keys share a name with."""
+    path = key.split(".")
+    return path[0] in PARTS and not (path[0] == "reward" and len(path) > 1 and path[1] in VERLS_REWARD)
 
 
 def _scaled_to_cpu(node: Any, place: str) -> Any:
@@ -166,9 +174,9 @@ def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
         if not equals or not all(path):
             raise ConfigError(f"{override!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
         value = parse_yaml(text, f"override {key}")
-        if path[0] in PARTS:
+        if in_tree(key):
             _set_in_tree(node, path, value, f"{place}: override {key}")
-        elif path[0] in KEYS:
+        elif path[0] in KEYS and path[0] not in PARTS:
             raise ConfigError(
                 f"{place}: override {key}: only {', '.join(PARTS)} and verl's own keys can be overridden; "
                 "write verl's keys as verl does, as in data.train_batch_size=8"

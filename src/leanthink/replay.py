@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +20,10 @@ from leanthink.batch import RolloutBatch
 from leanthink.config import parse_yaml, read_yaml
 from leanthink.errors import BatchError, ConfigError, MissingColumnError, did_you_mean
 from leanthink.groups import group_centred
-from leanthink.measured import TokenReward
+from leanthink.measured import PromptReward, TokenReward
 from leanthink.module import WRAPPED, Reward, RewardN, State
 from leanthink.recipe import PARTS, Recipe, apply_overrides, load_recipe, recipe_from
-from leanthink.rollouts import Rollouts, words_and_signs
+from leanthink.rollouts import PROMPT_TEXT, Rollouts, words_and_signs
 from leanthink.schedules import Schedule
 from leanthink.scoring import (
     ScoredStep,
@@ -266,8 +268,22 @@ def _measured(recipe: Recipe, rollouts: Rollouts) -> tuple[dict[str, list[float]
             notices.append(f"{recipe.name}: {name} is measured on words and signs, not tokens; give 'response_ids'")
     texts = rollouts.texts or [""] * len(rollouts)
     ids = tokens or [()] * len(rollouts)
-    values = {name: [part.value_of(*pair) for pair in zip(texts, ids, strict=True)] for name, part in parts.items()}
+    values = {}
+    for name, part in parts.items():
+        if isinstance(part, PromptReward):
+            values[name] = asyncio.run(_asked(part, rollouts))
+        else:
+            values[name] = [part.value_of(*pair) for pair in zip(texts, ids, strict=True)]
     return values, notices
+
+
+async def _asked(part: PromptReward, rollouts: Rollouts) -> list[float]:
+    """What a part says of the correct responses, asked one by one; NaN for the others, as in training."""
+    values = []
+    for record, text, judgement in zip(rollouts.records, rollouts.texts or (), rollouts.judgements, strict=True):
+        prompt = next((str(record.fields[name]) for name in PROMPT_TEXT if record.has(name)), "")
+        values.append(await part.ask(prompt, text) if judgement.verdict is Verdict.CORRECT else math.nan)
+    return values
 
 
 def _score(recipe: Recipe, batch: RolloutBatch, state: State | None, rollouts: Rollouts, step: int) -> ScoredStep:

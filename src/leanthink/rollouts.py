@@ -6,6 +6,7 @@ Fields of a row, the first of each list that the file has:
     length         length, response_ids (counted), response or output (counted by a tokenizer, or in words and signs)
     verdict        correct, acc (1 right, 0 wrong), or gold or gts with response or output: then it is verified
     optional       unknown (1: there is no verdict), truncated, step, grader_correct; any other field is a column
+    prompt's text  prompt or input, for rewards and pairs that need it
     prompt         prompt_key, prompt_id, group or input: a name that is the same wherever the prompt is met again
 
 A verdict that is not known is never a 0: the response takes no part in its group.
@@ -27,6 +28,7 @@ from leanthink.verify import Judgement, Verdict, Verifier
 
 GROUP: Final = ("group", "prompt_id", "uid")
 PROMPT: Final = (PROMPT_KEY, "prompt_id", "group", "input")
+PROMPT_TEXT: Final = ("prompt", "input")
 TEXT: Final = ("response", "output")
 GOLD: Final = ("gold", "gts")
 VERDICT: Final = ("correct", "acc")

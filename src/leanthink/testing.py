@@ -120,7 +120,7 @@ def check_reward(
     leanthink.testing.ContractError: ...a correct response never scores below a wrong one of its group...
     """
     generator = torch.Generator().manual_seed(seed)
-    columns = {**_measured_columns(reward), **(columns or {})}
+    columns = {**_measured_columns(reward, columns or {}), **(columns or {})}
     if lacking := sorted(reward.requires - set(columns) - set(RolloutBatch.CORE)):
         raise ContractError(f"{reward!r} requires {lacking[0]!r}; give how to draw it in columns")
     copied = _check_object(reward, "reward")
@@ -141,9 +141,9 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
     """Check what every advantage promises.
 
     It compares, hashes, prints, pickles and can be described as YAML; it changes no input; it is deterministic and
-    finite in every corner; permuting the responses permutes it; groups do not leak, unless it is declared
-    ``batch_wide``; and, if ``centred`` and not batch-wide, it is 0 where all rewards of a group are equal and sums to 0
-    over each group.
+    finite in every corner; permuting the responses permutes it (those of a group in order, where it declares
+    ``reads_order``); groups do not leak, unless it is declared ``batch_wide``; and, if ``centred`` and not batch-wide,
+    it is 0 where all rewards of a group are equal and sums to 0 over each group.
 
     Raises:
         ContractError: naming the broken promise, with the batch.
@@ -166,6 +166,8 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
                 _fail(advantage, "its inputs are not changed", shown)
             _close(advantage, "deterministic", shown, advantage(reward_N, group_N, length_N), value_N)
             order_M = torch.randperm(len(batch), generator=generator)
+            if advantage.reads_order:
+                order_M = _groups_mixed(group_N, order_M)
             mixed = shown.select(order_M)
             promise = "permuting the responses permutes the result"
             mixed_M = advantage(mixed.reward, mixed.group, mixed.length)
@@ -284,6 +286,13 @@ def _groups_in_order(batch: RolloutBatch, order_M: Tensor) -> Tensor:
     return order_M.new_tensor([*first, *(row for row in mixed if row not in first)])
 
 
+def _groups_mixed(group_N: Tensor, order_M: Tensor) -> Tensor:
+    """A permutation that mixes the groups as ``order_M`` does, but keeps the order within each."""
+    mixed_M = torch.empty_like(order_M)
+    mixed_M[torch.argsort(group_N[order_M], stable=True)] = torch.argsort(group_N, stable=True)
+    return mixed_M
+
+
 def _amounts(placement: Placement) -> list[tuple[int, int, float]]:
     """What is placed where, in a fixed order."""
     columns = (placement.row.tolist(), placement.token.tolist(), placement.amount.tolist())
@@ -321,7 +330,7 @@ def _shown(values: Column) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def _measured_columns(reward: Reward) -> Columns:
+def _measured_columns(reward: Reward, given: Columns) -> Columns:
     words = sorted({word for text in TEXTS for word in text.split()})
 
     def drawn(part: MeasuredReward) -> Callable[[Generator, int], Column]:
@@ -329,7 +338,7 @@ def _measured_columns(reward: Reward) -> Columns:
         values = torch.tensor([part.value_of(*pair) for pair in zip(TEXTS, ids, strict=True)], dtype=torch.float64)
         return lambda generator, n: values[torch.randint(len(values), (n,), generator=generator)]
 
-    return {part.column: drawn(part) for part in measured_rewards(reward)}
+    return {part.column: drawn(part) for part in measured_rewards(reward) if part.column not in given}
 
 
 def _check_object(value: Any, kind: Kind) -> Any:

@@ -15,10 +15,14 @@ from leanthink.algorithms import (
     BatchNorm,
     DifficultyWeight,
     Drpo,
+    FilterTopK,
     Gae,
     Grpo,
     Loss,
+    MasteredTokenMask,
+    ModeSwitch,
     NoBaseline,
+    OutcomeAndSteps,
     PpoClip,
     ReinforcePp,
     Rloo,
@@ -35,10 +39,13 @@ from leanthink.rewards import (
     Chain,
     Clip,
     CollapseGuard,
+    Conciseness,
+    ConcisenessScore,
     Correct,
     CosineLength,
     DifficultyTruncation,
     DynamicLength,
+    EarlyExit,
     ExactBudget,
     Format,
     Freeze,
@@ -49,7 +56,9 @@ from leanthink.rewards import (
     KimiLength,
     LambdaSwitch,
     LevelLength,
+    LongestCorrectLength,
     MaxBudget,
+    ModeSwitchReward,
     PassRateAtLeast,
     PassRateLength,
     QuantileBudget,
@@ -64,6 +73,7 @@ from leanthink.rewards import (
     Sum,
     SurrogateLength,
     Switch,
+    ThinkingCompression,
     ThinkOutcome,
     TopPassRate,
     TriangleLength,
@@ -73,6 +83,7 @@ from leanthink.rewards import (
 from leanthink.schedules import Cosine, Cyclic, Decay, Exponential, Interleaved, Linear, Schedule, Stairs
 from leanthink.testing import Columns, check_advantage, check_reward, check_token_advantage
 
+SCORE = ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks")
 OVERLONG = SoftOverlong(limit=12_000, buffer=4000)
 
 FORM = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
@@ -88,6 +99,11 @@ REWARDS: dict[str, list[Reward]] = {
         CollapseGuard(of=KimiLength(), window=1),
         CollapseGuard(of=SigmoidLength(alpha=0.4), relaxed=Correct(), window=3, forget=0.01),
     ],
+    "conciseness": [
+        Conciseness(scores=SCORE, alpha=0.5, annealing=Linear(start=1.0, stop=0.0, steps=30)),
+        Conciseness(scores=SCORE, alpha=2.0, difficulty="column", of=Correct(wrong=-1.0)),
+    ],
+    "conciseness_score": [SCORE],
     "correct": [Correct(), Correct(right=0.1, wrong=-1.0)],
     "cosine_length": [CosineLength(limit=14_000, margin=16), CosineLength(limit=9000, wrong_at_0=-1, exceed=None)],
     "difficulty_truncation": [
@@ -101,6 +117,7 @@ REWARDS: dict[str, list[Reward]] = {
         ),
     ],
     "dynamic_length": [DynamicLength(limit=12_000), DynamicLength(limit=4096, apply_to_correct=True)],
+    "early_exit": [EarlyExit(), EarlyExit(decay=1.5, include_full_path=False, inducer=" </think> ")],
     "exact_budget": [ExactBudget(), ExactBudget(alpha=0.002, counts="thinking")],
     "format": [Format(), Format(kept=0.0, broken=-1, opened_by_prompt=True)],
     "freeze": [Freeze(of=Sum(correct=Correct(), format=Scale(by=0.5, of=Format())))],
@@ -133,7 +150,12 @@ REWARDS: dict[str, list[Reward]] = {
         LambdaSwitch(mode="threshold", threshold=0.5, shaped=SigmoidLength(alpha=0.4), plain=Correct()),
     ],
     "level_length": [LevelLength(limit=8000, prices=(0.6,))],  # of several levels each group has one
+    "longest_correct_length": [LongestCorrectLength(), LongestCorrectLength(pay_wrong=True)],
     "max_budget": [MaxBudget(alpha=0.0003), MaxBudget(delta=1.0, counts="thinking")],
+    "mode_switch_reward": [
+        ModeSwitchReward(),
+        ModeSwitchReward(threshold=0.5, wrong=-1.0, warm_up=Linear(start=0.0, stop=1.0, steps=30)),
+    ],
     "pass_rate_at_least": [
         PassRateAtLeast(threshold=0.5),
         PassRateAtLeast(threshold=Linear(start=0.0, stop=1.0, steps=30)),
@@ -165,6 +187,7 @@ REWARDS: dict[str, list[Reward]] = {
     ],
     "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
     "think_outcome": [ThinkOutcome(no_box=0.0, no_block=0.0)],  # with its penalties, form comes before correctness
+    "thinking_compression": [ThinkingCompression(), ThinkingCompression(gamma=0.5, opened_by_prompt=True)],
     "top_pass_rate": [
         TopPassRate(top_fraction=0.5),
         TopPassRate(rounding="ceil", ties="all"),
@@ -194,14 +217,24 @@ OTHERS: dict[str, list[Any]] = {
         DifficultyWeight(stage="easy", of=Rloo()),
         DifficultyWeight(stage="binary_medium", of=BatchNorm(boost=0.1)),
     ],
+    "filter_top_k": [
+        FilterTopK(k=2),
+        FilterTopK(k=3, metric="token_efficiency", of=Rloo(), shift_negative=True),
+    ],
     "grpo": [Grpo(), Grpo(scale="none"), Grpo(ddof=0, eps=0.0)],
     "no_baseline": [NoBaseline()],
+    "outcome_and_steps": [OutcomeAndSteps(), OutcomeAndSteps(scale="std")],
     "rloo": [Rloo()],
     "drpo": [
         Drpo(length_temperature=0.1, limit=8192.0),
         Drpo(length_temperature=None, tau=None, score="Lratio", form="advantage"),
         Drpo(length_temperature=0.5, preference="reward", kl_type="low_var_kl", keep_all_correct=True),
     ],
+    "mastered_token_mask": [
+        MasteredTokenMask(),
+        MasteredTokenMask(of=PpoClip(high=0.28), probability=0.9, target_entropy=0.5),
+    ],
+    "mode_switch": [ModeSwitch(), ModeSwitch(weight=1.0, form="logistic", of=PpoClip(high=0.28))],
     "ppo_clip": [PpoClip(), PpoClip(high=0.28, aggregation="seq-mean-token-mean")],
     "cosine": [Cosine(start=1.0, stop=0.5, steps=7)],
     "cyclic": [Cyclic(high=8.0, low=4.0, period=10)],
@@ -220,21 +253,31 @@ OTHERS: dict[str, list[Any]] = {
     "reinforce_pp": [ReinforcePp(), ReinforcePp(gamma=0.9)],
 }
 
+SERVED = ConcisenessScore(scorer="leanthink.verl.reward_model:conciseness")  # no model is served to a test
+
 COLUMNS: Columns = {  # how to draw each column that some reward reads
+    SERVED.column: lambda generator, n: 0.1 + 0.9 * torch.rand(n, generator=generator),
+    "answer_kept": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "at_most": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,
     "cut_tokens": lambda generator, n: [
         torch.randint(0, 1200, (row % 5,), generator=generator).sort().values.tolist() for row in range(n)
     ],
+    "exit_order": lambda generator, n: torch.randint(0, 6, (n,), generator=generator).double(),
+    "kept_thinking_tokens": lambda generator, n: torch.randint(0, 40, (n,), generator=generator).double(),
+    "mode": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "probe_accuracies": lambda generator, n: [
         [None if share == 6 else share / 5 for share in torch.randint(0, 7, (row % 5,), generator=generator).tolist()]
         for row in range(n)
     ],
     "length_level": lambda generator, n: torch.zeros(n),
     "prompt_key": lambda generator, n: [f"p{key}" for key in torch.randint(0, 3, (n,), generator=generator).tolist()],
+    "prompt_difficulty": lambda generator, n: torch.rand(n, generator=generator),
     "reference_accuracy": lambda generator, n: torch.rand(n, generator=generator),
     "reference_length": lambda generator, n: torch.randint(0, 16_000, (n,), generator=generator),
+    "thinking_end_token": lambda generator, n: torch.randint(-1, 60, (n,), generator=generator).double(),
     "thinking_length": lambda generator, n: torch.randint(0, 9000, (n,), generator=generator).double(),
+    "thinking_tokens": lambda generator, n: torch.randint(40, 80, (n,), generator=generator).double(),
 }
 
 WRONG_MAY_BEAT_CORRECT = (CosineLength, HarmonizingLength, SurrogateLength)  # by their papers' formula

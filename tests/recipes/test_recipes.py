@@ -14,10 +14,14 @@ from leanthink.algorithms import (
     BatchNorm,
     DifficultyWeight,
     Drpo,
+    FilterTopK,
     Gae,
     Grpo,
     Loss,
+    MasteredTokenMask,
+    ModeSwitch,
     NoBaseline,
+    OutcomeAndSteps,
     PpoClip,
     ReinforcePp,
     Rloo,
@@ -28,10 +32,13 @@ from leanthink.recipe import load_recipe, recipe_from, recipe_names
 from leanthink.rewards import (
     AdaptiveStepLength,
     Clip,
+    Conciseness,
+    ConcisenessScore,
     Correct,
     CosineLength,
     DifficultyTruncation,
     DynamicLength,
+    EarlyExit,
     ExactBudget,
     Format,
     Gate,
@@ -40,7 +47,9 @@ from leanthink.rewards import (
     KimiLength,
     LambdaSwitch,
     LevelLength,
+    LongestCorrectLength,
     MaxBudget,
+    ModeSwitchReward,
     PassRateLength,
     QuantileBudget,
     Repetition,
@@ -52,12 +61,13 @@ from leanthink.rewards import (
     StepwiseGain,
     Sum,
     SurrogateLength,
+    ThinkingCompression,
     ThinkOutcome,
     TriangleLength,
     Truncation,
     WordRepetition,
 )
-from leanthink.schedules import Decay, Interleaved, Stairs, bounds
+from leanthink.schedules import Decay, Interleaved, Linear, Stairs, bounds
 
 VSRM = Sum(
     outcome=ThinkOutcome(right=1.0, wrong=0.0, no_box=-9.5, no_block=-10.0),
@@ -96,6 +106,11 @@ def laser_adaptive(explore: bool) -> AdaptiveStepLength:
 
 
 RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
+    "adaptive_deep": (
+        ModeSwitchReward(threshold=0.75, base=1.0, bonus=0.5, wrong=0.0, warm_up=Linear(start=0.0, stop=1.0, steps=50)),
+        Grpo(scale="std"),
+        ModeSwitch(weight=0.1, margin=1.0, form="margin", of=PpoClip(low=0.2, high=0.2)),
+    ),
     "alp": (
         Sum(correct=Correct(), length=PassRateLength(beta=1e-7, length_norm=1.0)),
         Grpo(scale="std"),
@@ -126,6 +141,16 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="std", ddof=0, eps=0.0),
         PpoClip(low=0.2, high=0.2),
     ),
+    "crf": (
+        Conciseness(
+            scores=ConcisenessScore(scorer="leanthink.verl.reward_model:conciseness", low=0.1, high=1.0),
+            alpha=0.5,
+            annealing=Linear(start=1.0, stop=0.0, steps=200),
+            difficulty="pass_rate",
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
     "da_dler": (
         DifficultyTruncation(thresholds=(0.5,), lengths=(4000.0, 2000.0), kappa=0.0, equality="easy"),
         BatchNorm(level="token", ddof=1, eps=1e-8, floor="add", singleton="zero", boost=0.0),
@@ -153,6 +178,11 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Correct(),
         Grpo(),
         Drpo(length_temperature=0.1, limit=8192.0, preference="linear", tau=10.0, delta=1e-4, beta=1000.0),
+    ),
+    "gfpo": (
+        Correct(right=1.0, wrong=-1.0),
+        FilterTopK(k=8, metric="shortest"),
+        PpoClip(low=0.2, high=0.2, aggregation="token-mean"),
     ),
     "grpo": (
         Correct(),
@@ -188,6 +218,16 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     "laser": laser(StepLength(target=8192.0, alpha=0.5, valid=WELL_FORMED)),
     "laser_d": laser(laser_adaptive(explore=False)),
     "laser_de": laser(laser_adaptive(explore=True)),
+    "lc_r1": (
+        Sum(
+            correct=Correct(),
+            format=Format(),
+            length=LongestCorrectLength(pay_wrong=False),
+            compress=ThinkingCompression(gamma=1.0),
+        ),
+        OutcomeAndSteps(scale="none"),
+        PpoClip(low=0.2, high=0.2, aggregation="token-mean"),
+    ),
     "lcpo_exact": (
         Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
         Grpo(scale="std"),
@@ -205,6 +245,15 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
     ),
+    "long_short": (
+        Sum(
+            correct=Correct(),
+            format=Format(),
+            length=Scale(by=Linear(start=0.0, stop=1.0, steps=100), of=KimiLength()),
+        ),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
     "o1_pruner": (
         HarmonizingLength(accuracy_weight=2.0, reference="stored", clip=None, standardize="none"),
         NoBaseline(),
@@ -214,6 +263,15 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         QuantileBudget(longest=16384.0, threshold=0.8, tau=0.5),
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
+    ),
+    "s_grpo": (
+        EarlyExit(
+            decay=2.0,
+            inducer="Time is limited, stop thinking and start answering.\n</think>\n\n",
+            include_full_path=True,
+        ),
+        Grpo(scale="none"),
+        PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
     ),
     "shorter_better": (
         Sum(correct=Correct(right=2.0), length=ShortestCorrectLength(beta=0.001, max_distance=None)),
@@ -247,6 +305,11 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         ),
         DifficultyWeight(stage="hard", of=Grpo(scale="std"), all_wrong=0.25),
         PpoClip(low=0.2, high=0.2),
+    ),
+    "ulorl": (
+        Truncation(kappa=0.0, of=Correct()),
+        Grpo(scale="std"),
+        MasteredTokenMask(of=PpoClip(low=0.2, high=0.2), probability=0.99, target_entropy=0.2),
     ),
     "vsrm_ppo": (VSRM, Gae(gamma=1.0, lam=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
     "vsrm_rpp": (VSRM, ReinforcePp(gamma=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
@@ -312,6 +375,7 @@ SIRI_SETS = {
 }
 
 SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
+    "adaptive_deep": {},
     "alp": {"data.train_batch_size": 512, "actor_rollout_ref.actor.optim.lr": 1e-6},
     "cosine": {
         "data.train_batch_size": 512,
@@ -324,6 +388,7 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "algorithm.kl_ctrl.kl_coef": 0.01,
     },
     "curriculum": {"actor_rollout_ref.rollout.n": 8, "trainer.total_training_steps": 600},
+    "crf": {"reward.reward_model.enable": True, "reward.reward_model.model_path": "Qwen/Qwen2.5-3B-Instruct"},
     "da_dler": {**DLER, "algorithm.filter_groups.metric": "acc_then_reward"},
     "dapo_overlong": {
         "data.train_batch_size": 512,
@@ -339,6 +404,15 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
     "disco": DISCRIMINATIVE,
     "dler": {**DLER, "algorithm.filter_groups.metric": "acc", "data.max_response_length": 4000},
     "drpo": DISCRIMINATIVE,
+    "gfpo": {
+        "data.train_batch_size": 64,
+        "actor_rollout_ref.rollout.n": 24,
+        "actor_rollout_ref.rollout.temperature": 1.0,
+        "actor_rollout_ref.actor.optim.lr": 1e-7,
+        "actor_rollout_ref.actor.optim.lr_warmup_steps": 10,
+        "actor_rollout_ref.actor.entropy_coeff": 0.001,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+    },
     "grpo": {
         "actor_rollout_ref.rollout.n": 64,
         "actor_rollout_ref.actor.optim.lr": 1e-6,
@@ -363,6 +437,13 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
     "laser": LASER_SETS,
     "laser_d": LASER_SETS,
     "laser_de": LASER_SETS,
+    "lc_r1": {
+        "data.max_response_length": 8192,
+        "actor_rollout_ref.rollout.n": 8,
+        "actor_rollout_ref.actor.optim.lr": 2e-6,
+        "actor_rollout_ref.actor.grad_clip": 0.1,
+        "trainer.total_epochs": 1,
+    },
     "lcpo_exact": {
         "data.train_batch_size": 128,
         "actor_rollout_ref.rollout.n": 16,
@@ -381,6 +462,12 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "actor_rollout_ref.actor.optim.lr": 4e-6,
         "data.max_response_length": 4500,
     },
+    "long_short": {
+        "data.max_prompt_length": 512,
+        "data.max_response_length": 1024,
+        "actor_rollout_ref.actor.optim.lr": 5e-6,
+        "trainer.total_epochs": 8,
+    },
     "o1_pruner": {
         "data.max_response_length": 8192,
         "actor_rollout_ref.rollout.n": 2,
@@ -391,6 +478,14 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "trainer.total_epochs": 1,
     },
     "palu": {},
+    "s_grpo": {
+        "data.train_batch_size": 128,
+        "actor_rollout_ref.rollout.n": 9,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "algorithm.filter_groups.enable": True,
+        "algorithm.filter_groups.metric": "acc_then_reward",
+    },
     "shorter_better": {
         "data.train_batch_size": 128,
         "data.max_prompt_length": 1500,
@@ -439,6 +534,16 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
         "actor_rollout_ref.actor.optim.lr": 1e-6,
         "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+    },
+    "ulorl": {
+        "data.train_batch_size": 128,
+        "data.max_response_length": 131072,
+        "actor_rollout_ref.rollout.n": 8,
+        "actor_rollout_ref.rollout.temperature": 0.85,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "algorithm.filter_groups.enable": True,
+        "algorithm.filter_groups.metric": "acc",
     },
     "vsrm_ppo": {**VSRM_SETS, "critic.optim.lr": 1e-5, "critic.cliprange_value": 0.5},
     "vsrm_rpp": VSRM_SETS,

@@ -159,6 +159,16 @@ def test_a_variant_with_another_name_is_the_same_run(tmp_path):
     assert {row["variant"] for row in pyarrow.parquet.read_table(out / "results.parquet").to_pylist()} == {"b"}
 
 
+def test_a_run_that_ended_while_no_sweep_looked_has_the_time_it_took_by_its_own_account(tmp_path):
+    again = scheduler(write(tmp_path, "recipes: [one]\nsteps: 2\n"), tmp_path / "out")
+    (status,) = again.run().values()
+    (planned,) = again.sweep.runs
+    again.store.save(planned, status.but(state="running", seconds=5.0, rows=[]))  # as a killed sweep leaves it
+    (status,) = again.run().values()
+    total = again.store.run(planned).read_summary()["seconds"]["total"]
+    assert (status.state, status.attempts, status.seconds) == ("finished", 1, 5.0 + total)
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(StateError, match="not empty and holds no sweep; give another folder with --out"):

@@ -11,6 +11,7 @@ from leanthink.errors import ConfigError
 from leanthink.recipe import load_recipe
 from leanthink.verl import dispatch
 from leanthink.verl.facts import prompt_key
+from leanthink.verl.loops import COMPRESSING
 from leanthink.verl.settings import PROBING, Settings
 
 
@@ -46,7 +47,7 @@ def handed_out(monkeypatch):
 
 def send(batch, response_length=96):
     manager = object.__new__(dispatch.DispatchingManager)
-    manager._limits, manager._probes = True, False
+    manager._limits, manager._loop = True, None
     rollout = SimpleNamespace(response_length=response_length)
     manager.config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=rollout))
     manager.generate_sequences(batch)
@@ -105,7 +106,7 @@ def test_a_limit_without_our_sampler_is_refused(handed_out):
 
 def probed(handed_out, **fields):
     manager = object.__new__(dispatch.DispatchingManager)
-    manager._limits, manager._probes = False, True
+    manager._limits, manager._loop = False, PROBING
     batch = batch_of("a", "b")
     for name, value in fields.items():
         tu.assign_non_tensor_data(batch, name, value)
@@ -122,6 +123,11 @@ def test_training_prompts_are_probed_and_validation_prompts_are_not(handed_out):
 
 def test_the_manager_reads_off_the_recipe_what_to_do(monkeypatch):
     monkeypatch.setattr(AgentLoopManagerTQ, "__init__", lambda self, config: None)
-    for name, expected in (("grpo", (False, False)), ("dler", (True, False)), ("vsrm_rpp", (False, True))):
+    for name, expected in (
+        ("grpo", (False, None)),
+        ("dler", (True, None)),
+        ("vsrm_rpp", (False, PROBING)),
+        ("lc_r1", (False, COMPRESSING)),
+    ):
         manager = dispatch.DispatchingManager({"leanthink": Settings.of(load_recipe(name)).node()})
-        assert (manager._limits, manager._probes) == expected
+        assert (manager._limits, manager._loop) == expected

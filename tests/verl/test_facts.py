@@ -8,7 +8,17 @@ from tensordict import TensorDict
 from verl import DataProto
 
 from leanthink.recipe import Recipe
-from leanthink.rewards import Correct, Format, Gate, HistoryLength, MaxBudget, Repetition, Sum
+from leanthink.rewards import (
+    Conciseness,
+    ConcisenessScore,
+    Correct,
+    Format,
+    Gate,
+    HistoryLength,
+    MaxBudget,
+    Repetition,
+    Sum,
+)
 from leanthink.verl import facts
 from leanthink.verl.settings import Settings
 
@@ -159,3 +169,33 @@ def test_an_image_in_a_prompt_does_not_break_its_key():
     other = [{"type": "image", "image": object()}, {"type": "text", "text": "Where is it?"}]
     keys = [facts.prompt_key([{"role": "user", "content": one}]) for one in (content, content, other)]
     assert keys[0] == keys[1] != keys[2]
+
+
+def half(prompt, response):
+    return 0.5 if "2 + 2" in prompt and "4" in response else 0.9
+
+
+def gone(prompt, response):
+    raise RuntimeError("scorer is gone")
+
+
+def crf(scorer):
+    part = ConcisenessScore(scorer=f"{__name__}:{scorer}")
+    return part.column, Recipe(name="mine", reward=Conciseness(scores=part, alpha=0.5))
+
+
+def test_a_correct_response_is_scored_with_its_prompt_and_a_wrong_one_is_not(manager):
+    column, recipe = crf("half")
+    made = manager(recipe)
+    right = run(made, response(r"thus \boxed{ 4 }"))["reward_extra_info"]
+    wrong = run(made, response(r"thus \boxed{ 5 }"))["reward_extra_info"]
+    assert (right["acc"], right[column]) == (1.0, 0.5)
+    assert wrong["acc"] == 0.0 and wrong[column] != wrong[column]  # NaN: not asked
+
+
+def test_a_scorer_that_fails_makes_the_response_unknown(manager):
+    column, recipe = crf("gone")
+    made = manager(recipe)
+    facts_ = run(made, response(r"thus \boxed{ 4 }"))["reward_extra_info"]
+    assert (facts_["acc"], facts_["unknown"]) == (0.0, 1.0)
+    assert facts_["reason"] == "unknown/exception" and column in facts_

@@ -1,5 +1,6 @@
 """Every recipe composes with verl's own Hydra configuration and passes verl's own validation, on both profiles."""
 
+import dataclasses
 import shlex
 
 import pytest
@@ -99,3 +100,12 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_starts():
 def test_misspelt_option_of_ours():
     with pytest.raises(ConfigError, match="did you mean 'max_unknown'"):
         job(options={"max_unknwon": 0.1}).keys()
+
+
+@pytest.mark.parametrize("name", ["lc_r1", "adaptive_deep"])
+def test_rollouts_that_change_a_tokens_context_need_old_log_probabilities(name):
+    key = "algorithm.rollout_correction.bypass_mode"
+    recipe = load_recipe(name, profile="cpu")
+    assert job(recipe=dataclasses.replace(recipe, cpu={}, verl={}), profile="cpu").keys()[key] is False
+    with pytest.raises(ConfigError, match="bypass_mode is true"):
+        job(recipe=recipe, profile="cpu", extra={key: True}).keys()

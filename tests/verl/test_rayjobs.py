@@ -59,6 +59,7 @@ def address(tmp_path_factory, environment):
     port = free_port()
     program = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=4"]
     options = [f"--port={free_port()}", f"--dashboard-port={port}", "--include-dashboard=true"]
+    options += [f"--{name}-port={free_port()}" for name in ("dashboard-agent-listen", "ray-client-server")]
     sizes = ["--object-store-memory=100000000", "--disable-usage-stats", f"--temp-dir={own}"]
     with printed.open("w") as out:
         head = subprocess.Popen(

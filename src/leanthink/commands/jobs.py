@@ -8,7 +8,7 @@ from typing import Any
 
 from leanthink.config import parse_yaml
 from leanthink.errors import ConfigError, DataError
-from leanthink.recipe import PARTS, Profile, load_recipe
+from leanthink.recipe import Profile, in_tree, load_recipe
 from leanthink.verl.launch import Job
 
 SEED_KEYS = (
@@ -54,7 +54,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
     extra = {key: value for key, value in given.items() if not key.startswith("leanthink.")}
     if args.seed is not None:
         extra = {**dict.fromkeys(SEED_KEYS, args.seed), **extra}
-    of_the_tree = [text for text in args.overrides if text.split("=")[0].split(".")[0] in PARTS]
+    of_the_tree = [text for text in args.overrides if in_tree(text.split("=")[0])]
     recipe = load_recipe(args.recipe, of_the_tree, profile)
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
@@ -97,7 +97,7 @@ def _verl_keys(overrides: list[str]) -> dict[str, Any]:
             raise ConfigError(f"{text!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
         if key in RUN_KEYS:
             raise ConfigError(f"{key} is decided by the run's folder; choose that with --out")
-        if key.split(".")[0] not in PARTS:
+        if not in_tree(key):
             keys[key] = parse_yaml(value, f"override {key}")
     return keys
 

@@ -206,8 +206,12 @@ class _Board:
     def on_change(self, planned: Planned, status: Status) -> None:
         """Say it."""
         if status.state in ENDED:
+            missing = (planned.steps or 0) - self._done[planned.key]
             if status.state in FOR_GOOD:
-                self._done[planned.key] = planned.steps or self._done[planned.key]
+                self._done[planned.key] += max(0, missing)
+            elif self._left.total is not None:  # a failed run is over for now
+                self._left.total -= missing
+                self._progress.update(self._all, total=self._left.total)
             if (task := self._tasks.pop(planned.key, None)) is not None:
                 self._progress.remove_task(task)
         number = 1 + self._sweep.runs.index(planned)
@@ -215,7 +219,8 @@ class _Board:
         if status.state == "running" and status.attempts > 1:
             text += f", attempt {status.attempts}, from step {self._store.run(planned).last_checkpoint()}"
         elif status.state in ENDED:
-            text += f" after {clock(status.seconds)}{self._time_left()}"
+            left = self._time_left()
+            text += f" after {clock(status.seconds)}{f', {left}' if left else ''}"
         if status.error:
             text += f"; {status.error} (all it printed: {self._store.log(planned)})"
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -231,4 +236,4 @@ class _Board:
 
     def _time_left(self) -> str:
         seconds = self._left.seconds(sum(self._done.values()), time.monotonic())
-        return "" if not seconds else f", {clock(seconds)} left"
+        return "" if not seconds else f"{clock(seconds)} left"

@@ -145,7 +145,7 @@ def result_table(sweep: Sweep, statuses: Mapping[str, Status]) -> Table:
         table.add_row(
             planned.name,
             status.state,
-            str(last.get("step", "-")),
+            "-" if last.get("step") is None else str(last["step"]),
             percent(last.get("accuracy"), last.get("accuracy_error")),
             number(last.get("mean_tokens")),
             percent(last.get("truncated_share")),

@@ -86,6 +86,9 @@ class Scheduler:
         status = self.store.status(planned)
         ended = outcome(self.store.run(planned), planned)
         if ended is not None and (status.state != ended or not status.rows):
+            if status.state == "running":  # nobody timed the attempt but the run itself
+                last = self.store.run(planned).read_summary()["seconds"]["total"]
+                status = status.but(seconds=status.seconds + last)
             self._end(planned, status, 0)
         return ended in FOR_GOOD
 

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from leanthink.algorithms import Drpo, Loss
+from leanthink.algorithms import Drpo, Loss, PpoVariant
+from leanthink.config import name_of
 from leanthink.errors import ConfigError
 from leanthink.verl.hydra import literal
 from leanthink.verl.settings import NAME
@@ -19,6 +20,8 @@ ROLLOUT: Final = "actor_rollout_ref.rollout"
 MICRO: Final = f"{ACTOR}.ppo_micro_batch_size_per_gpu"
 MINI: Final = f"{ACTOR}.ppo_mini_batch_size"
 N: Final = f"{ROLLOUT}.n"
+DISTILLED: Final = "distillation.enabled"
+BYPASS: Final = "algorithm.rollout_correction.bypass_mode"
 ULYSSES: Final = f"{ACTOR}.ulysses_sequence_parallel_size"
 ULYSSES_ENGINE: Final = f"{ACTOR}.fsdp_config.ulysses_sequence_parallel_size"
 
@@ -39,11 +42,11 @@ OWN: Final[Mapping[str, tuple[Any, str]]] = {
     f"{ACTOR}.entropy_coeff": (0, "the loss has no entropy term"),
     "algorithm.use_kl_in_reward": (False, "the loss reads no token rewards"),
 }
-"""What any loss of ours needs, with the reason."""
+"""What the DRPO loss needs, with the reason; any other of ours is around verl's own and needs the first line only."""
 
 UNWANTED: Final[Mapping[str, tuple[Any, str]]] = {
     "algorithm.rollout_correction.rollout_is": (None, "the loss has no importance weights"),
-    "distillation.enabled": (False, "the loss has no distillation term"),
+    DISTILLED: (False, "the loss has no distillation term"),
 }
 """What must stay as verl has it by default."""
 
@@ -60,11 +63,21 @@ STRATEGIES: Final = ("fsdp", "fsdp2")
 Value = Callable[[str], Any]
 
 
-def loss_keys(loss: Drpo) -> dict[str, Any]:
+def _needs(loss: Drpo | PpoVariant) -> dict[str, tuple[Any, str]]:
+    """What a loss needs beside whole groups, with the reason."""
+    if isinstance(loss, Drpo):
+        return {**OWN, **UNWANTED}
+    needs = {key: OWN[key] for key in OWN if key.endswith("loss_mode")} | {DISTILLED: UNWANTED[DISTILLED]}
+    if (reason := loss.why_recompute) is not None:
+        needs[BYPASS] = (False, reason)
+    return needs
+
+
+def loss_keys(loss: Drpo | PpoVariant) -> dict[str, Any]:
     """verl's keys that make it call our loss, and call it with whole groups."""
-    keys = {key: value for key, (value, _) in OWN.items()}
+    keys = {key: value for key, (value, _) in _needs(loss).items() if key in OWN}
     if not loss.whole_groups:
-        return keys | {f"{ROLLOUT}.calculate_log_probs": True}
+        return keys | ({f"{ROLLOUT}.calculate_log_probs": True} if isinstance(loss, Drpo) else {})
     # verl's V1 trainer balances whatever balance_batch says (see `leanthink.verl.grouping`); later ones may read it.
     return keys | {key: value for key, (value, _) in WHOLE.items()} | {"trainer.balance_batch": False}
 
@@ -101,16 +114,17 @@ def require(loss: Loss, get: Value, sort_by_length: bool) -> None:
     Raises:
         ConfigError: with the key, its value, the reason and the cure.
     """
-    if not isinstance(loss, Drpo):
+    if not isinstance(loss, Drpo | PpoVariant):
         return
     for complaint, cure in _complaints(loss, get, sort_by_length):
-        raise ConfigError(f"loss drpo: {complaint}; {cure}")
+        raise ConfigError(f"loss {name_of(type(loss))}: {complaint}; {cure}")
 
 
-def _complaints(loss: Drpo, get: Value, sort_by_length: bool) -> Iterator[tuple[str, str]]:
-    without = "or set loss.drpo.form=advantage, which needs no whole groups"
+def _complaints(loss: Drpo | PpoVariant, get: Value, sort_by_length: bool) -> Iterator[tuple[str, str]]:
+    drpo = isinstance(loss, Drpo)
+    without = "or set loss.drpo.form=advantage, which needs no whole groups" if drpo else "or take another loss"
     whole = loss.whole_groups
-    for key, (wanted, reason) in {**OWN, **UNWANTED, **(WHOLE if whole else {})}.items():
+    for key, (wanted, reason) in {**_needs(loss), **(WHOLE if whole else {})}.items():
         given = get(key)
         if given != wanted and not (given is None and wanted in (False, 0)):
             cure = f"set {key}={literal(wanted)}"
@@ -119,7 +133,7 @@ def _complaints(loss: Drpo, get: Value, sort_by_length: bool) -> Iterator[tuple[
     if strategy is not None and strategy not in STRATEGIES:
         yield f"{ACTOR}.strategy is {strategy}, whose scaling of losses is unchecked", f"use {' or '.join(STRATEGIES)}"
     if not whole:
-        if get(f"{ROLLOUT}.calculate_log_probs") is False:
+        if drpo and get(f"{ROLLOUT}.calculate_log_probs") is False:
             key = f"{ROLLOUT}.calculate_log_probs"
             yield f"{key} is false, but form advantage weighs wrong responses by them", f"set {key}=true"
         return

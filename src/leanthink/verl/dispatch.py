@@ -1,4 +1,4 @@
-"""Hands out prompts together with the limit of their responses, and sends them to the loop that probes.
+"""Hands out prompts together with the limit of their responses, and sends them to the loop that the reward needs.
 
 verl offers this door as ``actor_rollout_ref.rollout.agent.agent_loop_manager_class``. Here the step and the state are
 known, and whether it is validation; the agent loops get a plain number with each prompt.
@@ -15,10 +15,10 @@ from verl.utils import tensordict_utils as tu
 
 from leanthink.batch import PROMPT_KEY
 from leanthink.errors import ConfigError
-from leanthink.rewards.probed import probed_part
 from leanthink.verl.facts import prompt_key
+from leanthink.verl.loops import loop_of
 from leanthink.verl.rollout import LIMIT_FIELD
-from leanthink.verl.settings import PROBING, Settings
+from leanthink.verl.settings import Settings
 
 PLACEHOLDER: Final = "{token_limit}"
 """In a prompt's text it is replaced by the limit, as ThinkPrune states it in the system prompt."""
@@ -42,8 +42,8 @@ def use(source: LimitSource) -> None:
 class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is untyped
     """verl's manager of agent loops; training prompts go out as the recipe wants them.
 
-    Where it has a limit, each goes out with its key and its limit. Where its reward reads probes, they go to the loop
-    that probes, unless the data set names agent loops of its own; validation is never probed.
+    Where it has a limit, each goes out with its key and its limit. Where its reward needs an agent loop of its own, as
+    one that probes, they go there, unless the data set names agent loops; validation never does.
 
     In the async trainer modes prompts go out ahead of the step that trains on them: their limit is that of the step
     at which they went out, and a prompt sent again after a resume gets that of the resumed step.
@@ -53,15 +53,15 @@ class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is u
         """Takes verl's arguments."""
         super().__init__(config, *args, **kwargs)
         recipe = Settings.read(config).build()
-        self._limits, self._probes = recipe.limit is not None, probed_part(recipe.reward) is not None
+        self._limits, self._loop = recipe.limit is not None, loop_of(recipe.reward)
 
     def generate_sequences(self, prompts: TensorDict) -> None:
         """Hand out prompts, as verl does; those of validation get no limit."""
         validate = bool(tu.get(prompts, "validate", False))
         if self._limits:
             self._limit(prompts, validate)
-        if self._probes and not validate and "agent_name" not in set(prompts.keys()):
-            prompts["agent_name"] = NonTensorData(PROBING)
+        if self._loop is not None and not validate and "agent_name" not in set(prompts.keys()):
+            prompts["agent_name"] = NonTensorData(self._loop)
         super().generate_sequences(prompts)
 
     def _limit(self, prompts: TensorDict, validate: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -18,9 +19,11 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from leanthink.batch import PROMPT_KEY, RolloutBatch
 from leanthink.limits import LIMIT
+from leanthink.measured import PromptReward
 from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.scoring import measured_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
+from leanthink.verl import reward_model
 from leanthink.verl.rollout import end_ids
 from leanthink.verl.settings import Settings
 
@@ -76,11 +79,29 @@ class FactFinder:
         }
         facts |= {name: kind(fields[name]) for name, kind in ((LIMIT, float), (PROMPT_KEY, str)) if name in fields}
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
+        facts |= {name: fields[name] for name in self._columns if name in fields and name not in (LIMIT, PROMPT_KEY)}
         if THINKING_LENGTH in self._columns:
             facts[THINKING_LENGTH] = float(thinking_length(tokens, self._text, self._thinking_end))
         if PROMPT_KEY in self._columns:
             facts[PROMPT_KEY] = str(facts[PROMPT_KEY]) if PROMPT_KEY in facts else prompt_key(columns["raw_prompt"])
-        return facts | {part.column: part.value_of(text, tokens) for part in self._measured}
+        for part in self._measured:
+            if not isinstance(part, PromptReward):
+                facts[part.column] = part.value_of(text, tokens)
+            elif facts["acc"] == 1:
+                await self._ask(part, columns, text, facts)
+            else:
+                facts[part.column] = math.nan
+        return facts
+
+    async def _ask(self, part: PromptReward, columns: Mapping[str, Any], text: str, facts: dict[str, Any]) -> None:
+        """Measure what needs the prompt; a failure makes the response unknown, as one of the verifier does."""
+        try:
+            facts[part.column] = await part.ask(prompt_text(columns["raw_prompt"]), text)
+        except Exception as error:
+            logger.exception("a response could not be scored")
+            reason = f"exception: {type(error).__name__}: {error}"
+            judgement = Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge=type(part).__name__, reason=reason)
+            facts |= {part.column: math.nan, "acc": 0.0, "unknown": 1.0, "reason": judgement.code}
 
     def _text(self, tokens: list[int]) -> str:
         """The response's text without its end token; tags of thinking stay even where they are special tokens."""
@@ -104,9 +125,19 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
     ``reward_score`` is the raw 0/1 verdict, so that validation shows accuracy whatever the recipe shapes.
     """
 
-    def __init__(self, config: Any, tokenizer: Any, compute_score: Any, *_: Any, **__: Any) -> None:
+    def __init__(
+        self,
+        config: Any,
+        tokenizer: Any,
+        compute_score: Any,
+        reward_router_address: str | None = None,
+        *_: Any,
+        **__: Any,
+    ) -> None:
         """Takes verl's arguments; a custom reward function is ignored, the recipe decides."""
         super().__init__(config, tokenizer, compute_score)
+        if reward_router_address is not None:
+            reward_model.use(reward_router_address, str(config.reward.reward_model.model_path))
         self._finder = FactFinder(config, tokenizer)
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
@@ -132,6 +163,15 @@ def prompt_key(messages: Iterable[Mapping[str, Any]]) -> str:
         [dict(message) for message in messages], sort_keys=True, default=lambda value: type(value).__name__
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def prompt_text(messages: Iterable[Mapping[str, Any]]) -> str:
+    r"""The text of a prompt's messages, one below the other.
+
+    >>> prompt_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1 ="}])
+    'Be brief.\n1 + 1 ='
+    """
+    return "\n".join(content for message in messages if isinstance(content := message.get("content"), str))
 
 
 def thinking_length(tokens: list[int], decode: Callable[[list[int]], str], thinking_end: str) -> int:

@@ -8,20 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, VerlAdvantage
+from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
 from leanthink.errors import ConfigError
 from leanthink.recipe import Profile, Recipe, tree_keys
-from leanthink.rewards.probed import probed_part
 from leanthink.verl import arrangement
-from leanthink.verl.arrangement import ACTOR, ROLLOUT
+from leanthink.verl.arrangement import ACTOR, BYPASS, ROLLOUT
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import overrides
+from leanthink.verl.loops import CHANGES_CONTEXT, loop_of
 from leanthink.verl.settings import NAME, Settings
 
 SAMPLER: Final = "trainer.v1.sampler"
 MODE: Final = "trainer.v1.trainer_mode"
 MANAGER: Final = f"+{ROLLOUT}.agent.agent_loop_manager_class"
-BYPASS: Final = "algorithm.rollout_correction.bypass_mode"
 
 GPU: Final[Mapping[str, Any]] = {
     "trainer.device": "cuda",
@@ -117,7 +116,12 @@ class Job:
         if self.profile == "cpu" and mode == "sync":
             # The CPU engine samples in fp32 from the very weights that are trained: its log-probabilities are the old
             # policy's to 1e-7, and computing them again costs a fifth of a step.
-            keys.setdefault(BYPASS, True)
+            keys.setdefault(BYPASS, loop_of(recipe.reward) not in CHANGES_CONTEXT)
+        if loop_of(recipe.reward) in CHANGES_CONTEXT and keys.get(BYPASS):
+            raise ConfigError(
+                f"recipe {recipe.name}: {BYPASS} is true, but its rollouts change what stands before a token, so that "
+                f"log-probabilities at sampling do not hold; set {BYPASS}=false"
+            )
         options = self._options(keys)
         keys |= self._plugin(mode, options)
         ranks = self.nodes * self.gpus
@@ -191,7 +195,7 @@ class Job:
         """Who hands out prompts: verl's own where nothing else is needed."""
         if self.profile == "cpu":
             return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
-        dispatches = self.recipe.limit is not None or probed_part(self.recipe.reward) is not None
+        dispatches = self.recipe.limit is not None or loop_of(self.recipe.reward) is not None
         return {MANAGER: "leanthink.verl.dispatch.DispatchingManager"} if dispatches else {}
 
 
@@ -214,9 +218,11 @@ def loss_keys(loss: Loss) -> dict[str, Any]:
             f"{ACTOR}.clip_ratio_c": loss.dual,
             f"{ACTOR}.loss_agg_mode": loss.aggregation,
         }
+    if isinstance(loss, PpoVariant):
+        return {**loss_keys(loss.of), **arrangement.loss_keys(loss)}
     if isinstance(loss, Drpo):
         return arrangement.loss_keys(loss)
-    raise ConfigError(f"loss {type(loss).__name__} has no counterpart in verl; give ppo_clip or drpo")
+    raise ConfigError(f"loss {type(loss).__name__} has no counterpart in verl; give one of leanthink's own")
 
 
 def reads_critic(recipe: Recipe) -> bool:

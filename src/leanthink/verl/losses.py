@@ -26,6 +26,8 @@ from leanthink.algorithms.drpo import (
 )
 from leanthink.errors import BatchError
 
+MODE: Final = "leanthink_mode"
+PREFERRED: Final = "leanthink_preferred"
 GROUP: Final = "leanthink_group"
 CORRECT: Final = "leanthink_correct"
 PREFERENCE: Final = "leanthink_preference"
@@ -60,7 +62,7 @@ def drpo_loss(
     if settings.form == "groups":
         objective, kept = _whole_groups(score_N, mask_NT, data, settings, rollouts)
     else:
-        advantage_N = _field(data, ADVANTAGE)
+        advantage_N = field_of(data, ADVANTAGE)
         objective, kept = (advantage_N * score_N).sum(), None
     objective = objective * ranks * rollouts / responses
 
@@ -92,15 +94,15 @@ def _whole_groups(
     score_N: Float[Tensor, " N"], mask_NT: Float[Tensor, "N T"], data: Any, settings: Drpo, rollouts: int
 ) -> tuple[Tensor, Tensor]:
     """The sum of the prompts' objectives, and the number of prompts that have one."""
-    group_N = whole_group_codes(_field(data, GROUP), rollouts)
-    positive_N, negative_N = classes(_field(data, CORRECT), mask_NT)
-    weight_N = preference_weights(_field(data, PREFERENCE), group_N, positive_N, settings.length_temperature)
+    group_N = whole_group_codes(field_of(data, GROUP), rollouts)
+    positive_N, negative_N = classes(field_of(data, CORRECT), mask_NT)
+    weight_N = preference_weights(field_of(data, PREFERENCE), group_N, positive_N, settings.length_temperature)
     parts = (group_N, positive_N, negative_N)
     objective_G = prompt_objectives(score_N, weight_N, *parts, settings.tau, settings.keep_all_correct, settings.report)
     return objective_G.sum(), kept_prompts(*parts, settings.keep_all_correct).sum()
 
 
-def whole_group_codes(group_N: Int[Tensor, " N"], rollouts: int) -> Int[Tensor, " N"]:
+def whole_group_codes(group_N: Int[Tensor, " N"], rollouts: int, loss: str = "drpo") -> Int[Tensor, " N"]:
     """Codes 0..G-1, once each is there ``rollouts`` times.
 
     Raises:
@@ -110,19 +112,24 @@ def whole_group_codes(group_N: Int[Tensor, " N"], rollouts: int) -> Int[Tensor, 
     torn_G = counts_G != rollouts
     if bool(torn_G.any()):
         raise BatchError(
-            f"loss drpo: {int(torn_G.sum())} of {len(names_G)} prompt groups are torn: one micro-batch holds "
+            f"loss {loss}: {int(torn_G.sum())} of {len(names_G)} prompt groups are torn: one micro-batch holds "
             f"{int(counts_G[torn_G][0])} of a group's {rollouts} responses; keep micro-batches a multiple of "
-            "actor_rollout_ref.rollout.n and shuffle and use_dynamic_bsz off, or set loss.drpo.form=advantage, which "
-            "needs no whole groups"
+            "actor_rollout_ref.rollout.n and shuffle and use_dynamic_bsz off, or take a loss that needs no whole "
+            "groups (drpo: form=advantage)"
         )
     codes: Tensor = codes_N
     return codes
 
 
-def _field(data: Any, name: str) -> Tensor:
+def field_of(data: Any, name: str, loss: str = "drpo") -> Tensor:
+    """A field that the driver has written for a loss.
+
+    Raises:
+        BatchError: it is not there.
+    """
     if name not in data:
         raise BatchError(
-            f"loss drpo: the micro-batch has no field {name!r}, so leanthink's sampler did not prepare it; set "
+            f"loss {loss}: the micro-batch has no field {name!r}, so leanthink's sampler did not prepare it; set "
             "trainer.v1.sampler.custom_sampler as `leanthink show RECIPE --verl` prints it"
         )
     value: Tensor = data[name]

@@ -10,7 +10,8 @@ import os
 from typing import Any, NoReturn
 
 from leanthink.errors import DependencyError
-from leanthink.verl.settings import NAME, PROBING
+from leanthink.verl.loops import LOOPS
+from leanthink.verl.settings import NAME
 
 
 def register() -> None:
@@ -27,8 +28,8 @@ def register() -> None:
     register_adv_est(NAME)(recipe_advantage)
     register_policy_loss(NAME)(loss_not_installed)
     # By path, as verl's own configuration files do it: importing the class here would import every engine.
-    _agent_loop_registry[NAME] = {"_target_": "leanthink.verl.rollout.FactsAgentLoop"}
-    _agent_loop_registry[PROBING] = {"_target_": "leanthink.verl.probing.ProbingAgentLoop"}
+    for name, target in LOOPS.items():
+        _agent_loop_registry[name] = {"_target_": target}
 
 
 def check_registered() -> None:
@@ -44,8 +45,7 @@ def check_registered() -> None:
         what
         for what, known in (
             (f"advantage estimator {NAME!r}", NAME in ADV_ESTIMATOR_REGISTRY),
-            (f"agent loop {NAME!r}", NAME in _agent_loop_registry),
-            (f"agent loop {PROBING!r}", PROBING in _agent_loop_registry),
+            *((f"agent loop {name!r}", name in _agent_loop_registry) for name in LOOPS),
         )
         if not known
     ]

@@ -290,7 +290,8 @@ class _Shaping:
         self._write(keys, batch.partition_id, data, shaped)
         if self._group_loss is not None:
             correct_N = torch.tensor([fact["acc"] for fact in facts], dtype=torch.float64)
-            metrics |= self._group_loss.write(batch, keys, data, uids, correct_N, shaped.reward_N, shaped.takes_part_N)
+            known = (shaped.reward_N, shaped.takes_part_N, facts)
+            metrics |= self._group_loss.write(batch, keys, data, uids, correct_N, *known)
         if (tags := self.shaper.tags(facts, uids)) != uids:
             fields = TensorDict({"uid": NonTensorStack(*tags)}, batch_size=len(keys))
             tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)

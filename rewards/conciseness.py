@@ -1,0 +1,164 @@
+"""Conciseness reward function (CRF): a learned conciseness score counts where the answer is right, and only there.
+
+``_N`` responses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from dataclasses import dataclass, replace
+from typing import Final, Literal, final, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from leanthink.batch import RolloutBatch
+from leanthink.errors import BatchError, ConfigError
+from leanthink.functions import check_name, load_function
+from leanthink.groups import group_mean
+from leanthink.measured import PromptReward
+from leanthink.module import Breakdown, Composite, Part, Reward, RewardN, Scope, State
+from leanthink.rewards.correct import Correct
+from leanthink.schedules import Number, at, bounds
+
+Difficulty = Literal["pass_rate", "fail_rate", "column"]
+
+PROMPT_DIFFICULTY: Final = "prompt_difficulty"
+"""The column of a prompt's difficulty coefficient, where the data give one."""
+UNSCORED: Final = "unscored"
+
+OUTCOME: Final = Correct()
+
+
+def conciseness_reward(
+    outcome_N: Float[Tensor, " N"],
+    score_N: Float[Tensor, " N"],
+    difficulty_N: Float[Tensor, " N"],
+    alpha: float,
+    annealing: float,
+) -> Float[Tensor, " N"]:
+    """``R_o (1 + alpha c (s + d))`` where the outcome is positive, else the outcome itself."""
+    factor_N = 1 + alpha * score_N * (annealing + difficulty_N)
+    return torch.where(outcome_N > 0, outcome_N * factor_N, outcome_N)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ConcisenessScore(PromptReward):
+    """What a scorer says of how concise a correct response is, in ``[low, high]``; NaN where it said nothing.
+
+    Args:
+        scorer: "pkg.mod:fn", called with the prompt's and the response's text, in the reward worker; returns a number,
+            or None where it has none. It may be a coroutine function. `leanthink.verl.reward_model:conciseness` asks
+            the reward model that verl serves (``reward.reward_model``).
+        low: the least score, 0.1 in the paper; a lower one is raised to it.
+        high: the greatest.
+        neutral: the score of a response that has none, which the part ``unscored`` counts among the correct.
+
+    >>> ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks").value_of("<think> 1 + 1 = 2 wait = 2", ())
+    0.5
+    """
+
+    scorer: str
+    low: float = 0.1
+    high: float = 1.0
+    neutral: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_name(self.scorer, "conciseness_score: scorer")
+        if not 0 <= self.low < self.high or not 0 <= self.neutral <= self.high:
+            raise ConfigError(
+                f"conciseness_score: low is {self.low}, high {self.high} and neutral {self.neutral}; "
+                "give 0 <= low < high, and neutral from 0 to high"
+            )
+
+    def score(self, batch: RolloutBatch) -> RewardN:
+        """The scores; ``neutral`` where there is none."""
+        return batch.column(self.column).nan_to_num(nan=self.neutral)
+
+    def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
+        """The scores, and which correct responses have none."""
+        unscored_N = (batch.column(self.column).isnan() & (batch.correct == 1)).double()
+        return replace(super().breakdown(batch, state), parts={UNSCORED: unscored_N})
+
+    async def ask(self, prompt: str, response: str) -> float:
+        """The score of one response; NaN where the scorer has none."""
+        function = load_function(self.scorer, "conciseness_score: scorer")
+        if inspect.iscoroutinefunction(function):
+            given = await function(prompt, response)
+        else:
+            given = await asyncio.to_thread(function, prompt, response)
+        if given is None:
+            return float("nan")
+        if isinstance(given, bool) or not isinstance(given, int | float) or given != given:
+            raise BatchError(f"conciseness_score: {self.scorer} returned {given!r:.80}; return a number, or None")
+        return min(max(float(given), self.low), self.high)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Conciseness(Composite):
+    """The conciseness reward function (Efficient Reasoning via Reward Model, arXiv 2511.09158): a bonus on the outcome.
+
+    ``R = R_o (1 + alpha c (s + d))``, with the outcome ``R_o``, the conciseness score ``c``, an annealing coefficient
+    ``s`` and a difficulty coefficient ``d`` of the prompt. An outcome of 0 or less stays as it is, whatever ``c``. In
+    an all-correct group only ``c`` differs, and an advantage divided by the standard deviation takes ``alpha`` out.
+
+    The paper's ``alpha``, the course of ``s`` and the definition of ``d`` are not confirmed: they are arguments. The
+    breakdown shows the score and the share of correct responses that the scorer left ``unscored``.
+
+    Args:
+        scores: the scorer, as ``conciseness_score``.
+        alpha: weight of the bonus, above 0.
+        annealing: ``s``, in [0, 1]; a schedule, linear from 1 to 0 over the run being the likely reading.
+        difficulty: ``d`` is the group's pass rate, so that easy prompts are pressed more, its fail rate, or the data's
+            column ``prompt_difficulty``.
+        of: the outcome.
+
+    >>> batch = RolloutBatch.of(group=[0] * 6, length=[9] * 6, correct=[1, 1, 0, 0, 1, 0])
+    >>> part = ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks")
+    >>> scored = batch.replace(**{part.column: [0.9, 0.4, 1.0, 0.2, 0.1, 0.6]})
+    >>> Conciseness(scores=part, alpha=0.5)(scored)[0]
+    tensor([1.6750, 1.3000, 0.0000, 0.0000, 1.0750, 0.0000], dtype=torch.float64)
+    """
+
+    scores: Reward
+    alpha: Number
+    annealing: Number = 1.0
+    difficulty: Difficulty = "pass_rate"
+    of: Reward = OUTCOME
+    is_term = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not bounds(self.alpha)[0] > 0:
+            raise ConfigError(f"conciseness: alpha is {self.alpha}; give a weight above 0")
+        low, high = bounds(self.annealing)
+        if low < 0 or high > 1:
+            raise ConfigError(f"conciseness: annealing is {self.annealing}; give 0 to 1")
+        if self.difficulty not in get_args(Difficulty):
+            allowed = ", ".join(get_args(Difficulty))
+            raise ConfigError(f"conciseness: difficulty is {self.difficulty!r}; give one of {allowed}")
+
+    @property
+    def scope(self) -> Scope:
+        """At least the group."""
+        return max(Scope.GROUP, super().scope)
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """The columns of the parts, and that of the difficulty."""
+        return super().requires | ({PROMPT_DIFFICULTY} if self.difficulty == "column" else frozenset())
+
+    def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
+        """The outcome with its bonus."""
+        score_N = part("scores", batch)
+        rate_N = group_mean(batch.correct, batch.group)[batch.group]
+        difficulty_N = {"pass_rate": rate_N, "fail_rate": 1 - rate_N}.get(self.difficulty)
+        if difficulty_N is None:
+            difficulty_N = batch.column(PROMPT_DIFFICULTY)
+        return conciseness_reward(
+            part("of", batch), score_N, difficulty_N, at(self.alpha, batch.step), at(self.annealing, batch.step)
+        )

@@ -1,0 +1,70 @@
+"""How important each thought of a solution is, as Long⊗Short measures it to write its cold-start data.
+
+``K`` thoughts of one solution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from leanthink.errors import BatchError
+
+
+def thought_importance(
+    length: Sequence[float],
+    accuracy: Sequence[float],
+    accuracy_without: float | None = None,
+    redundancy_penalty: float = 0.25,
+) -> list[float]:
+    """The importance of each thought (Not All Thoughts are Generated Equal, arXiv 2505.11827, Eq. 1), in [-0.25, 1).
+
+    ``M_i = log2(1 + (d - D_i)/d (d - d_i)/d p_i) - delta_i``: ``d_i`` is the length of thought ``i``, ``D_i`` that of
+    all up to it, ``d`` that of all; ``p_i`` the accuracy of answers given after it; ``delta_i`` the penalty where
+    ``p_i`` is not above ``p_(i-1)``. The last thought has 0 or less.
+
+    Args:
+        length: tokens of each thought (K,).
+        accuracy: of answers given after each thought (K,): ``probe_accuracies`` are these.
+        accuracy_without: of answers given before any thought; None, which the paper does not settle, penalises the
+            first thought never.
+        redundancy_penalty: delta.
+
+    Raises:
+        BatchError: the two do not fit, or hold what is no length or share.
+
+    >>> [round(one, 6) for one in thought_importance([120, 300, 80, 500, 200], [0.25, 0.5, 0.5, 0.75, 0.75], 0.0)]
+    [0.266037, 0.314697, 0.097351, 0.101538, -0.25]
+    """
+    if len(length) != len(accuracy):
+        raise BatchError(f"{len(length)} lengths and {len(accuracy)} accuracies; give one of each per thought")
+    for thought, (tokens, share) in enumerate(zip(length, accuracy, strict=True)):
+        if not tokens > 0 or not 0 <= share <= 1:
+            raise BatchError(
+                f"thought {thought}: {tokens} tokens, accuracy {share}; give above 0, and a share of 0 to 1"
+            )
+    total, read = sum(length), 0.0
+    before = -math.inf if accuracy_without is None else accuracy_without
+    importance = []
+    for tokens, share in zip(length, accuracy, strict=True):
+        read += tokens
+        gain = math.log2(1 + (total - read) / total * (total - tokens) / total * share)
+        importance.append(gain - (0.0 if share > before else redundancy_penalty))
+        before = share
+    return importance
+
+
+def long_thoughts(importance: Sequence[float]) -> list[bool]:
+    """Which thoughts the long-thinking model keeps; the others are rewritten short. The cold-start split of the paper.
+
+    The first is long; a later one if it is more important than every one before it.
+
+    >>> long_thoughts([0.266037, 0.314697, 0.097351, 0.101538, -0.25])
+    [True, True, False, False, False]
+    """
+    best = -math.inf
+    kept = []
+    for value in importance:
+        kept.append(value > best)
+        best = max(best, value)
+    return kept

@@ -1,0 +1,85 @@
+"""S-GRPO, arXiv 2505.07686."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import oracles_modes as oracles
+from leanthink.algorithms import Grpo
+from leanthink.batch import RolloutBatch
+from leanthink.errors import ConfigError
+from leanthink.rewards import EarlyExit
+from leanthink.testbed.tokenizer import build_tokenizer
+
+TOKENIZER = build_tokenizer()
+
+
+def group_of(flags: list[int]) -> RolloutBatch:
+    count = len(flags)
+    return RolloutBatch.of(group=[0] * count, length=[9] * count, correct=flags, exit_order=range(count))
+
+
+@pytest.mark.parametrize(
+    ("flags", "rewards", "advantages"),
+    [
+        ([0, 1, 1, 0, 1], [0, 1, 0.5, 0, 0.25], [-0.35, 0.65, 0.15, -0.35, -0.1]),
+        ([1, 1, 1, 1, 1], [1, 0.5, 0.25, 0.125, 0.0625], [0.6125, 0.1125, -0.1375, -0.2625, -0.325]),
+        ([0] * 5, [0.0] * 5, [0.0] * 5),
+        ([0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [-0.2, -0.2, -0.2, -0.2, 0.8]),
+        (
+            [0, 1, 0, 0, 0, 1, 1, 0, 1],
+            [0, 1, 0, 0, 0, 0.5, 0.25, 0, 0.125],
+            [-0.208333, 0.791667, -0.208333, -0.208333, -0.208333, 0.291667, 0.041667, -0.208333, -0.083333],
+        ),
+    ],
+)
+def test_worked_examples(flags: list[int], rewards: list[float], advantages: list[float]) -> None:
+    batch = group_of(flags)
+    reward_N = EarlyExit()(batch)[0]
+    assert reward_N.tolist() == pytest.approx(rewards, abs=1e-6)
+    assert Grpo(scale="none")(reward_N, batch.group).tolist() == pytest.approx(advantages, abs=1e-6)
+
+
+@pytest.mark.parametrize("decay", [2.0, 1.5])
+def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch, decay: float) -> None:
+    order_N = torch.randperm(len(merged), generator=torch.Generator().manual_seed(4)).double()
+    expected: list[float] = []
+    start = 0
+    for batch in batches:
+        order = order_N[start : start + len(batch)].tolist()
+        start += len(batch)
+        expected += oracles.serial_rewards((batch.correct == 1).tolist(), order, batch.group.tolist(), decay)
+    given_N = EarlyExit(decay=decay)(merged.replace(exit_order=order_N))[0]
+    torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
+PATH = TOKENIZER.encode(r"<think> 47 + 12 = 59 wait = 59 </think> \boxed{ 59 }")
+
+
+def test_cuts_are_places_of_the_thinking_each_once_and_the_same_every_time() -> None:
+    part = EarlyExit()
+    cuts = part.cuts(PATH, TOKENIZER.decode, 4)
+    assert cuts == sorted(set(cuts)) and len(cuts) == 4
+    assert cuts == part.cuts(PATH, TOKENIZER.decode, 4) != EarlyExit(seed=1).cuts(PATH, TOKENIZER.decode, 4)
+    assert part.cuts(PATH, TOKENIZER.decode, 99) == list(range(2, 10))  # behind each of 8 tokens of thinking
+
+
+@pytest.mark.parametrize("text", [r"\boxed{ 59 }", r"<think> </think> \boxed{ 59 }"])
+def test_without_a_thinking_there_is_nothing_to_cut(text: str) -> None:
+    assert EarlyExit().cuts(TOKENIZER.encode(text), TOKENIZER.decode, 4) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"decay": 1.0}, "decay is 1.0"),
+        ({"inducer": "Stop."}, "does not close"),
+        ({"open_tag": ""}, "may not be empty"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        EarlyExit(**settings)

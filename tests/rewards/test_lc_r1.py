@@ -1,0 +1,131 @@
+"""LC-R1, arXiv 2506.14755: its length reward, its compress reward, and how a thinking is cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import oracles_modes as oracles
+from leanthink.batch import RolloutBatch
+from leanthink.errors import BatchError, ConfigError
+from leanthink.rewards import Correct, LongestCorrectLength, Sum, ThinkingCompression
+from leanthink.rewards.thinking_compression import (
+    ANSWER_KEPT,
+    END_TOKEN,
+    KEPT_TOKENS,
+    THINKING_TOKENS,
+    until_answer,
+)
+from leanthink.testbed.tokenizer import build_tokenizer
+
+FOUR = RolloutBatch.of(group=[0] * 4, length=[400, 600, 1000, 800], correct=[1, 1, 1, 0])
+TOKENIZER = build_tokenizer()
+RESPONSE = r"<think> 47 + 12 = 59 wait + 12 = 59 </think> \boxed{ 59 }"
+
+
+def test_worked_example() -> None:
+    reward = Sum(base=Correct(right=2.0, wrong=1.0), length=LongestCorrectLength())
+    result = reward.breakdown(FOUR)
+    assert result.parts["length"].tolist() == pytest.approx([0.6, 0.4, 0.0, 0.0], abs=1e-6)
+    assert result.reward.tolist() == pytest.approx([2.6, 2.4, 2.0, 1.0], abs=1e-6)
+    assert LongestCorrectLength(pay_wrong=True)(FOUR)[0].tolist() == pytest.approx([0.6, 0.4, 0.0, 0.2], abs=1e-6)
+
+
+@pytest.mark.parametrize("pay_wrong", [False, True])
+def test_the_length_reward_agrees_with_the_loop(
+    batches: list[RolloutBatch], merged: RolloutBatch, pay_wrong: bool
+) -> None:
+    expected: list[float] = []
+    for batch in batches:
+        length, correct, group = batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist()
+        expected += oracles.longest_correct_length(length, correct, group, pay_wrong)
+    given_N = LongestCorrectLength(pay_wrong=pay_wrong)(merged)[0]
+    torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
+def test_the_compress_reward_agrees_with_the_loop_and_falls_on_the_tag(merged: RolloutBatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    count = len(merged)
+    before_N = torch.randint(0, 9, (count,), generator=generator).double()
+    after_N = (before_N * torch.rand(count, generator=generator)).floor()
+    kept_N = torch.randint(0, 2, (count,), generator=generator).double()
+    columns = {THINKING_TOKENS: before_N, KEPT_TOKENS: after_N, ANSWER_KEPT: kept_N, END_TOKEN: after_N + 1}
+    batch = merged.replace(length=after_N + 3, **columns)
+    total_N, placement = ThinkingCompression(gamma=0.5).place(batch)
+    rows = zip(before_N.tolist(), after_N.tolist(), (batch.correct == 1).tolist(), kept_N.tolist(), strict=True)
+    expected = [0.5 * oracles.compress_reward(*row) for row in rows]
+    torch.testing.assert_close(total_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+    assert torch.equal(placement.token, after_N[placement.row].long() + 1)
+    assert torch.equal(placement.amount, total_N[placement.row])
+
+
+def compress(part: ThinkingCompression, text: str, question: str = "47 + 12 =") -> tuple[str, dict[str, float]]:
+    ids = TOKENIZER.encode(text)
+    left, columns = part.compress(ids, TOKENIZER.decode, question, part.find_extractor())
+    return TOKENIZER.decode([ids[token] for token in left]), columns
+
+
+def test_a_thinking_is_cut_behind_the_first_mention_of_the_answer() -> None:
+    text, columns = compress(ThinkingCompression(), RESPONSE)
+    assert text == r"<think> 47 + 12 = 59 </think> \boxed{ 59 }"
+    assert columns == {THINKING_TOKENS: 10.0, KEPT_TOKENS: 5.0, ANSWER_KEPT: 1.0, END_TOKEN: 6.0}
+    assert TOKENIZER.encode(text)[6] == TOKENIZER.encode("</think>")[0]
+
+
+@pytest.mark.parametrize("text", ["<think> 47 + 12 = 59 wait", r"\boxed{ 59 }"], ids=["open", "none"])
+def test_without_a_closed_thinking_nothing_is_cut_or_paid(text: str) -> None:
+    whole, columns = compress(ThinkingCompression(), text)
+    assert TOKENIZER.encode(whole) == TOKENIZER.encode(text)
+    assert columns == {THINKING_TOKENS: 0.0, KEPT_TOKENS: 0.0, ANSWER_KEPT: 0.0, END_TOKEN: -1.0}
+
+
+def test_an_empty_thinking_stays_empty() -> None:
+    text, columns = compress(ThinkingCompression(), r"<think> </think> \boxed{ 59 }")
+    assert text == r"<think> </think> \boxed{ 59 }"
+    assert (columns[THINKING_TOKENS], columns[KEPT_TOKENS], columns[END_TOKEN]) == (0.0, 0.0, 1.0)
+
+
+def nothing(question: str, thinking: str, answer: str) -> str:
+    return ""
+
+
+def rewritten(question: str, thinking: str, answer: str) -> str:
+    return thinking.upper() + "!"
+
+
+def test_an_extractor_of_ones_own_may_keep_nothing_but_not_rewrite() -> None:
+    text, columns = compress(ThinkingCompression(extractor=f"{__name__}:nothing"), RESPONSE)
+    assert text == r"<think> </think> \boxed{ 59 }"
+    assert (columns[KEPT_TOKENS], columns[ANSWER_KEPT], columns[END_TOKEN]) == (0.0, 0.0, 1.0)
+    with pytest.raises(BatchError, match="no beginning of"):
+        compress(ThinkingCompression(extractor=f"{__name__}:rewritten"), RESPONSE)
+    with pytest.raises(ConfigError, match="has no function 'missing'"):
+        ThinkingCompression(extractor=f"{__name__}:missing").find_extractor()
+
+
+@pytest.mark.parametrize(
+    ("thinking", "answer", "expected"),
+    [
+        ("It is 5.5, no, 55. So 5.", r"\boxed{5}", "It is 5.5, no, 55. So 5"),
+        ("No number here", r"\boxed{5}", "No number here"),
+        ("Half: 1/2. Yes 1/2.", r"Thus $\boxed{1/2}$.", "Half: 1/2"),
+        ("anything", "", "anything"),
+    ],
+)
+def test_the_rule_finds_the_answer_as_a_word_of_its_own(thinking: str, answer: str, expected: str) -> None:
+    assert until_answer("", thinking, answer) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"gamma": -1.0}, "gamma is -1.0"),
+        ({"extractor": "nowhere"}, "'nowhere'"),
+        ({"close_tag": ""}, "may not be empty"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        ThinkingCompression(**settings)

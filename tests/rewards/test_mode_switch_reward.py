@@ -1,0 +1,97 @@
+"""Adaptive Deep Reasoning, arXiv 2505.20101: the reward by mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import oracles_modes as oracles
+from leanthink.algorithms import Grpo
+from leanthink.batch import RolloutBatch
+from leanthink.errors import ConfigError
+from leanthink.rewards import ModeSwitchReward
+from leanthink.rewards.mode_switch_reward import preferred_modes
+from leanthink.schedules import Linear
+
+HALVES = [1, 1, 1, 1, 0, 0, 0, 0]
+
+
+def prompt(correct: list[int], mode: list[int] = HALVES) -> RolloutBatch:
+    count = len(correct)
+    return RolloutBatch.of(group=[0] * count, length=[9] * count, correct=correct, mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("correct", "rewards", "advantages"),
+    [
+        (
+            [1, 1, 1, 0, 1, 1, 1, 1],
+            [1.0, 1.0, 1.0, 0.0, 1.5, 1.5, 1.5, 1.5],
+            [-0.241522, -0.241522, -0.241522, -2.173702, 0.724567, 0.724567, 0.724567, 0.724567],
+        ),
+        (
+            [1, 1, 0, 1, 1, 0, 0, 0],
+            [1.5, 1.5, 0.0, 1.5, 1.0, 0.0, 0.0, 0.0],
+            [1.079058, 1.079058, -0.913049, 1.079058, 0.415022, -0.913049, -0.913049, -0.913049],
+        ),
+        (
+            [0, 0, 0, 0, 1, 1, 0, 0],
+            [0.0, 0.0, 0.0, 0.0, 1.5, 1.5, 0.0, 0.0],
+            [-0.540061, -0.540061, -0.540061, -0.540061, 1.620183, 1.620183, -0.540061, -0.540061],
+        ),
+    ],
+    ids=["A", "B", "C"],
+)
+def test_worked_example(correct: list[int], rewards: list[float], advantages: list[float]) -> None:
+    batch = prompt(correct)
+    reward_N = ModeSwitchReward()(batch)[0]
+    assert reward_N.tolist() == pytest.approx(rewards, abs=1e-6)
+    assert Grpo()(reward_N, batch.group).tolist() == pytest.approx(advantages, abs=1e-6)
+
+
+def test_half_way_through_the_warm_up() -> None:
+    reward = ModeSwitchReward(warm_up=Linear(start=0.0, stop=1.0, steps=10))
+    batch = prompt([1, 1, 1, 0, 1, 1, 1, 1])
+    assert reward(batch.replace(step=5))[0].tolist() == [1, 1, 1, 0, 1.25, 1.25, 1.25, 1.25]
+    assert torch.equal(reward(batch)[0], batch.correct)
+
+
+@pytest.mark.parametrize("theta", [0.5, 0.75])
+def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch, theta: float) -> None:
+    mode_N = torch.randint(0, 2, (len(merged),), generator=torch.Generator().manual_seed(9))
+    rewards: list[float] = []
+    preferences: list[int] = []
+    start = 0
+    for batch in batches:
+        mode = (mode_N[start : start + len(batch)] == 1).tolist()
+        start += len(batch)
+        more, preferred = oracles.mode_rewards(
+            (batch.correct == 1).tolist(), mode, batch.group.tolist(), theta, 1.0, 0.5, -0.5
+        )
+        rewards, preferences = rewards + more, preferences + preferred
+    reward = ModeSwitchReward(threshold=theta, wrong=-0.5)
+    given_N = reward(merged.replace(mode=mode_N))[0]
+    torch.testing.assert_close(given_N, torch.tensor(rewards, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+    preferred_G = preferred_modes(merged.correct == 1, mode_N == 1, merged.group, theta)
+    assert preferred_G[merged.group].tolist() == preferences
+
+
+def test_a_prompt_sampled_in_one_mode_only_has_no_preference() -> None:
+    assert ModeSwitchReward()(prompt([1, 0, 1], [1, 1, 1]))[0].tolist() == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"threshold": 0.0}, r"threshold is 0.0"),
+        ({"base": 0.0}, r"more than a wrong response earns, 0.0"),
+        ({"bonus": -1.0}, r"bonus is -1.0"),
+        ({"warm_up": 2.0}, r"warm_up is 2.0"),
+        ({"short_opening": "<think>"}, "another token than long_opening"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        ModeSwitchReward(**settings)
