@@ -161,7 +161,7 @@ def test_gpu_profile_without_data(capsys, tmp_path):
 
 
 def test_report_of_a_folder_without_a_run(capsys, tmp_path):
-    assert "holds no summary.json" in failure(capsys, "report", str(tmp_path))
+    assert "holds no run and no dump" in failure(capsys, "report", str(tmp_path))
 
 
 def test_an_override_that_is_none(capsys):

@@ -18,8 +18,8 @@ PACKAGE = ROOT / "src" / "leanthink"
 LINKS = ("rewards", "algorithms", "recipes")
 
 KERNEL = {
-    *("errors", "functions", "groups", "schedules", "batch", "placement", "module", "measured"),
-    *("control", "history", "limits"),
+    *("errors", "functions", "groups", "schedules", "batch", "placement", "module", "measured", "control", "history"),
+    "limits",
 }
 ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "errors": set(),
@@ -35,6 +35,7 @@ ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "limits": {"errors", "groups", "schedules", "batch", "placement", "module", "control", "history"},
     "rewards": {*KERNEL, "rewards"},
     "algorithms": {"errors", "groups", "schedules", "algorithms"},
+    "metrics": {"errors", "metrics"},
     "recipes": set(),
     "config": {*KERNEL, "rewards", "algorithms"},
     "recipe": {*KERNEL, "rewards", "algorithms", "config"},

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "pairs": "preference pairs for DPO, from rollouts of a long-thinking and a short-thinking model",
     "merge": "add the largest weight changes of a trained model back to its base (update-selective merging)",
     "report": "finished runs side by side: accuracy and tokens before and after",
+    "watch": "a running or finished run in the browser: curves, responses, verdicts; for this machine only",
     "doctor": "check versions, the plug-in in verl, the verifier, the testbed, disk and memory",
 }
 

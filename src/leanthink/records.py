@@ -13,6 +13,7 @@ from typing import Any, Final
 from leanthink.errors import DataError
 
 ENDINGS: Final = (".jsonl", ".parquet")
+PARQUET_ROWS: Final = 4096  # read at once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,21 +63,32 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         DataError: no such file, an unknown ending, no rows, or a line that is no JSON object, named.
     """
+    return list(iter_records(path))
+
+
+def iter_records(path: Path) -> Iterator[Record]:
+    """The rows of a file one by one; never more of them in memory than a batch of a parquet file.
+
+    Raises:
+        DataError: as :func:`read_records`.
+    """
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         cure = "; `jq -c '.[]'` makes lines of a JSON list" if ending == ".json" else ""
         raise DataError(f"{path}: cannot read {ending or 'a file without ending'}; allowed: {', '.join(ENDINGS)}{cure}")
+    empty = True
     try:
-        records = list(_read_parquet(path) if ending == ".parquet" else _read_jsonl(path))
+        for record in _read_parquet(path) if ending == ".parquet" else _read_jsonl(path):
+            empty = False
+            yield record
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check the path") from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}; check the path and its permissions") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text ({error}); save it as UTF-8") from error
-    if not records:
+    if empty:
         raise DataError(f"{path} is empty; give at least one row")
-    return records
 
 
 def _read_jsonl(path: Path) -> Iterator[Record]:
@@ -97,12 +109,15 @@ def _read_parquet(path: Path) -> Iterator[Record]:
     import pyarrow
     import pyarrow.parquet
 
+    number = 0
     try:
-        rows = pyarrow.parquet.read_table(path).to_pylist()
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(PARQUET_ROWS):
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield Record(fields=fields, file=path, line=number)
     except pyarrow.ArrowException as error:
         raise DataError(f"{path} is no parquet file ({' '.join(str(error).split())}); write it again") from error
-    for number, fields in enumerate(rows, 1):
-        yield Record(fields=fields, file=path, line=number)
 
 
 def source_of(records: Sequence[Record], alternatives: Iterable[str | tuple[str, str]]) -> str | tuple[str, str] | None:

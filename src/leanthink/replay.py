@@ -55,6 +55,7 @@ class Replay:
         parts: (N,) each named part of the reward, by its path.
         metrics: training's scalars over all steps, and ``advantage_per_100_tokens`` (see :func:`length_slope`).
         notices: what the reader should know about this replay.
+        state: the reward's, after the last step.
     """
 
     recipe: Recipe
@@ -65,10 +66,13 @@ class Replay:
     parts: Mapping[str, RewardN]
     metrics: Mapping[str, float]
     notices: Sequence[str]
+    state: State | None = None
 
 
-def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
+def replay(recipe: Recipe, rollouts: Rollouts, state: State | None = None) -> Replay:
     """Score stored rollouts: each step is a batch, steps in order, the reward's state carried along.
+
+    ``state`` is the reward's before the first step; None for a fresh one.
 
     Raises:
         MissingColumnError: a column the recipe needs is missing, named with the file and the row.
@@ -81,7 +85,6 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
     by_step: dict[int, list[int]] = defaultdict(list)
     for row in known_N.nonzero().squeeze(-1).tolist():
         by_step[rollouts.step[row]].append(row)
-    state: State | None = None
     empty_N = torch.full(known_N.shape, torch.nan, dtype=torch.float64)
     values: dict[str, RewardN] = defaultdict(empty_N.clone)
     reward_N, advantage_N = empty_N.clone(), empty_N.clone()
@@ -114,6 +117,7 @@ def replay(recipe: Recipe, rollouts: Rollouts) -> Replay:
         advantage=advantage_N,
         parts=dict(values),
         metrics={**metrics, "advantage_per_100_tokens": slope},
+        state=state,
         notices=[
             *notices,
             *limit_notices(recipe),
@@ -186,7 +190,8 @@ def load_recipes(
     """The recipes to compare, by name.
 
     Args:
-        names: recipes that ship, or paths; with neither these nor ``reward``, the baseline ``grpo``.
+        names: recipes that ship, paths, or rewards of one's own as ``pkg.mod:Name``; with neither these nor ``reward``,
+            the baseline ``grpo``.
         reward: a reward tree, as YAML or in a YAML file, with the default advantage, called "reward".
         overrides: ``key=value`` for every recipe, ``recipe:key=value`` for one.
 
@@ -203,10 +208,17 @@ def load_recipes(
         if labels.count(label) > 1:
             raise ConfigError(f"two recipes are named {label!r}; give each once, and each file a name of its own")
     changes = _changes(overrides, labels)
-    recipes = {label: load_recipe(name, changes[label]) for label, name in zip(labels, chosen, strict=False)}
+    recipes = {label: _named(name, changes[label]) for label, name in zip(labels, chosen, strict=False)}
     if reward is not None:
         recipes[REWARD] = _bare(reward, changes[REWARD])
     return recipes
+
+
+def _named(name: str, overrides: Iterable[str]) -> Recipe:
+    """A recipe by name or path; a class of one's own (``pkg.mod:Name``) with the default advantage."""
+    if ":" in name and not name.endswith((".yaml", ".yml")):
+        return recipe_from(apply_overrides({REWARD: name}, overrides, name), name)
+    return load_recipe(name, overrides)
 
 
 def _bare(reward: str, overrides: Iterable[str]) -> Recipe:
@@ -222,10 +234,10 @@ def _changes(overrides: Iterable[str], labels: Sequence[str]) -> dict[str, list[
     changes: dict[str, list[str]] = {label: [] for label in labels}
     for text in overrides:
         key = text.partition("=")[0]
-        label, colon, rest = key.partition(":")
+        label, colon, rest = key.rpartition(":")
         if colon and label not in changes:
             raise ConfigError(f"--set {text}: no recipe {label!r} is scored; {did_you_mean(label, changes)}")
-        if (rest if colon else key).split(".")[0] not in PARTS:
+        if rest.split(".")[0] not in PARTS:
             raise ConfigError(
                 f"--set {text}: nothing to set; write [RECIPE:]key=value with a key of the {', '.join(PARTS)}, as in "
                 "reward.sigmoid_length.alpha=0.1 (verl's keys mean nothing to a replay)"

@@ -3,6 +3,7 @@
 recipe.yaml      the resolved recipe            command.txt   what was started
 metrics.jsonl    one line a step                attempts/     the same as verl wrote it, one file per start
 validation/      verl's dumps, {step}.jsonl     checkpoints/  verl's checkpoints and the reward's state
+rollouts/        --keep-rollouts: verl's dumps, {step}.jsonl, and shaped/{step}.jsonl with verdicts, rewards and parts
 log.txt          everything verl printed        summary.json  before, after, seconds by phase, versions; seed where
                                                              one was given, `stopped` where a floor ended the run
 """
@@ -46,6 +47,11 @@ class Run:
     def validation(self) -> Path:
         """verl's validation dumps."""
         return self.folder / "validation"
+
+    @property
+    def rollouts(self) -> Path:
+        """verl's dumps of training rollouts, where they are kept, and what the recipe made of them."""
+        return self.folder / "rollouts"
 
     @property
     def checkpoints(self) -> Path:

@@ -212,11 +212,6 @@ OTHERS: dict[str, list[Any]] = {
         BatchNorm(level="response", ddof=0, floor="clamp", singleton="own"),
         BatchNorm(boost=0.1, eps=0.1),
     ],
-    "difficulty_weight": [
-        DifficultyWeight(),
-        DifficultyWeight(stage="easy", of=Rloo()),
-        DifficultyWeight(stage="binary_medium", of=BatchNorm(boost=0.1)),
-    ],
     "filter_top_k": [
         FilterTopK(k=2),
         FilterTopK(k=3, metric="token_efficiency", of=Rloo(), shift_negative=True),
@@ -251,6 +246,11 @@ OTHERS: dict[str, list[Any]] = {
     "per_step": [PerStep(at_most=4000), PerStep(at_most=Linear(start=4000, stop=2000, steps=90))],
     "gae": [Gae(), Gae(gamma=0.99, lam=0.95)],
     "reinforce_pp": [ReinforcePp(), ReinforcePp(gamma=0.9)],
+    "difficulty_weight": [
+        DifficultyWeight(),
+        DifficultyWeight(stage="easy", of=Rloo()),
+        DifficultyWeight(stage="binary_medium", of=BatchNorm(boost=0.1)),
+    ],
 }
 
 SERVED = ConcisenessScore(scorer="leanthink.verl.reward_model:conciseness")  # no model is served to a test

@@ -132,15 +132,6 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
     ),
-    "curriculum": (
-        Sum(
-            correct=Scale(by=0.6, of=Correct()),
-            length=Scale(by=0.3, of=TriangleLength(budget=Decay(start=256.0, factor=0.7, interval=150, stop=87.0))),
-            format=Scale(by=0.1, of=Format()),
-        ),
-        Grpo(scale="std", ddof=0, eps=0.0),
-        PpoClip(low=0.2, high=0.2),
-    ),
     "crf": (
         Conciseness(
             scores=ConcisenessScore(scorer="leanthink.verl.reward_model:conciseness", low=0.1, high=1.0),
@@ -215,9 +206,6 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Grpo(scale="none"),
         PpoClip(low=0.2, high=0.2),
     ),
-    "laser": laser(StepLength(target=8192.0, alpha=0.5, valid=WELL_FORMED)),
-    "laser_d": laser(laser_adaptive(explore=False)),
-    "laser_de": laser(laser_adaptive(explore=True)),
     "lc_r1": (
         Sum(
             correct=Correct(),
@@ -259,11 +247,6 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         NoBaseline(),
         PpoClip(low=0.2, high=0.2),
     ),
-    "palu": (
-        QuantileBudget(longest=16384.0, threshold=0.8, tau=0.5),
-        Grpo(scale="std"),
-        PpoClip(low=0.2, high=0.2),
-    ),
     "s_grpo": (
         EarlyExit(
             decay=2.0,
@@ -296,6 +279,30 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Rloo(),
         PpoClip(low=0.2, high=0.2),
     ),
+    "ulorl": (
+        Truncation(kappa=0.0, of=Correct()),
+        Grpo(scale="std"),
+        MasteredTokenMask(of=PpoClip(low=0.2, high=0.2), probability=0.99, target_entropy=0.2),
+    ),
+    "vsrm_ppo": (VSRM, Gae(gamma=1.0, lam=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
+    "vsrm_rpp": (VSRM, ReinforcePp(gamma=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
+    "curriculum": (
+        Sum(
+            correct=Scale(by=0.6, of=Correct()),
+            length=Scale(by=0.3, of=TriangleLength(budget=Decay(start=256.0, factor=0.7, interval=150, stop=87.0))),
+            format=Scale(by=0.1, of=Format()),
+        ),
+        Grpo(scale="std", ddof=0, eps=0.0),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "laser": laser(StepLength(target=8192.0, alpha=0.5, valid=WELL_FORMED)),
+    "laser_d": laser(laser_adaptive(explore=False)),
+    "laser_de": laser(laser_adaptive(explore=True)),
+    "palu": (
+        QuantileBudget(longest=16384.0, threshold=0.8, tau=0.5),
+        Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
     "vl_cogito": (
         Sum(
             correct=Correct(),
@@ -306,13 +313,6 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         DifficultyWeight(stage="hard", of=Grpo(scale="std"), all_wrong=0.25),
         PpoClip(low=0.2, high=0.2),
     ),
-    "ulorl": (
-        Truncation(kappa=0.0, of=Correct()),
-        Grpo(scale="std"),
-        MasteredTokenMask(of=PpoClip(low=0.2, high=0.2), probability=0.99, target_entropy=0.2),
-    ),
-    "vsrm_ppo": (VSRM, Gae(gamma=1.0, lam=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
-    "vsrm_rpp": (VSRM, ReinforcePp(gamma=1.0), PpoClip(low=0.2, high=0.2, dual=3.0)),
 }
 
 SIRI = PerStep(at_most=Interleaved(high=16384.0, low=8192.0, period=640, shape="cosine"))
@@ -387,7 +387,6 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "data.max_response_length": 14336,
         "algorithm.kl_ctrl.kl_coef": 0.01,
     },
-    "curriculum": {"actor_rollout_ref.rollout.n": 8, "trainer.total_training_steps": 600},
     "crf": {"reward.reward_model.enable": True, "reward.reward_model.model_path": "Qwen/Qwen2.5-3B-Instruct"},
     "da_dler": {**DLER, "algorithm.filter_groups.metric": "acc_then_reward"},
     "dapo_overlong": {
@@ -434,9 +433,6 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "trainer.total_epochs": 5,
     },
     "kimi": {},
-    "laser": LASER_SETS,
-    "laser_d": LASER_SETS,
-    "laser_de": LASER_SETS,
     "lc_r1": {
         "data.max_response_length": 8192,
         "actor_rollout_ref.rollout.n": 8,
@@ -477,7 +473,6 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "actor_rollout_ref.actor.grad_clip": 10.0,
         "trainer.total_epochs": 1,
     },
-    "palu": {},
     "s_grpo": {
         "data.train_batch_size": 128,
         "actor_rollout_ref.rollout.n": 9,
@@ -526,15 +521,6 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "data.max_response_length": 32000,
         "algorithm.kl_ctrl.kl_coef": 0.001,
     },
-    "vl_cogito": {
-        "data.train_batch_size": 512,
-        "data.max_prompt_length": 2048,
-        "data.max_response_length": 4096,
-        "actor_rollout_ref.rollout.n": 16,
-        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
-        "actor_rollout_ref.actor.optim.lr": 1e-6,
-        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
-    },
     "ulorl": {
         "data.train_batch_size": 128,
         "data.max_response_length": 131072,
@@ -547,6 +533,20 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
     },
     "vsrm_ppo": {**VSRM_SETS, "critic.optim.lr": 1e-5, "critic.cliprange_value": 0.5},
     "vsrm_rpp": VSRM_SETS,
+    "curriculum": {"actor_rollout_ref.rollout.n": 8, "trainer.total_training_steps": 600},
+    "laser": LASER_SETS,
+    "laser_d": LASER_SETS,
+    "laser_de": LASER_SETS,
+    "palu": {},
+    "vl_cogito": {
+        "data.train_batch_size": 512,
+        "data.max_prompt_length": 2048,
+        "data.max_response_length": 4096,
+        "actor_rollout_ref.rollout.n": 16,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+    },
 }
 
 

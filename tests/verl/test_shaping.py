@@ -54,7 +54,7 @@ def test_shaping_is_scoring_of_the_same_batch(tmp_path):
     recipe = load_recipe("trle")
     facts = [fact(length=n) for n in (8, 12, 20)] + [fact(acc=0.0, length=9), fact(length=30, truncated=1.0)]
     uids = ["a", "b", "a", "b", "a"]
-    reward_N, takes_part_N, metrics, _ = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
+    reward_N, takes_part_N, metrics, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
     batch = RolloutBatch.of(
         group=uids, length=[8, 12, 20, 9, 30], correct=[1, 1, 1, 0, 1], truncated=[0, 0, 0, 0, 1], step=0
     )
@@ -92,11 +92,12 @@ class Queue:
         self.written = {name: [row.tolist() for row in fields[name].unbind()] for name in fields.keys()}  # noqa: SIM118
 
 
-def sampled(monkeypatch, tmp_path, recipe, rows):
+def sampled(monkeypatch, tmp_path, recipe, rows, rollouts=None):
     queue = Queue(rows)
     monkeypatch.setattr(shaping, "tq", queue)
     buffer = object.__new__(shaping.ShapingReplayBuffer)
     buffer._group_loss = None
+    buffer._rollouts = rollouts
     buffer.shaper = shaper(recipe, tmp_path)
     keys = [f"k{number}" for number in range(len(rows))]
     batch = SimpleNamespace(keys=keys, tags=[{} for _ in keys], partition_id="train")
@@ -128,6 +129,17 @@ def test_plain_rewards_are_written_to_the_last_token(monkeypatch, tmp_path):
     assert not any("probe" in name for name in metrics)
 
 
+def test_kept_rollouts_carry_facts_rewards_and_parts_by_response(monkeypatch, tmp_path):
+    rows = [row(4, fact()), row(2, fact(0.0, unknown=1.0)), row(3, fact(acc=0.0))]
+    sampled(monkeypatch, tmp_path, load_recipe("kimi"), rows, rollouts=tmp_path / "rollouts")
+    lines = (tmp_path / "rollouts" / "shaped" / "1.jsonl").read_text(encoding="utf-8").splitlines()
+    kept = [json.loads(line) for line in lines]
+    assert [(one["uid"], one["acc"], one["unknown"]) for one in kept] == [("k0", 1, 0), ("k1", 0, 1), ("k2", 0, 0)]
+    assert [one.get("reward") for one in kept] == [1.0, None, 0.0]
+    assert [one.get("advantage") for one in kept] == [0.5, None, -0.5]
+    assert kept[0]["parts"] == {"correct": 1.0, "length": 0.0}
+
+
 def test_a_response_that_was_not_probed_is_refused(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match=r"response k0 was not probed.*agent_loop_manager_class"):
         sampled(monkeypatch, tmp_path, STEPS, [row(3, fact())])
@@ -142,7 +154,7 @@ def test_failed_probes_stop_the_run(monkeypatch, tmp_path):
 def test_an_unknown_verdict_leaves_its_groups_statistics_alone(tmp_path):
     recipe = load_recipe("trle")
     facts = [fact(length=8), fact(length=20), fact(acc=0.0, unknown=1.0, length=500)]
-    with_unknown, takes_part_N, metrics, _ = Shaper(Settings.of(recipe), tmp_path).shape(facts, ["a"] * 3, step=1)
+    with_unknown, takes_part_N, metrics, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts, ["a"] * 3, step=1)
     without, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts[:2], ["a"] * 2, step=1)
     torch.testing.assert_close(with_unknown[:2], without)
     assert takes_part_N.tolist() == [True, True, False]
@@ -155,7 +167,7 @@ def test_the_order_in_which_responses_end_decides_nothing(tmp_path):
     facts = [fact(length=9 + number // 2) for number in range(20)]
     uids = [f"{number * 7 % 10}" for number in range(10) for _ in range(2)]
     order = [*range(19, -1, -2), *range(0, 20, 2)]
-    reward_N, _, metrics, _ = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
+    reward_N, _, metrics, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
     other_N, *_ = Shaper(Settings.of(recipe), tmp_path).shape(
         [facts[row] for row in order], [uids[row] for row in order], step=1
     )
@@ -304,7 +316,7 @@ def test_options_out_of_range(option, value):
 def test_truncated_responses_leave_the_loss_as_asked(tmp_path, truncated, trained, tags):
     one = Shaper(Settings.of(load_recipe("grpo"), truncated=truncated), tmp_path)
     facts = [fact(), fact(0.0), fact(0.0, truncated=1.0)]
-    reward_N, trained_N, metrics, _ = one.shape(facts, ["a"] * 3, step=1)
+    reward_N, trained_N, metrics, *_ = one.shape(facts, ["a"] * 3, step=1)
     assert reward_N.tolist() == [1, 0, 0]
     assert trained_N.tolist() == trained
     assert one.tags(facts, ["a"] * 3) == tags

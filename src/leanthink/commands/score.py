@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,14 @@ from rich.table import Table
 from torch import Tensor
 
 from leanthink.advice import warn
-from leanthink.records import files_of, read_records
-from leanthink.replay import Replay, load_recipes, replay
+from leanthink.analysis import PIECE, Analysis, Sensitivity, pieces, sensitivities
+from leanthink.commands.report import grid_table
+from leanthink.errors import ConfigError
+from leanthink.recipe import Recipe
+from leanthink.records import Record, files_of, iter_records, read_records
+from leanthink.replay import Replay, load_recipes
 from leanthink.report import number, percent
+from leanthink.reporting import replay_page
 from leanthink.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
 from leanthink.verify import Verdict
 
@@ -40,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tokenizer", metavar="PATH", help="folder or Hub name, to count tokens where the file has only text")
     add("--workers", type=int, default=2, help="processes that verify answers (default: 2)")
     add("--deadline", type=float, default=5.0, help="seconds to judge one answer; then it is unknown (default: 5)")
+    add("--sensitivity", type=float, metavar="SHARE", help="move each number of a recipe by this share, as 0.1")
+    add("--html", type=Path, metavar="FILE", help="write everything to one page")
+    add("--png", type=Path, metavar="FOLDER", help="write the picture of reward against length there")
+    add("--stream", action="store_true", help="read piece by piece: for files larger than memory, sorted by step")
     add("--json", action="store_true", help="one JSON object per response on standard output, in the file's order")
 
 
@@ -48,11 +58,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
     recipes = load_recipes(args.recipe, args.reward, args.set)
     for recipe in recipes.values():
         warn(recipe)
-    records = [record for file in files_of(args.file) for record in read_records(file)]
-    rollouts = read_rollouts(
-        records, tokenizer=args.tokenizer, step=args.step, workers=args.workers, deadline=args.deadline
+    read = partial(
+        read_rollouts, tokenizer=args.tokenizer, step=args.step, workers=args.workers, deadline=args.deadline
     )
-    replays = {name: replay(recipe, rollouts) for name, recipe in recipes.items()}
+    analysis = Analysis(recipes=recipes)
+    if args.stream:
+        return _stream(args, console, analysis, read)
+    rollouts = read([record for file in files_of(args.file) for record in read_records(file)])
+    replays = analysis.add(rollouts)
+    sensitivity = _sensitivity(args, recipes, rollouts)
     graded = agreement(rollouts)
     notices = [*rollouts.notices, *(notice for one in replays.values() for notice in one.notices)]
     if args.json:
@@ -66,11 +80,56 @@ def run(args: argparse.Namespace, console: Console) -> int:
         for one in replays.values():
             console.print(parts_table(one))
         console.print(comparison_table(replays))
+        _print_grids(console, analysis, sensitivity)
     if graded is not None:
         console.print(grader_text(graded), markup=False, highlight=False, soft_wrap=True)
     for notice in notices:
         console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
+    _write(args, console, analysis, sensitivity)
     return 0
+
+
+def _stream(
+    args: argparse.Namespace, console: Console, analysis: Analysis, read: Callable[[Sequence[Record]], Rollouts]
+) -> int:
+    """The tables of all responses together, at most a step or a piece of them in memory."""
+    if args.json:
+        raise ConfigError("--json lists every response and --stream keeps none; give one of them")
+    sensitivity: dict[str, list[Sensitivity]] = {}
+    for number_, piece in enumerate(pieces(record for file in files_of(args.file) for record in iter_records(file))):
+        rollouts = read(piece)
+        if number_ and not piece[0].has("step"):
+            analysis.notices[f"no 'step' in the file: each {PIECE} responses, or a few more, count as one batch"] = None
+        analysis.add(rollouts)
+        if number_ == 0:
+            sensitivity = _sensitivity(args, analysis.recipes, rollouts)
+    _print_grids(console, analysis, sensitivity)
+    for notice in analysis.notices:
+        console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
+    _write(args, console, analysis, sensitivity)
+    return 0
+
+
+def _sensitivity(
+    args: argparse.Namespace, recipes: Mapping[str, Recipe], rollouts: Rollouts
+) -> dict[str, list[Sensitivity]]:
+    if args.sensitivity is None:
+        return {}
+    return {name: sensitivities(recipe, rollouts, args.sensitivity) for name, recipe in recipes.items()}
+
+
+def _print_grids(console: Console, analysis: Analysis, sensitivity: Mapping[str, Sequence[Sensitivity]]) -> None:
+    for title, grid in replay_page.grids(analysis, sensitivity).items():
+        if grid.rows:
+            console.print(grid_table(title, grid, console.width))
+
+
+def _write(
+    args: argparse.Namespace, console: Console, analysis: Analysis, sensitivity: Mapping[str, Sequence[Sensitivity]]
+) -> None:
+    if args.html or args.png:
+        replay_page.write(analysis, sensitivity, args.html, args.png)
+        console.print(f"written: {', '.join(str(path) for path in (args.html, args.png) if path)}")
 
 
 def json_lines(rollouts: Rollouts, replays: Mapping[str, Replay]) -> Iterator[str]:

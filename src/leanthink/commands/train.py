@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     jobs.add_arguments(parser)
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE); an unfinished run goes on")
+    parser.add_argument("--keep-rollouts", action="store_true", help="keep every training response, for watch, score")
     add = parser.add_argument
     add("--stop-below", type=float, metavar="SHARE", help="stop for good where held-out accuracy stays below this")
     add("--stop-evaluations", type=int, metavar="K", help="for K evaluations in a row (default: 2)")
@@ -45,6 +47,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     data = folder.absolute() / "data"
     job = jobs.job_of(args, testbed_data=data)
     floor = floor_of(args)
+    if args.keep_rollouts:
+        job = replace(job, extra={**job.extra, "trainer.rollout_data_dir": str(run_.rollouts.absolute())})
     warn(job.recipe, job.keys())
     resumed = run_.last_checkpoint()
     where = f"from step {resumed}" if resumed else "from the start"

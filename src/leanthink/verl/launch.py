@@ -182,6 +182,7 @@ class Job:
                 "checkpoints": "${trainer.default_local_dir}",
                 "resume_mode": "${trainer.resume_mode}",
                 "resume_from": "${trainer.resume_from_path}",
+                "rollouts": "${trainer.rollout_data_dir}",
                 "filter_groups": "${algorithm.filter_groups}",
                 "sync_refill_failed_groups": f"${{{SAMPLER}.sync_refill_failed_groups}}",
                 "train_batch_size": "${data.train_batch_size}",

@@ -33,6 +33,7 @@ from leanthink.verl.advantage import tagged
 from leanthink.verl.checkpoint import load_states
 from leanthink.verl.filtering import ACC_THEN_REWARD, BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.grouping import GroupLoss
+from leanthink.verl.keeping import write_shaped
 from leanthink.verl.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import NAME, Settings
 
@@ -47,12 +48,17 @@ NO_SPREAD: Final = 1e-6
 
 
 class Shaped(NamedTuple):
-    """A batch shaped: its rewards (N,), where some of them fall, whether each response takes part (N,), metrics."""
+    """A batch shaped: its rewards (N,), where some of them fall, whether each response takes part (N,), metrics.
+
+    ``scored`` is what the recipe made of the responses ``rows``.
+    """
 
     reward_N: Tensor
     takes_part_N: Tensor
     metrics: dict[str, float]
     placement: Placement | None = None
+    rows: Sequence[int] = ()
+    scored: ScoredStep | None = None
 
 
 class Shaper:
@@ -147,7 +153,7 @@ class Shaper:
         if LIMIT in batch.extras:
             metrics[LIMIT] = float(batch.column(LIMIT).mean())
         placement = None if scored.placement is None else scored.placement.renumbered(torch.tensor(rows))
-        return Shaped(reward_N, trained_N, {**metrics, **scored.metrics}, placement)
+        return Shaped(reward_N, trained_N, {**metrics, **scored.metrics}, placement, rows, scored)
 
     def tags(self, facts: list[dict[str, Any]], uids: list[str]) -> list[str]:
         """The prompt of each response, with what the advantage estimator must know beside its reward."""
@@ -216,6 +222,7 @@ class _Shaping:
         self.shaper = Shaper(
             settings, Path(run["checkpoints"]).absolute(), Path(resume_from).absolute() if resume_from else None
         )
+        self._rollouts = Path(run["rollouts"]).absolute() if run.get("rollouts") else None
         self._refill = BoundedRefill(refill_fn, prompts_a_step(run))
         dispatch.use(self.shaper)
         self._keeps_all_correct = filter_metric(run) == ACC_THEN_REWARD
@@ -288,6 +295,8 @@ class _Shaping:
         shaped = self.shaper.shape(facts, uids, step)
         metrics |= shaped.metrics
         self._write(keys, batch.partition_id, data, shaped)
+        if self._rollouts is not None:
+            write_shaped(self._rollouts, step, keys, facts, shaped.rows, shaped.scored)
         if self._group_loss is not None:
             correct_N = torch.tensor([fact["acc"] for fact in facts], dtype=torch.float64)
             known = (shaped.reward_N, shaped.takes_part_N, facts)

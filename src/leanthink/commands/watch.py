@@ -1,0 +1,26 @@
+"""``leanthink watch``: a running or finished run in the browser."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from leanthink.watching.follow import Followed
+from leanthink.watching.serve import LOOPBACK, listening, serve
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="the folder that `leanthink train` writes")
+    parser.add_argument("--port", type=int, default=8642, help="0 takes any free one (default: 8642)")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Serve until interrupted."""
+    followed = Followed(args.run_folder)
+    sock = listening(args.port)
+    console.print(f"http://{LOOPBACK}:{sock.getsockname()[1]} shows {args.run_folder}; Ctrl-C ends it", soft_wrap=True)
+    serve(followed, sock)
+    return 0

@@ -1,0 +1,242 @@
+"""A report from sources: its tables, its pictures, its page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from leanthink.errors import ConfigError, did_you_mean
+from leanthink.metrics import Interval, length_reduction
+from leanthink.reporting.figures import (
+    AES_WEIGHTS,
+    Comparison,
+    Figures,
+    aes,
+    compared,
+    efficiency_figures,
+    figures,
+    last_samples,
+    vote_figures,
+)
+from leanthink.reporting.page import Grid, Picture, Section, page
+from leanthink.reporting.pictures import data_uri, pictures, save
+from leanthink.reporting.sources import Sample, Source
+from leanthink.reporting.variants import Variant, variants
+
+START: Final = "before training"
+MORE_SAMPLES: Final = "one sample a question: pass@k needs more, as with actor_rollout_ref.rollout.val_kwargs.n=8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything a report says.
+
+    Attributes:
+        variants: runs that differ in the seed only, together.
+        baseline: what they are compared with, its name.
+        start: the figures of the policy before training; None where no run evaluated it.
+        overview: the runs' figures.
+        efficiency: metrics of efficiency.
+        comparisons: paired comparisons with the baseline.
+        votes: voting rules, where questions have several samples.
+        notices: what the reader should know.
+    """
+
+    variants: Sequence[Variant]
+    baseline: str
+    start: Figures | None
+    overview: Grid
+    efficiency: Grid
+    comparisons: Grid
+    votes: Grid
+    notices: Sequence[str]
+
+
+def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
+    """The report on some sources.
+
+    Args:
+        sources: what to report on.
+        baseline: the run to compare with; without it the policy before training, or else the first run.
+
+    Raises:
+        ConfigError: no such run.
+    """
+    together = variants(sources)
+    start_samples = next((one.evaluations[0] for one in sources if 0 in one.evaluations), None)
+    start = None if start_samples is None else figures(0, start_samples)
+    name, base = _baseline(sources, baseline, start_samples)
+    evaluated = [
+        (source, samples) for source in sources if (last := last_samples(source)) is not None for samples in [last[1]]
+    ]
+    pairs = (
+        [compared(name, base, one.name, samples) for one, samples in evaluated if samples is not base] if base else []
+    )
+    notices = [notice for source in sources for notice in source.notices]
+    notices += [f"{source.name} was stopped early: {source.stopped}" for source in sources if source.stopped]
+    votes = _votes(evaluated)
+    if evaluated and not votes.rows:
+        notices.append(MORE_SAMPLES)
+    return Report(
+        variants=together,
+        baseline=name,
+        start=start,
+        overview=_overview(together, start),
+        efficiency=_efficiency(name, base, evaluated),
+        comparisons=_comparisons(name, pairs),
+        votes=votes,
+        notices=notices,
+    )
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write ``report.html`` and the PNGs; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = pictures(report.variants, report.start)
+    paths = []
+    addresses: dict[str, Picture] = {}
+    for name, (figure, caption) in shown.items():
+        paths.append(folder / f"{name}.png")
+        save(figure, paths[-1])
+        addresses[name] = Picture(address=data_uri(figure), caption=caption)
+    sections = [
+        Section(title=title, items=items)
+        for title, wanted in (
+            ("Accuracy and length", [addresses.get("pareto"), report.overview]),
+            ("Efficiency", [report.efficiency]),
+            ("Paired comparison", [report.comparisons]),
+            ("Training curves", [addresses.get("curves")]),
+            ("Reward and its parts", [addresses.get("reward_parts")]),
+            ("By difficulty", [addresses.get("difficulty")]),
+            ("Several samples a question", [addresses.get("pass_at_k"), report.votes]),
+        )
+        if (items := [item for item in wanted if isinstance(item, Picture) or (item is not None and item.rows)])
+    ]
+    runs = sum(len(variant.sources) for variant in report.variants)
+    intro = f"{runs} runs, {len(report.variants)} settings. Accuracy is the raw verdict, never the shaped reward."
+    html = folder / "report.html"
+    html.write_text(page("leanthink report", intro, sections, report.notices), encoding="utf-8")
+    return [html, *paths]
+
+
+def _baseline(
+    sources: Sequence[Source], wanted: str | None, start: Sequence[Sample] | None
+) -> tuple[str, Sequence[Sample] | None]:
+    evaluated = {source.name: last[1] for source in sources if (last := last_samples(source)) is not None}
+    if wanted is not None:
+        if wanted not in evaluated:
+            raise ConfigError(f"--baseline {wanted}: no such run with an evaluation; {did_you_mean(wanted, evaluated)}")
+        return wanted, evaluated[wanted]
+    if start is not None:
+        return START, start
+    return next(iter(evaluated.items()), ("nothing", None))
+
+
+def interval(one: Interval, scale: float = 1, digits: int = 1) -> str:
+    """A value with its bounds.
+
+    >>> interval(Interval(value=0.5, low=0.4, high=0.62), scale=100)
+    '50.0 [40.0, 62.0]'
+    """
+    if math.isnan(one.value):
+        return "-"
+    text = f"{scale * one.value:.{digits}f}"
+    return text if math.isnan(one.low) else f"{text} [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"
+
+
+def _overview(together: Sequence[Variant], start: Figures | None) -> Grid:
+    rows = [_row(START, "-", start)] if start is not None else []
+    for variant in together:
+        for source, own in zip(variant.sources, variant.last, strict=True):
+            if own is not None:
+                name = source.name if source.name == variant.label else f"{variant.label} ({source.name})"
+                rows.append(_row(name + (" [stopped early]" if source.stopped else ""), str(own.step), own))
+    heads = ("run", "step", "questions", "responses", "accuracy %", "tokens", "tokens, right", "tokens, wrong", "cut %")
+    return Grid(
+        heads=heads,
+        rows=rows,
+        note="Last evaluation of each run; in brackets 95 % bootstrap intervals over questions. Cut: by the limit.",
+    )
+
+
+def _row(name: str, step: str, own: Figures) -> list[str]:
+    return [
+        name,
+        step,
+        str(own.questions),
+        f"{own.samples}{f' (+{own.unknown} unknown)' if own.unknown else ''}",
+        interval(own.accuracy, 100),
+        interval(own.tokens),
+        interval(own.tokens_right),
+        interval(own.tokens_wrong),
+        interval(own.truncated, 100),
+    ]
+
+
+def _efficiency(name: str, base: Sequence[Sample] | None, evaluated: Sequence[tuple[Source, Sequence[Sample]]]) -> Grid:
+    rows = []
+    extra: dict[str, None] = {}
+    for source, samples in evaluated:
+        values = efficiency_figures(samples)
+        extra |= dict.fromkeys(values)
+        score = Interval(value=math.nan, low=math.nan, high=math.nan) if base is None else aes(base, samples)
+        saved = math.nan
+        if base is not None:
+            saved = length_reduction(_mean_length(base), _mean_length(samples))
+        shorter = "-" if math.isnan(saved) else f"{100 * saved:.1f}"
+        rows.append((source.name, interval(score, digits=3), shorter, values))
+    weights = ", ".join(f"{value:g}" for value in AES_WEIGHTS)
+    return Grid(
+        heads=("run", "AES", "tokens saved %", *(f"{head} %" for head in extra)),
+        rows=[
+            [*texts, *(f"{100 * values[head]:.1f}" if head in values else "-" for head in extra)]
+            for *texts, values in rows
+        ],
+        note=f"AES (alpha, beta, gamma = {weights}) and tokens saved against: {name}, on shared questions."
+        + (" Efficiencies by a rule-based splitter: approximate, read them next to accuracy." if extra else ""),
+    )
+
+
+def _mean_length(samples: Sequence[Sample]) -> float:
+    lengths = [one.length for one in samples if one.correct is not None]
+    return sum(lengths) / len(lengths) if lengths else math.nan
+
+
+def _comparisons(name: str, pairs: Sequence[Comparison]) -> Grid:
+    rows = [
+        [
+            one.second,
+            str(one.accuracy.questions),
+            interval(one.accuracy.difference, 100),
+            _p(one.accuracy.p_value),
+            interval(one.tokens.difference),
+            _p(one.tokens.p_value),
+        ]
+        for one in pairs
+    ]
+    heads = ("run", "shared questions", "accuracy, points", "p", "tokens", "p")
+    note = (
+        f"Difference to: {name}, on the same questions, 95 % bootstrap intervals over questions; p of a two-sided "
+        "sign-flip test, not corrected for the number of comparisons."
+    )
+    return Grid(heads=heads, rows=rows, note=note)
+
+
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _votes(evaluated: Sequence[tuple[Source, Sequence[Sample]]]) -> Grid:
+    rows = [
+        [source.name, rule, interval(accuracy, 100), f"{spent:.0f}"]
+        for source, samples in evaluated
+        for rule, (accuracy, spent) in vote_figures(samples).items()
+    ]
+    return Grid(
+        heads=("run", "rule", "accuracy %", "tokens a question"),
+        rows=rows,
+        note="Rules over the stored samples; whole responses stand for their thinking.",
+    )

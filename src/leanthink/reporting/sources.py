@@ -1,0 +1,239 @@
+"""What a report is made of: our runs, folders of them, verl's validation dumps, verl's metrics files.
+
+Correctness is the verifier's raw verdict (``acc``), never the shaped reward.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from leanthink.errors import DataError
+from leanthink.recipe import PARTS
+from leanthink.rollouts import words_and_signs
+from leanthink.runs import Run, read_jsonl
+
+DEPTH: Final = 4  # how far below a folder runs are looked for
+SEEDS: Final = ("data.seed", "data_loader_seed", "fsdp_config.seed", "rollout.seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One validation response; ``correct`` is None where the verdict is unknown."""
+
+    question: str
+    correct: float | None
+    length: float
+    truncated: bool
+    difficulty: str
+    answer: str | None
+    text: str
+    gold: str
+    overthinking: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One run, or what is there of one.
+
+    Attributes:
+        name: what it is called in the report.
+        label: what it shares with runs that differ in the seed only.
+        metrics: one flat mapping per step.
+        evaluations: validation samples by step.
+        settings: what it was started with, but for seeds and paths.
+        stopped: why it was ended early, if it was.
+        notices: what the reader should know about it.
+    """
+
+    name: str
+    label: str
+    metrics: Sequence[Mapping[str, Any]]
+    evaluations: Mapping[int, Sequence[Sample]]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    stopped: str | None = None
+    notices: Sequence[str] = ()
+
+
+def read_sources(paths: Sequence[Path]) -> list[Source]:
+    """Everything to report on, in the order given; runs inside a folder by name.
+
+    Raises:
+        DataError: nothing to report on, named.
+    """
+    found = [source for path in paths for source in _sources_of(path)]
+    names = [source.name for source in found]
+    sources = [
+        replace(source, name=f"{source.name} ({names[:place].count(source.name) + 1})")
+        if names.count(source.name) > 1
+        else source
+        for place, source in enumerate(found)
+    ]
+    return _labelled(sources)
+
+
+def run_folders(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """The runs in a folder, itself included."""
+    if is_run(folder):
+        yield folder
+    elif depth:
+        for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+            yield from run_folders(below, depth - 1)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether ``leanthink train`` wrote this folder."""
+    return (folder / "recipe.yaml").is_file() and (folder / "attempts").is_dir()
+
+
+def _sources_of(path: Path) -> list[Source]:
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give a run's folder, a folder of runs, or verl's files")
+    if path.is_file():
+        return [_of_file(path)]
+    folders = list(run_folders(path))
+    if folders:
+        return [_of_run(folder) for folder in folders]
+    dumps = {int(file.stem): file for file in path.glob("*.jsonl") if file.stem.isdigit()}
+    if not dumps:
+        raise DataError(
+            f"{path} holds no run and no dump; give the folder that `leanthink train` wrote, a folder of such, verl's "
+            "trainer.validation_data_dir, or the file of its logger 'file'"
+        )
+    return [_of_dumps(path.name, dumps, [])]
+
+
+def _of_file(path: Path) -> Source:
+    if path.suffix != ".jsonl":
+        raise DataError(f"{path}: cannot read {path.suffix or 'a file without ending'}; give a .jsonl file of verl's")
+    first = next(iter(read_jsonl(path, whole=False)), None)
+    if first is None:
+        raise DataError(f"{path} is empty; give a file with at least one line")
+    if isinstance(first.get("data"), dict) and "step" in first:
+        rows: dict[int, dict[str, Any]] = {}
+        for line in read_jsonl(path, whole=False):
+            rows.setdefault(int(line["step"]), {"step": int(line["step"])}).update(line["data"])
+        return Source(name=path.stem, label=path.stem, metrics=[rows[step] for step in sorted(rows)], evaluations={})
+    return _of_dumps(path.stem, {int(first.get("step") or 0): path}, [])
+
+
+def _of_run(folder: Path) -> Source:
+    run = Run(folder=folder)
+    summary: dict[str, Any] = {}
+    if run.summary.exists():
+        summary = run.read_summary()
+    dumps = {int(file.stem): file for file in run.validation.glob("*.jsonl") if file.stem.isdigit()}
+    stopped = summary.get("stopped")
+    source = _of_dumps(folder.name, dumps, run.read_metrics())
+    if not summary:
+        source = replace(source, notices=[*source.notices, f"{folder.name} has not finished (no summary.json)"])
+    return replace(
+        source,
+        label=str(summary.get("recipe", folder.name)),
+        settings=_settings(run),
+        stopped=None if not stopped else _reason(stopped),
+    )
+
+
+def _reason(stopped: Any) -> str:
+    """Why a run was stopped, as one line."""
+    if isinstance(stopped, Mapping):
+        return str(stopped.get("reason") or ", ".join(f"{key} {value}" for key, value in stopped.items()))
+    return str(stopped)
+
+
+def _of_dumps(name: str, dumps: Mapping[int, Path], metrics: Sequence[Mapping[str, Any]]) -> Source:
+    notices: dict[str, None] = {}
+    evaluations = {}
+    for step in sorted(dumps):
+        evaluations[step] = [
+            sample_of(row, f"{dumps[step]}, line {line}", name, notices)
+            for line, row in enumerate(read_jsonl(dumps[step], whole=False), 1)
+        ]
+    evaluations = {step: samples for step, samples in evaluations.items() if samples}
+    return Source(name=name, label=name, metrics=metrics, evaluations=evaluations, notices=list(notices))
+
+
+def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, None]) -> Sample:
+    """A row of a validation dump, ours or plain verl's.
+
+    Raises:
+        DataError: it has no verdict.
+    """
+    verdict = row.get("acc", row.get("correct"))
+    if verdict is None and row.get("score") in (0, 1):
+        verdict = row["score"]
+        notices[f"{name}: no 'acc' in the dump; its scores of 0 and 1 count as verdicts"] = None
+    if verdict not in (0, 1):
+        raise DataError(
+            f"{place}: no verdict of 0 or 1 (acc: {row.get('acc')!r}, score: {row.get('score')!r}); let the reward "
+            "function return {'score': ..., 'acc': 0 or 1}, as leanthink's does"
+        )
+    text = str(row.get("output", row.get("response", "")))
+    length = row.get("length")
+    if length is None:
+        length = len(words_and_signs(text))
+        notices[f"{name}: lengths are counted in words and signs, not tokens: no 'length' in the dump"] = None
+    flag = row.get("overthinking")
+    question = str(row.get("input", row.get("prompt_id", row.get("group", place))))
+    return Sample(
+        question=f"{question}\n{row.get('gts', '')}",
+        correct=None if row.get("unknown") else float(verdict),
+        length=float(length),
+        truncated=bool(row.get("truncated")),
+        difficulty=str(row.get("difficulty", "")),
+        answer=None if row.get("pred") in (None, "") else str(row["pred"]),
+        text=text,
+        gold=str(row.get("gts", "")),
+        overthinking=None if flag is None else bool(flag),
+    )
+
+
+def _settings(run: Run) -> dict[str, str]:
+    """What a run was started with, flat, without seeds and paths."""
+    settings: dict[str, str] = {}
+    if run.recipe.exists():
+        node = yaml.safe_load(run.recipe.read_text(encoding="utf-8")) or {}
+        for part in PARTS:
+            if part in node:
+                settings |= dict(_flat(node[part], part))
+    command = run.folder / "command.txt"
+    if command.exists():
+        for line in command.read_text(encoding="utf-8").splitlines():
+            key, equals, value = line.strip().rstrip("\\").strip().strip("'").partition("=")
+            if equals and "." in key and "/" not in value and not key.endswith(SEEDS) and "leanthink" not in key:
+                settings[key.lstrip("+")] = value
+    return settings
+
+
+def _flat(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, Mapping) and node:
+        for key, value in node.items():
+            yield from _flat(value, f"{path}.{key}")
+    else:
+        yield path, node if isinstance(node, str) else json.dumps(node)
+
+
+def _labelled(sources: Sequence[Source]) -> list[Source]:
+    """Labels that differ exactly where settings do: the recipe, and what tells its variants apart."""
+    labelled = []
+    for source in sources:
+        variants = [other.settings for other in sources if other.label == source.label]
+        keys = sorted({key for settings in variants for key in settings})
+        differing = [key for key in keys if len({settings.get(key) for settings in variants}) > 1]
+        told = [f"{key.rpartition('.')[2]}={source.settings[key]}" for key in differing if key in source.settings]
+        label = f"{source.label} {', '.join(told[:3])}{', …' if len(told) > 3 else ''}" if told else source.label
+        if not source.settings and len(variants) > 1:
+            label = source.name
+        labelled.append(replace(source, label=label))
+    return [
+        replace(source, label=f"{source.label} ({source.name})")
+        if any(other.label == source.label and other.settings != source.settings for other in labelled)
+        else source
+        for source in labelled
+    ]

@@ -1,0 +1,142 @@
+"""The report: what it reads, what its numbers are, and that its page needs nothing from outside."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import pytest
+
+import made_runs as made
+from leanthink.cli import main
+from leanthink.errors import ConfigError, DataError
+from leanthink.reporting.build import report_of
+from leanthink.reporting.figures import aes, by_question, dominated, figures, vote_figures
+from leanthink.reporting.sources import read_sources
+from leanthink.reporting.variants import curve, variants
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    return made.write_sweep(tmp_path_factory.mktemp("sweep"))
+
+
+def test_seeds_come_together_and_settings_apart(sweep, tmp_path):
+    made.write_run(tmp_path / "strong", "short", 3, quality=0.9, tokens=15, alpha=0.4)
+    together = variants(read_sources([sweep, tmp_path]))
+    assert {one.label: len(one.sources) for one in together} == {
+        "gone": 1,
+        "long": 2,
+        "short alpha=0.1": 2,
+        "short alpha=0.4": 1,
+    }
+
+
+def test_a_stopped_run_is_marked_and_an_unfinished_one_told(sweep, tmp_path, capsys):
+    run = made.write_run(tmp_path / "running", "short", 5, quality=0.9, tokens=20)
+    (run / "summary.json").unlink()
+    (run / "validation" / "12.jsonl").unlink()
+    assert main(["report", str(sweep), str(run), "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "gone was stopped early: accuracy below 0.2" in out
+    assert "running has not finished" in out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "gone [stopped early]" in page
+    assert "<td>running</td>" not in page  # it has evaluated its start only
+
+
+def test_figures_by_hand(sweep):
+    source = next(one for one in read_sources([sweep]) if one.name == "short-1")
+    rows = [json.loads(line) for line in (sweep / "short-1" / "validation" / "12.jsonl").read_text().splitlines()]
+    own = figures(12, source.evaluations[12])
+    right = [row for row in rows if row["acc"]]
+    assert own.questions == 12 and own.samples == 24
+    assert own.accuracy.value == pytest.approx(len(right) / 24)
+    assert own.tokens_right.value == pytest.approx(sum(row["length"] for row in right) / len(right))
+    assert own.accuracy.low <= own.accuracy.value <= own.accuracy.high
+    solved = {row["input"] for row in right}
+    assert own.pass_at_k[2].value == pytest.approx(len(solved) / 12)
+    assert own.pass_at_k[1].value == pytest.approx(own.accuracy.value)
+    assert list(own.by_difficulty) == ["2", "3", "4"]
+    assert set(vote_figures(source.evaluations[12])) == {"majority@2", "short-1@2"}
+    base = source.evaluations[0]
+    assert aes(base, base).value == 0
+
+
+def test_accuracy_is_the_verdict_never_the_score(sweep):
+    source = read_sources([sweep / "short-1"])[0]
+    assert {one.correct for one in source.evaluations[12]} == {0.0, 1.0}
+
+
+def test_unknown_verdicts_are_left_out_and_counted(tmp_path):
+    run = made.write_run(tmp_path / "run", "short", 1, quality=1.0, tokens=20)
+    path = run / "validation" / "12.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0] |= {"unknown": 1.0, "acc": 0.0}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    own = figures(12, read_sources([run])[0].evaluations[12])
+    assert (own.samples, own.unknown, own.accuracy.value) == (23, 1, 1.0)
+
+
+def test_the_page_holds_everything_and_nothing_from_outside(sweep, tmp_path):
+    assert main(["report", str(sweep), "--out", str(tmp_path), "--baseline", "long-1"]) == 0
+    page = (tmp_path / "report.html").read_text()
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert addresses and all(one.startswith(("data:image/svg+xml;base64,", "#")) for one in addresses)
+    assert "default-src 'none'" in page and "<script" not in page
+    for said in ("AES", "Paired comparison", "pass@k", "majority@2", "Difference to: long-1", "95 % bootstrap"):
+        assert said in page
+    for name in ("pareto", "curves", "reward_parts", "difficulty", "pass_at_k"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_of_runs_are_escaped(tmp_path):
+    made.write_run(tmp_path / "<b>run", "short", 1, quality=0.5, tokens=20)
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert "<b>run" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_plain_dumps_of_verl_and_its_metrics_file(tmp_path):
+    dumps = tmp_path / "val"
+    dumps.mkdir()
+    rows = [{"input": "q", "output": "a b c", "gts": "1", "score": score, "step": 5} for score in (1.0, 0.0)]
+    (dumps / "5.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text(json.dumps({"step": 1, "data": {"leanthink/accuracy": 0.5}}) + "\n")
+    sources = read_sources([dumps, metrics])
+    own = figures(5, sources[0].evaluations[5])
+    assert (own.accuracy.value, own.tokens.value) == (0.5, 3)
+    assert any("words and signs" in notice for notice in sources[0].notices)
+    assert curve(sources[1:], "leanthink/accuracy") == [(1, 0.5, 0.5, 0.5)]
+    report = report_of(sources)
+    assert report.baseline == "val"
+
+
+def test_a_shaped_score_is_no_verdict(tmp_path):
+    path = tmp_path / "5.jsonl"
+    path.write_text(json.dumps({"input": "q", "output": "a", "gts": "1", "score": 0.93, "step": 5}) + "\n")
+    with pytest.raises(DataError, match="line 1: no verdict of 0 or 1"):
+        read_sources([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("given", "cure"),
+    [("nothing", "does not exist"), ("empty", "holds no run"), ("a.txt", "jsonl")],
+)
+def test_wrong_paths(tmp_path, given, cure):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(DataError, match=cure):
+        read_sources([tmp_path / given])
+
+
+def test_a_baseline_that_is_not_there(sweep):
+    with pytest.raises(ConfigError, match="did you mean 'long-1'"):
+        report_of(read_sources([sweep]), "log-1")
+
+
+def test_dominated_points_and_questions():
+    assert dominated([(1, 1.0), (1, 1.0)]) == [False, False]
+    assert by_question([]) == {}
+    assert math.isnan(figures(0, []).accuracy.value)
