@@ -13,7 +13,7 @@ demo: setup ## train grpo and trle from the same policy with real verl, then com
 
 sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on where it was stopped
 	$(BIN)/leanthink sweep examples/sweep.yaml --out runs/sweep --jobs 2
-	$(BIN)/leanthink report runs/sweep/runs/*
+	$(BIN)/leanthink report runs/sweep --out runs/sweep/report
 
 test: setup lint types unit verl-tests ## all checks; under 25 minutes on 2 cores
 
