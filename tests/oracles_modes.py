@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-Numbers = Sequence[float]
-Groups = Sequence[Hashable]
-Flags = Sequence[bool]
-
-
-def members(group: Groups) -> dict[Hashable, list[int]]:
-    rows: dict[Hashable, list[int]] = {}
-    for row, name in enumerate(group):
-        rows.setdefault(name, []).append(row)
-    return rows
+from oracles_groups import Flags, Groups, Numbers, members
 
 
 def gfpo(reward: Numbers, length: Numbers, group: Groups, k: int, metric: str) -> list[float]:
