@@ -20,6 +20,8 @@ from leanthink.runs import Run, read_jsonl
 
 DEPTH: Final = 4  # how far below a folder runs are looked for
 SEEDS: Final = ("data.seed", "data_loader_seed", "fsdp_config.seed", "rollout.seed")
+AROUND: Final = ("ray_kwargs.", "trainer.logger", "trainer.project_name", "trainer.experiment_name")
+"""How keys begin that change nothing about what is learnt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class Source:
         settings: what it was started with, but for seeds and paths.
         stopped: why it was ended early, if it was.
         notices: what the reader should know about it.
+        origin: the file or folder it was read from.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Source:
     settings: Mapping[str, str] = field(default_factory=dict)
     stopped: str | None = None
     notices: Sequence[str] = ()
+    origin: Path | None = None
 
 
 def read_sources(paths: Sequence[Path]) -> list[Source]:
@@ -67,14 +71,30 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
         DataError: nothing to report on, named.
     """
     found = [source for path in paths for source in _sources_of(path)]
-    names = [source.name for source in found]
-    sources = [
-        replace(source, name=f"{source.name} ({names[:place].count(source.name) + 1})")
-        if names.count(source.name) > 1
-        else source
-        for place, source in enumerate(found)
+    names = distinct_names([(source.origin or Path()).absolute().parent for source in found], [s.name for s in found])
+    return _labelled([replace(source, name=name) for source, name in zip(found, names, strict=True)])
+
+
+def distinct_names(parents: Sequence[Path], names: Sequence[str]) -> list[str]:
+    """The names, those that are not unique with as many of their parent folders as it takes, at last with a number.
+
+    >>> distinct_names([Path("/runs/a"), Path("/runs/b"), Path("/runs")], ["seed-1", "seed-1", "trle"])
+    ['a/seed-1', 'b/seed-1', 'trle']
+    >>> distinct_names([Path("/runs"), Path("/runs")], ["trle", "trle"])
+    ['trle (1)', 'trle (2)']
+    """
+    told = list(names)
+    for depth in range(1, DEPTH + 1):
+        told = [
+            "/".join([*parent.parts[-depth:], name]) if told.count(shown) > 1 else shown
+            for parent, name, shown in zip(parents, names, told, strict=True)
+        ]
+        if len(set(told)) == len(told):
+            return told
+    return [
+        f"{name} ({names[:place].count(name) + 1})" if told.count(shown) > 1 else shown
+        for place, (name, shown) in enumerate(zip(names, told, strict=True))
     ]
-    return _labelled(sources)
 
 
 def run_folders(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
@@ -95,17 +115,17 @@ def _sources_of(path: Path) -> list[Source]:
     if not path.exists():
         raise DataError(f"{path} does not exist; give a run's folder, a folder of runs, or verl's files")
     if path.is_file():
-        return [_of_file(path)]
+        return [replace(_of_file(path), origin=path)]
     folders = list(run_folders(path))
     if folders:
-        return [_of_run(folder) for folder in folders]
+        return [replace(_of_run(folder), origin=folder) for folder in folders]
     dumps = {int(file.stem): file for file in path.glob("*.jsonl") if file.stem.isdigit()}
     if not dumps:
         raise DataError(
             f"{path} holds no run and no dump; give the folder that `leanthink train` wrote, a folder of such, verl's "
             "trainer.validation_data_dir, or the file of its logger 'file'"
         )
-    return [_of_dumps(path.name, dumps, [])]
+    return [replace(_of_dumps(path.name, dumps, []), origin=path)]
 
 
 def _of_file(path: Path) -> Source:
@@ -206,8 +226,11 @@ def _settings(run: Run) -> dict[str, str]:
     if command.exists():
         for line in command.read_text(encoding="utf-8").splitlines():
             key, equals, value = line.strip().rstrip("\\").strip().strip("'").partition("=")
-            if equals and "." in key and "/" not in value and not key.endswith(SEEDS) and "leanthink" not in key:
-                settings[key.lstrip("+")] = value
+            key = key.lstrip("+")
+            if key.startswith(AROUND) or key.endswith(SEEDS) or "leanthink" in key:
+                continue
+            if equals and "." in key and "/" not in value:
+                settings[key] = value
     return settings
 
 
