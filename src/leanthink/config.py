@@ -6,7 +6,6 @@ A user's own class is named ``"pkg.mod:Name"``. ``REGISTRY`` is the one table of
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import math
 import re
@@ -20,6 +19,7 @@ import yaml
 
 from leanthink import algorithms, limits, rewards, schedules
 from leanthink.errors import ConfigError, did_you_mean
+from leanthink.functions import locate
 from leanthink.module import Reward
 
 Kind = Literal["reward", "advantage", "loss", "limit", "schedule"]
@@ -212,26 +212,6 @@ def _find(name: str, kind: Kind, place: str) -> type:
     if not (isinstance(cls, type) and issubclass(cls, _BASES[kind])):
         bases = " or ".join(base.__name__ for base in _BASES[kind])
         raise ConfigError(f"{place}: {name} is no {kind}; subclass leanthink's {bases}")
-    return cls
-
-
-def locate(name: str, place: str) -> Any:
-    """What ``pkg.mod:Name`` names.
-
-    Raises:
-        ConfigError: there is no such module, or nothing of that name in it.
-    """
-    module_name, _, attribute = name.partition(":")
-    try:
-        cls: Any = importlib.import_module(module_name)
-    except (ImportError, TypeError, ValueError) as error:  # not there; a relative name; no name at all
-        raise ConfigError(
-            f"{place}: cannot import {module_name!r} ({error}); run from its folder or put it on PYTHONPATH"
-        ) from error
-    for step in attribute.split("."):
-        if not hasattr(cls, step):
-            raise ConfigError(f"{place}: module {module_name!r} has no {attribute!r}; check the name after ':'")
-        cls = getattr(cls, step)
     return cls
 
 

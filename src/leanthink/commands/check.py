@@ -12,8 +12,9 @@ from rich.console import Console
 
 from leanthink.advice import depends_on_length
 from leanthink.algorithms import Advantage, TokenAdvantage
-from leanthink.config import REGISTRY, Kind, build, kind_of, locate, parse_yaml, read_yaml
+from leanthink.config import REGISTRY, Kind, build, kind_of, parse_yaml, read_yaml
 from leanthink.errors import ConfigError, did_you_mean
+from leanthink.functions import locate
 from leanthink.module import Reward, Scope
 from leanthink.recipe import load_recipe
 from leanthink.testing import ContractError, check_advantage, check_reward, check_token_advantage

@@ -12,14 +12,14 @@ A task decides in this process what it can, and leaves the rest to a worker:
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from leanthink.errors import ConfigError, did_you_mean
+from leanthink.functions import load_function
 from leanthink.verify.extract import Found
 from leanthink.verify.numbers import plain_number
 from leanthink.verify.shortcuts import shortcut
@@ -112,30 +112,13 @@ def decide_by(task: str, *, relative: float, absolute: float) -> Decide:
     'equal'
     """
     if ":" in task:
-        _check_function(task)
+        load_function(task, f"verifier: task {task!r}")
         return decide_function
     if task not in TASKS:
         raise ConfigError(f"verifier: no task {task!r}; {did_you_mean(task, TASKS)} (your own function: 'pkg.mod:fn')")
     if task == "numeric":
         return partial(decide_numeric, relative=relative, absolute=absolute)
     return {"math": decide_math, "choice": decide_choice, "exact": decide_exact}[task]
-
-
-def _check_function(task: str) -> None:
-    module_name, _, name = task.partition(":")
-    try:
-        function: Any = importlib.import_module(module_name)
-    except (ImportError, TypeError, ValueError) as error:  # not there; a relative name; no name at all
-        raise ConfigError(
-            f"verifier: task {task!r}: cannot import {module_name!r} ({error}); run from its folder or put it on "
-            "PYTHONPATH"
-        ) from error
-    for step in name.split("."):
-        function = getattr(function, step, None)
-    if not callable(function):
-        raise ConfigError(
-            f"verifier: task {task!r}: {module_name!r} has no function {name!r}; check the name after ':'"
-        )
 
 
 _WRAPPER = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}|\$([^$]*)\$|\*\*([^*]*)\*\*")
