@@ -6,19 +6,15 @@ The trainer sees what is left. What was sampled is gone, but for the columns abo
 from __future__ import annotations
 
 import asyncio
-import json
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
-from leanthink.errors import ConfigError
 from leanthink.rewards import ThinkingCompression
-from leanthink.rewards.thinking_compression import Extractor
 from leanthink.verl.facts import prompt_text
-from leanthink.verl.loops import only_part
-from leanthink.verl.rollout import FactsAgentLoop, end_ids
-from leanthink.verl.settings import Settings
+from leanthink.verl.loops import sampling_part
+from leanthink.verl.rollout import FactsAgentLoop, end_ids, without_end
 
 
 class CompressingAgentLoop(FactsAgentLoop):
@@ -27,15 +23,13 @@ class CompressingAgentLoop(FactsAgentLoop):
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One response, compressed."""
         output = await super().run(sampling_params, priority=priority, **kwargs)
-        part, extractor = _part_of(json.dumps(Settings.read(self.config).node(), sort_keys=True))
+        part = sampling_part(self.config, ThinkingCompression)
         ends = end_ids(self.model_path(), self.tokenizer.eos_token_id)
         ids = list(output.response_ids)
-        sampled = len(ids)
-        while sampled and ids[sampled - 1] in ends:
-            sampled -= 1
+        sampled = len(without_end(ids, ends))
         decode = partial(self.tokenizer.decode, skip_special_tokens=False)
         question = prompt_text(kwargs["raw_prompt"])
-        compressed = await asyncio.to_thread(part.compress, ids[:sampled], decode, question, extractor)
+        compressed = await asyncio.to_thread(part.compress, ids[:sampled], decode, question, part.find_extractor())
         left = [*compressed.left, *range(sampled, len(ids))]
         for name in ("response_ids", "response_mask", "response_logprobs"):
             if (values := getattr(output, name)) is not None:
@@ -43,12 +37,3 @@ class CompressingAgentLoop(FactsAgentLoop):
         output.routed_experts = None  # of the response as it was sampled
         output.extra_fields |= compressed.columns
         return output
-
-
-@lru_cache(maxsize=2)
-def _part_of(node: str) -> tuple[ThinkingCompression, Extractor]:
-    settings = Settings.read(json.loads(node))
-    part = only_part(settings.build().reward, ThinkingCompression)
-    if part is None:
-        raise ConfigError(f"recipe {settings.recipe} compresses nothing; let its prompts name another agent loop")
-    return part, part.find_extractor()

@@ -24,7 +24,7 @@ from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.scoring import measured_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl import reward_model
-from leanthink.verl.rollout import end_ids
+from leanthink.verl.rollout import end_ids, without_end
 from leanthink.verl.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -105,9 +105,7 @@ class FactFinder:
 
     def _text(self, tokens: list[int]) -> str:
         """The response's text without its end token; tags of thinking stay even where they are special tokens."""
-        while tokens and tokens[-1] in self._end_ids:
-            tokens = tokens[:-1]
-        return str(self._tokenizer.decode(tokens, skip_special_tokens=False))
+        return str(self._tokenizer.decode(without_end(tokens, self._end_ids), skip_special_tokens=False))
 
     async def _judge(self, columns: Mapping[str, Any], text: str, truncated: bool) -> Judgement:
         try:

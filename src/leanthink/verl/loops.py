@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
 
 from leanthink.errors import ConfigError
 from leanthink.module import Reward
 from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
 from leanthink.rewards.probed import ProbedReward, probed_part
-from leanthink.verl.settings import NAME, PROBING
+from leanthink.verl.settings import NAME, PROBING, Settings
+
+Kind = TypeVar("Kind", bound=Reward)
 
 COMPRESSING: Final = "leanthink_compressing"
 
@@ -42,6 +46,24 @@ def only_part(reward: Reward, kind: type[Any]) -> Any:
             "one, or give them the same arguments"
         )
     return parts[0] if parts else None
+
+
+def sampling_part(config: Any, kind: type[Kind]) -> Kind:
+    """The part that says how an agent loop samples, from verl's configuration; built once: loops come with responses.
+
+    Raises:
+        ConfigError: the recipe has no such part.
+    """
+    return cast(Kind, _sampling_part(json.dumps(Settings.read(config).node(), sort_keys=True), kind))
+
+
+@lru_cache(maxsize=4)
+def _sampling_part(node: str, kind: type[Reward]) -> Reward:
+    settings = Settings.read(json.loads(node))
+    part = only_part(settings.build().reward, kind)
+    if part is None:
+        raise ConfigError(f"recipe {settings.recipe} has no {kind.__name__}; let its prompts name another agent loop")
+    return cast(Reward, part)
 
 
 _NEEDS: Final[tuple[tuple[str, type[Any], Callable[[Reward], Any]], ...]] = (

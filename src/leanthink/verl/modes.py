@@ -5,9 +5,7 @@ Training sees the prompt without what they were told.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
@@ -15,9 +13,8 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from leanthink.errors import ConfigError
 from leanthink.rewards import ModeSwitchReward
 from leanthink.rewards.mode_switch_reward import MODE
-from leanthink.verl.loops import only_part
+from leanthink.verl.loops import sampling_part
 from leanthink.verl.rollout import FactsAgentLoop
-from leanthink.verl.settings import Settings
 
 
 class _Opening:
@@ -45,7 +42,7 @@ class ModesAgentLoop(FactsAgentLoop):
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One response in the mode of its session."""
-        part = _part_of(json.dumps(Settings.read(self.config).node(), sort_keys=True))
+        part = sampling_part(self.config, ModeSwitchReward)
         long = int(kwargs["session_id"]) < (int(self.rollout_config.n) + 1) // 2
         opening, instruction = (
             (part.long_opening, part.long_instruction) if long else (part.short_opening, part.short_instruction)
@@ -82,12 +79,3 @@ def instructed(messages: Sequence[Mapping[str, Any]], instruction: str) -> list[
             changed[place] = {**changed[place], "content": f"{instruction} {content}"}
             break
     return changed
-
-
-@lru_cache(maxsize=2)
-def _part_of(node: str) -> ModeSwitchReward:
-    settings = Settings.read(json.loads(node))
-    part = only_part(settings.build().reward, ModeSwitchReward)
-    if not isinstance(part, ModeSwitchReward):
-        raise ConfigError(f"recipe {settings.recipe} has no modes; let its prompts name another agent loop")
-    return part

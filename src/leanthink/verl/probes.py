@@ -14,7 +14,7 @@ from typing import Any, Final
 from leanthink.errors import BatchError
 from leanthink.rewards.probed import CUT_TOKENS, PROBE_ACCURACIES, Prefix, ProbedReward
 from leanthink.verify import Verdict, Verifier
-from leanthink.verl.rollout import was_truncated
+from leanthink.verl.rollout import was_truncated, without_end
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,9 @@ class Prober:
         self, response_ids: Sequence[int], gold: str, generate: Generate, opened_by_prompt: bool = False
     ) -> Probed:
         """Ask about one response; a prefix of which any answer is unknown has no accuracy."""
-        plan = self._part.plan(self._without_end(response_ids), self._decode, self._close_ids, opened_by_prompt)
+        plan = self._part.plan(
+            without_end(response_ids, self._end_ids), self._decode, self._close_ids, opened_by_prompt
+        )
         prefixes = [(place, prefix) for place, prefix in enumerate(plan.prefixes) if prefix is not None]
         started = time.perf_counter()
         answers = await asyncio.gather(
@@ -127,19 +129,13 @@ class Prober:
                 return _Answer(correct=None, tokens=len(tokens), error="aborted by the engine")
             truncated = was_truncated(reply.stop_reason, tokens, self._part.probe_tokens, self._end_ids)
             tag = prefix.token_ids[len(prefix.token_ids) - prefix.closing :]
-            text = self._decode([*tag, *self._without_end(tokens)])
+            text = self._decode([*tag, *without_end(tokens, self._end_ids)])
             judgement = await self._verifier.acheck(gold, text, truncated=truncated)
         except Exception as error:
             return _Answer(correct=None, error=f"{type(error).__name__}: {error}")
         if judgement.verdict is Verdict.UNKNOWN:
             return _Answer(correct=None, tokens=len(tokens), truncated=truncated, error=judgement.code)
         return _Answer(correct=judgement.correct, tokens=len(tokens), truncated=truncated)
-
-    def _without_end(self, token_ids: Sequence[int]) -> list[int]:
-        tokens = list(token_ids)
-        while tokens and tokens[-1] in self._end_ids:
-            tokens.pop()
-        return tokens
 
 
 def columns_of(probed: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -125,3 +125,15 @@ def end_ids(model_path: str, eos_token_id: int) -> frozenset[int]:
         more = None
     extra = [] if more is None else [more] if isinstance(more, int) else list(more)
     return frozenset({eos_token_id, *extra})
+
+
+def without_end(token_ids: Sequence[int], ends: frozenset[int]) -> list[int]:
+    """A response's tokens without those that end it.
+
+    >>> without_end([5, 7, 2, 2], frozenset({2}))
+    [5, 7]
+    """
+    count = len(token_ids)
+    while count and token_ids[count - 1] in ends:
+        count -= 1
+    return list(token_ids[:count])

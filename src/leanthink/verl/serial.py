@@ -6,21 +6,18 @@ verl runs all sessions of a prompt in one process, so that siblings find the pat
 from __future__ import annotations
 
 import asyncio
-import json
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
 from leanthink.batch import PROMPT_KEY
-from leanthink.errors import ConfigError
 from leanthink.limits import LIMIT
 from leanthink.rewards import EarlyExit
 from leanthink.rewards.early_exit import EXIT_ORDER
-from leanthink.verl.loops import only_part
-from leanthink.verl.rollout import LIMIT_FIELD, FactsAgentLoop, end_ids, was_truncated
-from leanthink.verl.settings import Settings
+from leanthink.verl.loops import sampling_part
+from leanthink.verl.rollout import LIMIT_FIELD, FactsAgentLoop, end_ids, was_truncated, without_end
 
 
 class _Path:
@@ -73,9 +70,7 @@ class SerialAgentLoop(FactsAgentLoop):
     ) -> AgentLoopOutput | list[AgentLoopOutput]:
         part = self._part()
         ends = end_ids(self.model_path(), self.tokenizer.eos_token_id)
-        ids = list(path.response_ids)
-        while ids and ids[-1] in ends:
-            ids.pop()
+        ids = without_end(path.response_ids, ends)
         cuts = part.cuts(ids, partial(self.tokenizer.decode, skip_special_tokens=False), exits)
         if number > len(cuts):
             return []
@@ -117,13 +112,4 @@ class SerialAgentLoop(FactsAgentLoop):
         return path.model_copy(update=cut)
 
     def _part(self) -> EarlyExit:
-        return _part_of(json.dumps(Settings.read(self.config).node(), sort_keys=True))
-
-
-@lru_cache(maxsize=2)
-def _part_of(node: str) -> EarlyExit:
-    settings = Settings.read(json.loads(node))
-    part = only_part(settings.build().reward, EarlyExit)
-    if not isinstance(part, EarlyExit):
-        raise ConfigError(f"recipe {settings.recipe} has no early exits; let its prompts name another agent loop")
-    return part
+        return sampling_part(self.config, EarlyExit)
