@@ -216,3 +216,10 @@ def _natural(name: str) -> tuple[float, str]:
         return float(name), name
     except ValueError:
         return math.inf, name
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old content or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from leanthink.errors import DataError, StateError
-from leanthink.runs import Run
+from leanthink.runs import Run, write_whole
 from leanthink.sweep.plan import Planned, Sweep
 
 State = Literal["pending", "running", "finished", "failed", "collapsed"]
@@ -136,10 +136,3 @@ def outcome(run: Run, planned: Planned) -> State | None:
     if "stopped" in summary:
         return "collapsed"
     return "finished" if planned.steps is None or summary["steps"] >= planned.steps else None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

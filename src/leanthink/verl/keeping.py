@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from leanthink.runs import write_whole
 from leanthink.scoring import ScoredStep
 
 FACTS: Final = ("acc", "unknown", "reason", "pred", "length", "truncated", "difficulty")
@@ -41,9 +42,7 @@ def write_shaped(
         if scored is not None and row in places:
             content |= dict(_shaped(scored, places[row]))
         lines.append(json.dumps(content) + "\n")
-    part = folder / "shaped" / f"{step}.part"
-    part.write_text("".join(lines), encoding="utf-8")
-    part.replace(folder / "shaped" / f"{step}.jsonl")
+    write_whole(folder / "shaped" / f"{step}.jsonl", "".join(lines))
 
 
 def _shaped(scored: ScoredStep, place: int) -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ import yaml
 from leanthink.errors import DependencyError, LeanthinkError, StateError
 from leanthink.floor import Floor
 from leanthink.recipe import PARTS
-from leanthink.runs import Run, evaluation, seconds_by_phase
+from leanthink.runs import Run, evaluation, seconds_by_phase, write_whole
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.launch import Job
 
@@ -194,9 +194,7 @@ def _report(run: Run, seen: int, on_step: OnStep) -> int:
     rows = run.read_metrics()
     new = [row for row in rows if row["step"] > seen]
     if new:
-        part = run.metrics.with_suffix(".part")
-        part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        part.replace(run.metrics)
+        write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in rows))
     for row in new:
         on_step(row)
     return max([seen, *(int(row["step"]) for row in new)])
@@ -260,9 +258,7 @@ def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None
         summary["seed"] = job.extra["data.seed"]
     if stopped is not None:
         summary["stopped"] = dict(stopped)
-    part = run.summary.with_suffix(".part")
-    part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    part.replace(run.summary)
+    write_whole(run.summary, json.dumps(summary, indent=1) + "\n")
     return summary
 
 
