@@ -42,7 +42,8 @@ check-recipes: setup ## the longer check: real verl with three steps of every re
 	$(BIN)/pytest -m long
 
 results: setup ## train the methods side by side and write docs/results.md; hours, goes on where it was stopped
-	$(BIN)/python benchmarks/results.py
+	$(BIN)/leanthink sweep benchmarks/results.yaml --out runs/results --jobs 2
+	$(BIN)/python benchmarks/results.py runs/results
 
 setup: $(VENV)/.ready
 

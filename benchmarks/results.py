@@ -1,92 +1,105 @@
-"""Train the methods from the same policy for the same number of steps, and write ``docs/results.md``.
-
-``python benchmarks/results.py`` trains what is not trained yet, run after run, and goes on where it was stopped;
-``--table-only`` writes the page from the runs that are there.
-"""
+"""Write ``docs/results.md`` from the runs of ``benchmarks/results.yaml``; ``make results`` trains them first."""
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from leanthink.runs import Run
+from leanthink.commands.sweep import resolver
+from leanthink.sweep.plan import Sweep, load_sweep
+from leanthink.sweep.store import Store, outcome
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
+HERE = Path(__file__).resolve().parent
+SWEEP = HERE / "results.yaml"
+PAGE = HERE.parent / "docs" / "results.md"
+
+Summary = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
-    """One row: a recipe with its changes, and what its paper reports."""
+class Section:
+    """A table of the page: variants of the sweep, and what each one's paper reports."""
 
-    label: str
-    recipe: str
-    paper: str
-    overrides: tuple[str, ...] = ()
+    title: str
+    text: str
+    papers: Mapping[str, str]
 
 
-METHODS = (
-    Method(label="grpo", recipe="grpo", paper="grows longer"),
-    Method(
-        label="trle, alpha 0.7",
-        recipe="trle",
-        overrides=("reward.sigmoid_length.alpha=0.7",),
-        paper="10,177 → 2,629 tokens at -3.9 points (1.5B, by others)",
+SECTIONS = (
+    Section(
+        title="The five families",
+        text="",
+        papers={
+            "grpo": "grows longer",
+            "trle, alpha 0.7": "10,177 → 2,629 tokens at -3.9 points (1.5B, by others)",
+            "grpo_lambda": "-47.3 % at +1.5 points (Qwen3-8B)",
+            "drpo, length temperature 0.02": "-67 % (1.5B), -51 % at -2.6 % (7B)",
+            "vsrm_rpp": "-22 % to -37 % (7B, DeepScaleR)",
+            "dler, limit 32": "-77 % at +4 points (1.5B)",
+            "da_dler": "-80 % at +4 points (1.5B)",
+        },
     ),
-    Method(label="grpo_lambda", recipe="grpo_lambda", paper="-47.3 % at +1.5 points (Qwen3-8B)"),
-    Method(
-        label="drpo, length temperature 0.03",
-        recipe="drpo",
-        overrides=("loss.drpo.length_temperature=0.03",),
-        paper="-67 % (1.5B), -51 % at -2.6 % (7B)",
+    Section(
+        title="The collapse that GRPO-λ is made against",
+        text="Four times Kimi's length term: a long right answer is worth less than a short wrong one.",
+        papers={
+            "the penalty on every group": "-90 % at -13.4 points (Qwen3-8B, LP*)",
+            "grpo_lambda: on the best-solved fifth": "-47.3 % at +1.5 points (Qwen3-8B)",
+            "the penalty on every group, guarded": "none: collapse_guard is our own",
+        },
     ),
-    Method(label="vsrm_rpp", recipe="vsrm_rpp", paper="-22 % to -37 % (7B, DeepScaleR)"),
-    Method(label="dler", recipe="dler", paper="-77 % at +4 points (1.5B)"),
-    Method(label="da_dler", recipe="da_dler", paper="-80 % at +4 points (1.5B)"),
+    Section(
+        title="Adaptive and scheduled budgets, and the rest of the field",
+        text="Each recipe as it ships, with the lengths of its block for the CPU.",
+        papers={
+            "laser": "10,177 → 3,636 tokens at +1.8 points (1.5B, target 4096)",
+            "laser_d": "10,177 → 3,520 tokens at +3.4 points (1.5B, target 4096)",
+            "laser_de": "10,177 → 3,577 tokens at +2.6 points (1.5B, target 4096)",
+            "palu": "10,280 → 3,537 tokens at +7.6 points (1.5B)",
+            "siri_low": "12,333 → 7,093 tokens at +12.2 points (1.5B, AIME24)",
+            "siri_high": "12,333 → 10,049 tokens at +15.4 points (1.5B, AIME24)",
+            "curriculum": "258 → 89 tokens at +2.7 points (GSM8K)",
+            "vl_cogito": "+0.5 points over GRPO; longer where it is hard",
+            "surrogate": "+20.2 points; lengths are not tabulated (7B base)",
+            "tldr": "about -50 % at little loss (reward reconstructed)",
+            "adaptive_deep": "in words only",
+            "crf": "-19.9 % at +8.1 % against GRPO (7B)",
+            "ulorl": "made for longer output: +11.9 points (30B-A3B, AIME25)",
+            "s_grpo": "9,147 → 3,556 tokens at +6.1 points (7B)",
+            "long_short": "24,566 → 2,113 tokens at -3.9 points (7B against R1-Distill)",
+            "gfpo": "54 % of GRPO's growth taken back at -0.4 points (14B, 8 of 24)",
+            "lc_r1": "-46.3 % at -1.8 % (7B)",
+        },
+    ),
 )
 
-# Four times Kimi's length term: a long right answer is then worth less than a short wrong one.
-STRONG = '{"sum":{"correct":"correct","length":{"scale":{"by":4.0,"of":"kimi_length"}}}}'
-GUARDED = STRONG.replace('{"scale"', '{"collapse_guard":{"window":5,"of":{"scale"') + "}}"
-COLLAPSE = tuple(
-    Method(
-        label=label,
-        recipe="grpo_lambda",
-        overrides=(f"reward.lambda_switch.top_fraction={share}", f"reward.lambda_switch.shaped={shaped}"),
-        paper=paper,
-    )
-    for label, share, shaped, paper in (
-        ("the penalty on every group", 1.0, STRONG, "-90 % at -13.4 points (Qwen3-8B, LP*)"),
-        ("grpo_lambda: on the best-solved fifth", 0.2, STRONG, "-47.3 % at +1.5 points (Qwen3-8B)"),
-        ("the penalty on every group, guarded", 1.0, GUARDED, "none: collapse_guard is our own"),
-    )
+INTRODUCTION = (
+    "Written by `make results`: every method from the same policy, {steps} steps of 128 rollouts, real verl on the "
+    "CPU, held-out questions at temperature 1; ± is the sample deviation over the seeds. The last column is what the "
+    "paper reports for large models, which [the testbed](testbed.md) cannot promise. Two runs went at a time on two "
+    "cores, so that seconds a step compare with each other only.",
+    "Accuracy rises here together with brevity, more than on large models: the policy half knows what its first "
+    "attempts get wrong, and training teaches it that. So the tables show that a method trains, what it does to long "
+    "and short chains, and what collapses; they do not rank methods.",
 )
+HEADINGS = ("method", "seeds", "accuracy %", "points", "tokens", "change %", "probe tokens a step", "s a step", "paper")
 
 
-def folder_of(root: Path, method: Method, seed: int) -> Path:
-    """Where a run lies."""
-    name = "".join(letter if letter.isalnum() else "-" for letter in method.label)
-    return root / name / f"seed-{seed}"
-
-
-def train(root: Path, method: Method, seed: int, steps: int) -> None:
-    """Train one run, unless it has reached its end."""
-    command = [sys.executable, "-m", "leanthink", "train", method.recipe, "--profile", "cpu", "--steps", str(steps)]
-    command += ["--seed", str(seed), "--out", str(folder_of(root, method, seed)), *method.overrides]
-    print("+", " ".join(command[1:]), flush=True)
-    subprocess.run(command, check=True)
-
-
-def summaries(root: Path, method: Method, seeds: Iterable[int], steps: int) -> list[Mapping[str, Any]]:
-    """The summaries of a method's finished runs."""
-    runs = [Run(folder=folder_of(root, method, seed)) for seed in seeds]
-    found = [run.read_summary() | {"metrics": run.read_metrics()} for run in runs if run.summary.exists()]
-    return [summary for summary in found if summary["steps"] == steps]
+def summaries(sweep: Sweep, store: Store, variant: str) -> list[Summary]:
+    """The summaries of a variant's finished runs, each with its metrics."""
+    runs = [(planned, store.run(planned)) for planned in sweep.runs if planned.variant == variant]
+    if not runs:
+        raise SystemExit(f"{SWEEP} has no variant {variant!r}, which the page shows; add it, or take it off the page")
+    return [
+        run.read_summary() | {"metrics": run.read_metrics()}
+        for planned, run in runs
+        if outcome(run, planned) == "finished"
+    ]
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
@@ -105,30 +118,31 @@ def probe_tokens(metrics: Iterable[Mapping[str, Any]]) -> float:
     return fmean(values) if values else 0.0
 
 
-def row_of(method: Method, runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line of the main table."""
+def row_of(variant: str, paper: str, runs: Sequence[Summary]) -> list[str]:
+    """One line of a section's main table."""
     before, after = ([run[moment] for run in runs] for moment in ("before", "after"))
     change = [100 * (b["mean_tokens"] / a["mean_tokens"] - 1) for a, b in zip(before, after, strict=True)]
     points = [100 * (b["accuracy"] - a["accuracy"]) for a, b in zip(before, after, strict=True)]
     return [
-        f"`{method.label}`" if method.label == method.recipe else method.label,
+        f"`{variant}`" if variant == runs[0]["recipe"] else variant,
+        str(len(runs)),
         spread([100 * figures["accuracy"] for figures in after]),
         spread(points),
         spread([figures["mean_tokens"] for figures in after]),
         spread(change, 0),
         f"{fmean(probe_tokens(run['metrics']) for run in runs):.0f}",
         spread([run["seconds"]["per_step"]["step"] for run in runs]),
-        method.paper,
+        paper,
     ]
 
 
-def by_difficulty(methods: Sequence[Method], runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+def by_difficulty(runs: Mapping[str, Sequence[Summary]]) -> list[str]:
     """Accuracy and tokens by the number of numbers in a chain."""
     start = next(iter(runs.values()))
     levels = list(start[0]["before"]["by_difficulty"])
     lines = [table_line(["", *(f"{level} numbers" for level in levels)]), table_line(["---"] * (len(levels) + 1))]
     columns = [("the start", [run["before"] for run in start])]
-    columns += [(method.label, [run["after"] for run in runs[method.label]]) for method in methods]
+    columns += [(variant, [run["after"] for run in own]) for variant, own in runs.items()]
     for label, figures in columns:
         cells = []
         for level in levels:
@@ -144,62 +158,47 @@ def table_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-HEADINGS = ("method", "accuracy %", "points", "tokens", "change %", "probe tokens a step", "s a step", "its paper")
-
-
-def page(root: Path, seeds: Sequence[int], steps: int) -> str:
+def page(sweep: Sweep, store: Store) -> str:
     """The page, from the runs that are there."""
-    lines = [
-        "# Results on the testbed",
-        "",
-        f"Written by `make results`: every method from the same policy, {steps} steps of 128 rollouts, real verl on "
-        f"the CPU, {len(seeds)} seeds (± their sample deviation), held-out questions at temperature 1. The last column "
-        "is what the paper reports for large models, which [the testbed](testbed.md) cannot promise. Seconds a step "
-        "are comparable only where the machine had nothing else to do.",
-        "",
-        "Accuracy rises here together with brevity, more than on large models: the policy half knows what its first "
-        "attempts get wrong, and training teaches it that. So the table shows that a method trains, what it does to "
-        "long and short chains, and what collapses; it does not rank methods.",
-        "",
-    ]
-    for title, methods in (("The methods", METHODS), ("The collapse that GRPO-λ is made against", COLLAPSE)):
-        runs = {method.label: summaries(root, method, seeds, steps) for method in methods}
-        done = [method for method in methods if runs[method.label]]
-        missing = [method.label for method in methods if len(runs[method.label]) < len(seeds)]
-        lines += [f"## {title}", ""]
-        if done:
-            start = runs[done[0].label][0]["before"]
+    lines = ["# Results on the testbed", ""]
+    for paragraph in INTRODUCTION:
+        lines += [paragraph.format(steps=sweep.runs[0].steps), ""]
+    for section in SECTIONS:
+        lines += [f"## {section.title}", ""]
+        if section.text:
+            lines += [section.text, ""]
+        found = {variant: summaries(sweep, store, variant) for variant in section.papers}
+        runs = {variant: own for variant, own in found.items() if own}
+        if runs:
+            start = next(iter(runs.values()))[0]["before"]
             lines += [
                 f"The start: {100 * start['accuracy']:.1f} ± {100 * start['accuracy_error']:.1f} % at "
                 f"{start['mean_tokens']:.1f} ± {start['mean_tokens_error']:.1f} tokens, {start['questions']} questions "
                 "(± the standard error of one evaluation).",
                 "",
+                table_line(HEADINGS),
+                table_line(["---"] * len(HEADINGS)),
+                *(table_line(row_of(variant, section.papers[variant], own)) for variant, own in runs.items()),
+                "",
+                "Accuracy and tokens by length of the chain:",
+                "",
+                *by_difficulty(runs),
+                "",
             ]
-            lines += [table_line(HEADINGS), table_line(["---"] * len(HEADINGS))]
-            lines += [table_line(row_of(method, runs[method.label])) for method in done]
-            lines += ["", "Accuracy and tokens by length of the chain:", ""]
-            lines += [*by_difficulty(done, {method.label: runs[method.label] for method in done}), ""]
-        if missing:
-            lines += [f"Not all seeds were run of: {', '.join(missing)}.", ""]
+        if missing := [variant for variant, own in found.items() if not own]:
+            lines += [f"Not run: {', '.join(missing)}.", ""]
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Train and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=70)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/results"))
-    parser.add_argument("--only", nargs="+", metavar="RECIPE", help="train these recipes only")
-    parser.add_argument("--table-only", action="store_true", help="train nothing")
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="the sweep's folder")
     args = parser.parse_args()
-    methods = [method for method in (*METHODS, *COLLAPSE) if not args.only or method.recipe in args.only]
-    if not args.table_only:
-        for seed in args.seeds:
-            for method in methods:
-                train(args.out, method, seed, args.steps)
-    text = page(args.out, args.seeds, args.steps)
-    PAGE.write_text(text, encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `leanthink sweep` has told what is to be said about the recipes
+        sweep = load_sweep(SWEEP, resolver())
+    PAGE.write_text(page(sweep, Store(folder=args.folder)), encoding="utf-8")
     print(f"wrote {PAGE}")
 
 
