@@ -21,8 +21,9 @@ from leanthink import algorithms, limits, rewards, schedules
 from leanthink.errors import ConfigError, did_you_mean
 from leanthink.functions import locate
 from leanthink.module import Reward
+from leanthink.stopping import StopBias
 
-Kind = Literal["reward", "advantage", "loss", "limit", "schedule"]
+Kind = Literal["reward", "advantage", "loss", "limit", "stop", "schedule"]
 
 REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
     "reward": {
@@ -93,6 +94,9 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "per_pass_rate": limits.PerPassRate,
         "per_step": limits.PerStep,
     },
+    "stop": {
+        "stop_bias": StopBias,
+    },
     "schedule": {
         "cosine": schedules.Cosine,
         "cyclic": schedules.Cyclic,
@@ -109,6 +113,7 @@ _BASES: Final[Mapping[Kind, tuple[type, ...]]] = {
     "advantage": (algorithms.Advantage, algorithms.TokenAdvantage, algorithms.VerlAdvantage),
     "loss": (algorithms.Loss,),
     "limit": (limits.Limit,),
+    "stop": (StopBias,),
     "schedule": (schedules.Schedule,),
 }
 

@@ -13,10 +13,11 @@ from leanthink.config import build, describe, parse_yaml, read_yaml
 from leanthink.errors import ConfigError, did_you_mean
 from leanthink.limits import Limit, check_limit
 from leanthink.module import Reward
+from leanthink.stopping import StopBias
 
 Profile = Literal["cpu", "gpu"]
 
-PARTS: Final = ("reward", "advantage", "loss", "limit")
+PARTS: Final = ("reward", "advantage", "loss", "limit", "stop")
 VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
 """What verl itself has under ``reward``."""
 DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
@@ -34,10 +35,11 @@ class Recipe:
         loss: the policy loss.
         limit: how long a training response may become; None for verl's ``data.max_response_length``, which is also the
             most that any limit allows.
+        stop: what ends the thinking of training responses sooner; None for the policy alone.
         verl: verl's own configuration keys, dotted, as the paper sets them.
         cpu: keys for the CPU profile, which replace those of ``verl`` and the testbed's sizes there; those that begin
-            with ``reward.``, ``advantage.``, ``loss.`` or ``limit.`` change the recipe's tree, as lengths in tokens
-            must.
+            with ``reward.``, ``advantage.``, ``loss.``, ``limit.`` or ``stop.`` change the recipe's tree, as lengths in
+            tokens must.
         description: one line for ``leanthink list``.
         reference: ``paper`` and ``where`` in it.
         wrong_may_beat_correct: declares that the paper's reward can rank a wrong response above a correct one.
@@ -48,6 +50,7 @@ class Recipe:
     advantage: AnyAdvantage = DEFAULTS["advantage"]
     loss: Loss = DEFAULTS["loss"]
     limit: Limit | None = None
+    stop: StopBias | None = None
     verl: Mapping[str, Any] = field(default_factory=dict)
     cpu: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
@@ -55,7 +58,7 @@ class Recipe:
     wrong_may_beat_correct: bool = False
 
     def parts(self) -> dict[str, Any]:
-        """Reward, advantage, loss and limit as nodes that build them again: what a training run carries with it."""
+        """Its parts as nodes that build them again: what a training run carries with it."""
         return {part: describe(getattr(self, part)) for part in PARTS if getattr(self, part) is not None}
 
     def to_node(self) -> dict[str, Any]:
@@ -112,9 +115,9 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profile = "gpu") -> Recipe:
     """A recipe by name, or from a YAML file, with ``key=value`` changes applied.
 
-    Keys that begin with ``reward.``, ``advantage.``, ``loss.`` or ``limit.`` (or are one of these) change the recipe's
-    tree; every other key is verl's own and wins over both profiles. With the profile ``cpu``, the tree is that of the
-    CPU testbed: the recipe's ``cpu`` block may change it, and the overrides come after.
+    Keys that begin with ``reward.``, ``advantage.``, ``loss.``, ``limit.`` or ``stop.`` (or are one of these) change
+    the recipe's tree; every other key is verl's own and wins over both profiles. With the profile ``cpu``, the tree is
+    that of the CPU testbed: the recipe's ``cpu`` block may change it, and the overrides come after.
 
     Raises:
         ConfigError: no such recipe, or one that does not build.
@@ -196,7 +199,7 @@ def _copy(node: Any) -> Any:
 
 
 def _set_in_tree(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
-    """Change reward, advantage, loss or limit in place; a part left to its default is written out first."""
+    """Change a part in place; one left to its default is written out first."""
     if node.get(path[0]) is None and path[0] in DEFAULTS:
         node[path[0]] = describe(DEFAULTS[path[0]])
     _set(node, path, value, place)

@@ -81,6 +81,7 @@ from leanthink.rewards import (
     WordRepetition,
 )
 from leanthink.schedules import Cosine, Cyclic, Decay, Exponential, Interleaved, Linear, Schedule, Stairs
+from leanthink.stopping import StopBias
 from leanthink.testing import Columns, check_advantage, check_reward, check_token_advantage
 
 SCORE = ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks")
@@ -244,6 +245,7 @@ OTHERS: dict[str, list[Any]] = {
     "from_reward": [FromReward(), FromReward(factor=1.5)],
     "per_pass_rate": [PerPassRate(thresholds=(0.5,), lengths=(4000, 2000), equality="hard", remembered=9)],
     "per_step": [PerStep(at_most=4000), PerStep(at_most=Linear(start=4000, stop=2000, steps=90))],
+    "stop_bias": [StopBias(bias=2.0), StopBias(bias=-1.0, marker="</thought>", at_least=32)],
     "gae": [Gae(), Gae(gamma=0.99, lam=0.95)],
     "reinforce_pp": [ReinforcePp(), ReinforcePp(gamma=0.9)],
     "difficulty_weight": [
@@ -290,6 +292,7 @@ SETTINGS = [value for examples in OTHERS.values() for value in examples if isins
 SCHEDULES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Schedule)]
 LOSSES = [value for examples in OTHERS.values() for value in examples if isinstance(value, Loss)]
 LIMITS = [value for examples in OTHERS.values() for value in examples if isinstance(value, Limit)]
+STOPS = [value for examples in OTHERS.values() for value in examples if isinstance(value, StopBias)]
 
 
 def test_every_registered_name_has_examples_of_its_class() -> None:
@@ -333,9 +336,11 @@ def test_a_placed_part_is_carried_or_refused_when_built(reward: Composite) -> No
                 type(reward)(**placed)
 
 
-@pytest.mark.parametrize("value", [*LOSSES, *LIMITS, *SCHEDULES, *SETTINGS], ids=repr)
-def test_every_loss_limit_schedule_and_setting_is_described_and_built_again(value: Any) -> None:
-    kinds: dict[type, Any] = {Schedule: "schedule", Limit: "limit", Loss: "loss", VerlAdvantage: "advantage"}
+@pytest.mark.parametrize("value", [*LOSSES, *LIMITS, *STOPS, *SCHEDULES, *SETTINGS], ids=repr)
+def test_every_other_part_and_setting_is_described_and_built_again(value: Any) -> None:
+    kinds: dict[type, Any] = {
+        **{Schedule: "schedule", Limit: "limit", StopBias: "stop", Loss: "loss", VerlAdvantage: "advantage"}
+    }
     kind = next(kind for base, kind in kinds.items() if isinstance(value, base))
     assert build(describe(value), kind, kind) == value and hash(value) == hash(build(describe(value), kind, kind))
 

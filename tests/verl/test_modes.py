@@ -99,4 +99,4 @@ def test_an_opening_of_several_tokens_is_refused(monkeypatch):
 
 
 def test_the_recipe_sends_its_prompts_there():
-    assert loop_of(load_recipe("adaptive_deep").reward) == MODES
+    assert loop_of(load_recipe("adaptive_deep")) == MODES

@@ -107,4 +107,4 @@ def test_a_path_that_fails_fails_its_siblings(monkeypatch):
 def test_the_recipe_sends_its_prompts_there(name):
     from leanthink.verl.loops import SERIAL, loop_of
 
-    assert loop_of(load_recipe(name).reward) == SERIAL
+    assert loop_of(load_recipe(name)) == SERIAL

@@ -53,7 +53,7 @@ class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is u
         """Takes verl's arguments."""
         super().__init__(config, *args, **kwargs)
         recipe = Settings.read(config).build()
-        self._limits, self._loop = recipe.limit is not None, loop_of(recipe.reward)
+        self._limits, self._loop = recipe.limit is not None, loop_of(recipe)
 
     def generate_sequences(self, prompts: TensorDict) -> None:
         """Hand out prompts, as verl does; those of validation get no limit."""

@@ -15,7 +15,7 @@ from leanthink.verl import arrangement
 from leanthink.verl.arrangement import ACTOR, BYPASS, ROLLOUT
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import overrides
-from leanthink.verl.loops import CHANGES_CONTEXT, loop_of
+from leanthink.verl.loops import CHANGES_SAMPLING, loop_of
 from leanthink.verl.settings import NAME, Settings
 
 SAMPLER: Final = "trainer.v1.sampler"
@@ -116,10 +116,10 @@ class Job:
         if self.profile == "cpu" and mode == "sync":
             # The CPU engine samples in fp32 from the very weights that are trained: its log-probabilities are the old
             # policy's to 1e-7, and computing them again costs a fifth of a step.
-            keys.setdefault(BYPASS, loop_of(recipe.reward) not in CHANGES_CONTEXT)
-        if loop_of(recipe.reward) in CHANGES_CONTEXT and keys.get(BYPASS):
+            keys.setdefault(BYPASS, loop_of(recipe) not in CHANGES_SAMPLING)
+        if loop_of(recipe) in CHANGES_SAMPLING and keys.get(BYPASS):
             raise ConfigError(
-                f"recipe {recipe.name}: {BYPASS} is true, but its rollouts change what stands before a token, so that "
+                f"recipe {recipe.name}: {BYPASS} is true, but its rollouts do not sample a token as the policy does: "
                 f"log-probabilities at sampling do not hold; set {BYPASS}=false"
             )
         options = self._options(keys)
@@ -196,7 +196,7 @@ class Job:
         """Who hands out prompts: verl's own where nothing else is needed."""
         if self.profile == "cpu":
             return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
-        dispatches = self.recipe.limit is not None or loop_of(self.recipe.reward) is not None
+        dispatches = self.recipe.limit is not None or loop_of(self.recipe) is not None
         return {MANAGER: "leanthink.verl.dispatch.DispatchingManager"} if dispatches else {}
 
 

@@ -9,16 +9,18 @@ from typing import Any, Final, TypeVar, cast
 
 from leanthink.errors import ConfigError
 from leanthink.module import Reward
+from leanthink.recipe import Recipe
 from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
 from leanthink.rewards.probed import ProbedReward, probed_part
+from leanthink.stopping import StopBias
 from leanthink.verl.settings import NAME, PROBING, Settings
 
 Kind = TypeVar("Kind", bound=Reward)
 
 COMPRESSING: Final = "leanthink_compressing"
-
 MODES: Final = "leanthink_modes"
 SERIAL: Final = "leanthink_serial"
+STOPPING: Final = "leanthink_stopping"
 
 LOOPS: Final[Mapping[str, str]] = {
     NAME: "leanthink.verl.rollout.FactsAgentLoop",
@@ -26,11 +28,12 @@ LOOPS: Final[Mapping[str, str]] = {
     COMPRESSING: "leanthink.verl.compressing.CompressingAgentLoop",
     MODES: "leanthink.verl.modes.ModesAgentLoop",
     SERIAL: "leanthink.verl.serial.SerialAgentLoop",
+    STOPPING: "leanthink.verl.stopping.StoppingAgentLoop",
 }
 """Our agent loops, as verl's own configuration files name theirs."""
 
-CHANGES_CONTEXT: Final = frozenset({COMPRESSING, MODES})
-"""Loops after which a token no longer stands behind what it was sampled behind."""
+CHANGES_SAMPLING: Final = frozenset({COMPRESSING, MODES, STOPPING})
+"""Loops whose tokens were not sampled as the policy samples them: behind another text, or with a shift."""
 
 
 def only_part(reward: Reward, kind: type[Any]) -> Any:
@@ -54,16 +57,32 @@ def sampling_part(config: Any, kind: type[Kind]) -> Kind:
     Raises:
         ConfigError: the recipe has no such part.
     """
-    return cast(Kind, _sampling_part(json.dumps(Settings.read(config).node(), sort_keys=True), kind))
+    recipe = _recipe_of(config)
+    part = only_part(recipe.reward, kind)
+    if part is None:
+        raise ConfigError(f"recipe {recipe.name} has no {kind.__name__}; let its prompts name another agent loop")
+    return cast(Kind, part)
+
+
+def stop_of(config: Any) -> StopBias:
+    """What ends thinking sooner, from verl's configuration.
+
+    Raises:
+        ConfigError: the recipe has no ``stop``.
+    """
+    recipe = _recipe_of(config)
+    if recipe.stop is None:
+        raise ConfigError(f"recipe {recipe.name} has no stop; give one, or let its prompts name another agent loop")
+    return recipe.stop
+
+
+def _recipe_of(config: Any) -> Recipe:
+    return _built(json.dumps(Settings.read(config).node(), sort_keys=True))
 
 
 @lru_cache(maxsize=4)
-def _sampling_part(node: str, kind: type[Reward]) -> Reward:
-    settings = Settings.read(json.loads(node))
-    part = only_part(settings.build().reward, kind)
-    if part is None:
-        raise ConfigError(f"recipe {settings.recipe} has no {kind.__name__}; let its prompts name another agent loop")
-    return cast(Reward, part)
+def _built(node: str) -> Recipe:
+    return Settings.read(json.loads(node)).build()
 
 
 _NEEDS: Final[tuple[tuple[str, type[Any], Callable[[Reward], Any]], ...]] = (
@@ -74,14 +93,16 @@ _NEEDS: Final[tuple[tuple[str, type[Any], Callable[[Reward], Any]], ...]] = (
 )
 
 
-def loop_of(reward: Reward) -> str | None:
-    """The agent loop that a reward's training rollouts need; None for the default one.
+def loop_of(recipe: Recipe) -> str | None:
+    """The agent loop that a recipe's training rollouts need; None for the default one.
 
     Raises:
         ConfigError: two parts need different loops.
     """
-    needed = [(name, kind) for name, kind, part_of in _NEEDS if part_of(reward) is not None]
+    needed = [(name, kind.__name__) for name, kind, part_of in _NEEDS if part_of(recipe.reward) is not None]
+    if recipe.stop is not None:
+        needed.append((STOPPING, type(recipe.stop).__name__))
     if len(needed) > 1:
-        kinds = " and ".join(kind.__name__ for _, kind in needed)
-        raise ConfigError(f"{kinds} each sample responses in a way of their own; keep one of them in the reward")
+        kinds = " and ".join(kind for _, kind in needed)
+        raise ConfigError(f"{kinds} each sample responses in a way of their own; keep one of them in the recipe")
     return needed[0][0] if needed else None

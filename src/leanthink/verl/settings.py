@@ -24,8 +24,8 @@ class Settings:
 
     Attributes:
         recipe: the recipe's name.
-        reward: its reward, as a node that ``leanthink.config.build`` takes; so are ``advantage``, ``loss`` and
-            ``limit``, which may be None.
+        reward: its reward, as a node that ``leanthink.config.build`` takes; so are ``advantage``, ``loss``, and
+            ``limit`` and ``stop``, which may be None.
         verify: arguments of ``leanthink.verify.Verifier``.
         unknown: what becomes of a response whose verdict is unknown: ``mask`` leaves it out of statistics and loss,
             ``wrong`` counts it as wrong.
@@ -44,6 +44,7 @@ class Settings:
     advantage: Any
     loss: Any
     limit: Any = None
+    stop: Any = None
     verify: Mapping[str, Any] = field(default_factory=dict)
     unknown: Literal["mask", "wrong"] = "mask"
     truncated: Truncated = "keep"
@@ -103,7 +104,7 @@ class Settings:
         return {key: getattr(self, key) for key, field_ in fields if getattr(self, key) != _default(field_)}
 
     def parts(self) -> dict[str, Any]:
-        """The nodes of reward, advantage, loss and, where there is one, limit."""
+        """The nodes of the recipe's parts."""
         return {part: getattr(self, part) for part in PARTS if getattr(self, part) is not None}
 
     def build(self) -> Recipe:

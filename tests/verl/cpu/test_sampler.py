@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -133,3 +135,16 @@ def test_an_abort_ends_what_is_left(llama: str) -> None:
         done[index] = answer
     assert [done[i].finish_reason for i in range(3)] == ["length", "aborted", "aborted"]
     assert len(done[1].token_ids) == len(done[1].log_probs) == 3
+
+
+def test_a_bias_shifts_the_rows_that_have_one(llama: str) -> None:
+    model = load(llama)
+    plain = requests()
+    biased = [replace(one, logit_bias={9: 100.0}) if index % 2 else one for index, one in enumerate(plain)]
+    before, after = dict(sample(model, plain)), dict(sample(model, biased))
+    for index, one in enumerate(biased):
+        if index % 2:
+            assert after[index].token_ids == [9] * one.sampling.max_new_tokens
+            assert after[index].log_probs == pytest.approx([0.0] * one.sampling.max_new_tokens, abs=1e-4)
+        else:
+            assert after[index].token_ids == before[index].token_ids

@@ -7,8 +7,8 @@ Legend: ``N`` rows still in the batch, ``V`` vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,17 +23,18 @@ READ_PROMPTS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One response to be sampled."""
+    """One response to be sampled; ``logit_bias`` is added to these tokens' logits, before the temperature."""
 
     prompt_ids: Sequence[int]
     sampling: Sampling
     seed: int = 0
     stop_ids: frozenset[int] = frozenset()
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """The tokens, a stop token included, and the log-probability of each at the request's temperature.
+    """The tokens, a stop token included, and the log-probability of each at the request's temperature and bias.
 
     ``finish_reason`` is ``"stop"`` (a stop token), ``"length"`` (the limit) or ``"aborted"``.
     """
@@ -96,11 +97,11 @@ def _sample(model: Any, requests: Sequence[Request], aborted: Callable[[], bool]
     tokens: list[list[int]] = [[] for _ in requests]
     log_probs: list[list[float]] = [[] for _ in requests]
     rows, live = list(range(len(requests))), len(requests)  # `rows` are computed; one that has ended is -1
-    settings = _Settings.of([r.sampling for r in requests])
     logits = decoder.prefill(ids, mask)
     if len(prompts) < len(requests):
         decoder.keep(torch.tensor(read))
         logits = logits[read]
+    settings = _Settings.of(requests, logits.shape[-1])
     for step in range(longest):
         stop = aborted()
         chosen, values = settings.choose(logits, uniform[:, step])
@@ -135,24 +136,32 @@ def _end(request: Request, token: int, length: int, aborted: bool) -> str | None
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """The sampling settings of the rows as tensors; the filters are None when no row has one."""
+    """The sampling settings of the rows as tensors; filters and bias are None when no row has one."""
 
     temperature_N: Tensor
     top_p_N: Tensor | None
     top_k_N: Tensor | None
+    bias_NV: Tensor | None
 
     @classmethod
-    def of(cls, samplings: Sequence[Sampling]) -> _Settings:
+    def of(cls, requests: Sequence[Request], vocabulary: int) -> _Settings:
+        samplings = [request.sampling for request in requests]
         temperature_N = torch.tensor([s.temperature for s in samplings])
-        if all(s.top_p >= 1 and s.top_k <= 0 for s in samplings):
-            return cls(temperature_N, None, None)
-        return cls(
-            temperature_N, torch.tensor([s.top_p for s in samplings]), torch.tensor([s.top_k for s in samplings])
-        )
+        top_p_N = top_k_N = bias_NV = None
+        if any(s.top_p < 1 or s.top_k > 0 for s in samplings):
+            top_p_N, top_k_N = torch.tensor([s.top_p for s in samplings]), torch.tensor([s.top_k for s in samplings])
+        if any(request.logit_bias for request in requests):
+            bias_NV = torch.zeros(len(requests), vocabulary)
+            for row, request in enumerate(requests):
+                for token, value in request.logit_bias.items():
+                    bias_NV[row, token] = value
+        return cls(temperature_N, top_p_N, top_k_N, bias_NV)
 
     def choose(self, logits_NV: Tensor, uniform_N: Tensor) -> tuple[Tensor, Tensor]:
+        if self.bias_NV is not None:
+            logits_NV = logits_NV + self.bias_NV
         return choose(logits_NV, uniform_N, self.temperature_N, self.top_p_N, self.top_k_N)
 
     def keep(self, kept: Tensor) -> _Settings:
-        filters = (None if x is None else x[kept] for x in (self.top_p_N, self.top_k_N))
-        return _Settings(self.temperature_N[kept], *filters)
+        more = (None if x is None else x[kept] for x in (self.top_p_N, self.top_k_N, self.bias_NV))
+        return _Settings(self.temperature_N[kept], *more)

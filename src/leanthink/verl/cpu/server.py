@@ -22,7 +22,8 @@ from leanthink.verl.cpu.reply import Reply
 from leanthink.verl.cpu.sampler import Completion, Request, sample
 
 _LENGTH = ("max_tokens", "max_new_tokens")  # vLLM's name and SGLang's
-_SAMPLING = {"temperature", "top_p", "top_k", *_LENGTH, "logprobs", "ignore_eos", "stop_token_ids", "seed"}
+_ENDS = ("ignore_eos", "stop_token_ids")
+_SAMPLING = {"temperature", "top_p", "top_k", *_LENGTH, *_ENDS, "logprobs", "logit_bias", "seed"}
 _NEUTRAL = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "min_p": 0.0, "n": 1}
 
 
@@ -103,8 +104,8 @@ class GenerationServer:
         """Write one response.
 
         ``sampling_params`` are vLLM's: temperature, top_p, top_k, max_tokens (or max_new_tokens), ignore_eos,
-        stop_token_ids, seed; without max_tokens the response may take ``response_length`` tokens, and prompt and
-        response together ``prompt_length + response_length``.
+        stop_token_ids, logit_bias, seed; without max_tokens the response may take ``response_length`` tokens, and
+        prompt and response together ``prompt_length + response_length``.
         """
         if image_data or video_data or unused.get("audio_data"):
             raise ConfigError("CPU rollout: got image, video or audio data; it writes text only, use a GPU engine")
@@ -138,6 +139,10 @@ class GenerationServer:
         stop_ids = frozenset(params.get("stop_token_ids") or ())
         if not params.get("ignore_eos", config.ignore_eos):
             stop_ids |= self._stop_ids
+        bias = {int(token): float(value) for token, value in (params.get("logit_bias") or {}).items()}
+        vocabulary = self._model.config.vocab_size
+        if wrong := [token for token in bias if not 0 <= token < vocabulary]:
+            raise ConfigError(f"CPU rollout: logit_bias names token {wrong[0]}; the model has 0 to {vocabulary - 1}")
         key = tuple(prompt_ids)
         self._seen[key] += 1
         return Request(
@@ -156,6 +161,7 @@ class GenerationServer:
                 prompt_ids,
             ),
             stop_ids=stop_ids,
+            logit_bias=bias,
         )
 
     async def _serve(self) -> None:
