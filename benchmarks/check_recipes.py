@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from leanthink.recipe import recipe_names
@@ -37,14 +38,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipes", nargs="*", help="default: all")
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time; two suit two cores")
     args = parser.parse_args()
     failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for name in args.recipes or recipe_names():
-            started = time.monotonic()
-            wrong = check(name, args.steps, Path(folder))
+
+    def timed(name: str) -> tuple[str | None, float]:
+        started = time.monotonic()
+        return check(name, args.steps, Path(folder)), time.monotonic() - started
+
+    names = args.recipes or recipe_names()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.jobs) as pool:
+        for name, (wrong, seconds) in zip(names, pool.map(timed, names), strict=True):
             failed += wrong is not None
-            print(f"{name}: {'ok' if wrong is None else wrong} ({time.monotonic() - started:.0f} s)", flush=True)
+            print(f"{name}: {'ok' if wrong is None else wrong} ({seconds:.0f} s)", flush=True)
     return failed
 
 
