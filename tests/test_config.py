@@ -17,6 +17,7 @@ from leanthink.measured import TextReward
 from leanthink.module import Reward, RewardN
 from leanthink.rewards import Clip, Correct, Format, Gate, KimiLength, Running, Scale, SigmoidLength, SoftOverlong, Sum
 from leanthink.schedules import Cosine, Linear, Schedule, Stairs
+from leanthink.stopping import StopBias
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +207,8 @@ def test_numbers_become_floats_so_that_columns_keep_their_name() -> None:
 
 def test_the_registry_holds_final_classes_of_each_kind_in_order() -> None:
     advantages = (Advantage, TokenAdvantage, VerlAdvantage)
-    bases = {"reward": Reward, "advantage": advantages, "loss": Loss, "limit": Limit, "schedule": Schedule}
+    bases = {"reward": Reward, "advantage": advantages, "loss": Loss, "limit": Limit}
+    bases |= {"stop": StopBias, "schedule": Schedule}
     for kind, table in REGISTRY.items():
         assert list(table) == sorted(table)
         for name, cls in table.items():
@@ -228,6 +230,7 @@ def test_every_public_reward_is_registered() -> None:
     public = {getattr(module, name) for module in (rewards, algorithms) for name in module.__all__}
     public |= {value for value in vars(schedules).values() if isinstance(value, type) and issubclass(value, Schedule)}
     public |= {value for value in vars(limits).values() if isinstance(value, type) and issubclass(value, Limit)}
+    public.add(StopBias)
     bases = {Advantage, TokenAdvantage, VerlAdvantage, Limit, Loss, Schedule, Reward, TextReward}
     bases |= {rewards.ProbedReward, algorithms.PpoVariant}
     classes = {value for value in public if isinstance(value, type)} - bases

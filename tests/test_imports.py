@@ -19,7 +19,7 @@ LINKS = ("rewards", "algorithms", "recipes")
 
 KERNEL = {
     *("errors", "functions", "groups", "schedules", "batch", "placement", "module", "measured", "control", "history"),
-    "limits",
+    *("limits", "stopping"),
 }
 ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "errors": set(),
@@ -33,6 +33,7 @@ ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "control": {"errors", "groups", "schedules", "batch", "placement", "module"},
     "history": {"errors", "groups", "batch"},
     "limits": {"errors", "groups", "schedules", "batch", "placement", "module", "control", "history"},
+    "stopping": {"errors"},
     "rewards": {*KERNEL, "rewards"},
     "algorithms": {"errors", "groups", "schedules", "algorithms"},
     "metrics": {"errors", "metrics"},
