@@ -12,7 +12,7 @@ from leanthink.algorithms import Drpo
 from leanthink.errors import BatchError, ConfigError, DependencyError
 from leanthink.recipe import load_recipe
 from leanthink.verl import grouping, losses
-from leanthink.verl.grouping import GroupLoss, WholeGroups, in_whole_groups
+from leanthink.verl.grouping import GroupLoss, StepBatch, WholeGroups, in_whole_groups
 from leanthink.verl.settings import Settings
 
 EXACT = Drpo(length_temperature=0.1, limit=96.0)
@@ -165,7 +165,17 @@ def write(loss, reward=CORRECT, correct=CORRECT):
     jagged = functools.partial(torch.nested.as_nested_tensor, layout=torch.jagged)
     data = {"response_mask": jagged(masks), "rollout_log_probs": jagged(old)}
     correct_N, reward_N = (torch.tensor(values, dtype=torch.float64) for values in (correct, reward))
-    return found.write(batch, keys, data, UIDS, correct_N, reward_N, torch.tensor(TAKES_PART))
+    return found.write(
+        StepBatch(
+            batch=batch,
+            keys=keys,
+            data=data,
+            uids=UIDS,
+            correct_N=correct_N,
+            reward_N=reward_N,
+            takes_part_N=torch.tensor(TAKES_PART),
+        )
+    )
 
 
 def test_what_a_loss_over_whole_groups_gets(written):

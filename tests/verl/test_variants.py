@@ -12,7 +12,7 @@ from leanthink.algorithms import MasteredTokenMask, ModeSwitch
 from leanthink.errors import BatchError, ConfigError
 from leanthink.recipe import load_recipe
 from leanthink.verl import losses, variants
-from leanthink.verl.grouping import GroupLoss
+from leanthink.verl.grouping import GroupLoss, StepBatch
 from leanthink.verl.settings import Settings
 from verl_worker import jagged, micro_steps, random_responses, worker_batch
 
@@ -82,16 +82,10 @@ def test_the_recipes_command_sets_what_the_loss_needs():
         require(loss, value_of({**keys, BYPASS: True}), True)
 
 
-def test_the_driver_writes_verdicts_and_installs_the_loss(monkeypatch):
+def a_trainer():
+    """As much of verl's trainer as a loss sees from the driver, with whole groups of four."""
     from hydra import compose, initialize_config_module
-    from transfer_queue import KVBatchMeta
 
-    from leanthink.verl import grouping
-
-    written = {}
-    monkeypatch.setattr(
-        grouping.tq, "kv_batch_put", lambda keys, partition_id, fields: written.update(keys=keys, fields=fields)
-    )
     with initialize_config_module(config_module="verl.trainer.config", version_base=None):
         changes = ["actor_rollout_ref.actor.policy_loss.loss_mode=leanthink", "trainer.n_gpus_per_node=1"]
         changes += ["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4", "actor_rollout_ref.rollout.n=4"]
@@ -109,12 +103,25 @@ def test_the_driver_writes_verdicts_and_installs_the_loss(monkeypatch):
         def refill(self, count):
             """What verl gives its samplers."""
 
-    trainer = Trainer()
+    return Trainer()
+
+
+def test_the_driver_writes_verdicts_and_installs_the_loss(monkeypatch):
+    from transfer_queue import KVBatchMeta
+
+    from leanthink.verl import grouping
+
+    written = {}
+    monkeypatch.setattr(
+        grouping.tq, "kv_batch_put", lambda keys, partition_id, fields: written.update(keys=keys, fields=fields)
+    )
+    trainer = a_trainer()
     found = GroupLoss.of(Settings.of(load_recipe("ulorl")), trainer.refill)
     batch = KVBatchMeta(keys=["a_0_0", "a_1_0"], tags=[{}, {}], partition_id="train")
     assert found.arrange(batch) is batch and found.reads == ()
-    ones = torch.ones(2)
-    assert found.write(batch, batch.keys, {}, ["a", "a"], torch.tensor([1.0, 0.0]), ones, ones.bool()) == {}
+    correct_N = torch.tensor([1.0, 0.0])
+    known = {"correct_N": correct_N, "reward_N": correct_N, "takes_part_N": torch.ones(2, dtype=torch.bool)}
+    assert found.write(StepBatch(batch=batch, keys=batch.keys, data={}, uids=["a", "a"], **known)) == {}
     assert written["fields"][losses.CORRECT].tolist() == [1.0, 0.0]
     (loss_fn,) = trainer.given
     assert loss_fn.func is variants.mastered_token_loss
@@ -177,14 +184,13 @@ def test_the_driver_writes_modes_and_preferences(monkeypatch):
         written.update({name: fields[name].tolist() for name in fields.keys()})  # noqa: SIM118
 
     monkeypatch.setattr(grouping.tq, "kv_batch_put", put)
-    recipe = load_recipe("adaptive_deep")
-    loss = object.__new__(GroupLoss)
-    loss.loss, loss._reward, loss._rollouts, loss._installed = recipe.loss, recipe.reward, 4, True
+    loss = GroupLoss.of(Settings.of(load_recipe("adaptive_deep")), a_trainer().refill)
     keys = [f"{uid}_{row}_0" for uid in "abc" for row in range(4)]
     batch = KVBatchMeta(keys=keys, tags=[{}] * 12, partition_id="train")
     facts = [{"mode": mode} for mode in [1.0, 1.0, 0.0, 0.0] * 3]
     correct_N = torch.tensor([1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0]).double()
-    metrics = loss.write(batch, keys, {}, [key[0] for key in keys], correct_N, correct_N, correct_N >= 0, facts)
+    known = {"correct_N": correct_N, "reward_N": correct_N, "takes_part_N": correct_N >= 0, "facts": facts}
+    metrics = loss.write(StepBatch(batch=batch, keys=keys, data={}, uids=[key[0] for key in keys], **known))
     assert written[losses.GROUP] == [0] * 4 + [1] * 4 + [2] * 4
     assert written[losses.MODE] == [1.0, 1.0, -1.0, -1.0] * 3
     assert written[losses.PREFERRED] == [-1.5] * 4 + [1.5] * 4 + [0.0] * 4

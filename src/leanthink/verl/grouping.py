@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
 
 import torch
 import transfer_queue as tq
@@ -25,13 +27,15 @@ from leanthink.algorithms.drpo import shortest_weight
 from leanthink.config import name_of
 from leanthink.errors import BatchError, ConfigError, DependencyError
 from leanthink.groups import group_max
-from leanthink.module import Reward
+from leanthink.recipe import Recipe
 from leanthink.rewards import ModeSwitchReward
 from leanthink.rewards.mode_switch_reward import MODE, preferred_modes
 from leanthink.verl import losses, variants
 from leanthink.verl.arrangement import MINI, N, require
 from leanthink.verl.loops import only_part
 from leanthink.verl.settings import Settings
+
+Ours = TypeVar("Ours", bound=Loss)
 
 SAMPLED: Final = "rollout_log_probs"
 """The log-probabilities at sampling: the old policy's where verl computes none of its own, else close to them."""
@@ -85,13 +89,59 @@ def in_whole_groups(
     )
 
 
-class GroupLoss:
+@dataclass(frozen=True, kw_only=True)
+class StepBatch:
+    """What is known of a step's responses when the loss's fields are written.
+
+    Attributes:
+        batch: all rows.
+        keys: those that are no padding, in the batch's order, as are all the following.
+        data: their ``response_mask`` and what else the loss ``reads``.
+        uids: their prompts.
+        correct_N: raw verdicts.
+        reward_N: the recipe's rewards.
+        takes_part_N: whether the verdict is known.
+        facts: what is known of each response; only some losses need to know more.
+    """
+
+    batch: KVBatchMeta
+    keys: list[str]
+    data: Any
+    uids: Sequence[str]
+    correct_N: Tensor
+    reward_N: Tensor
+    takes_part_N: Tensor
+    facts: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def group_N(self) -> Tensor:
+        """A number for each response's prompt, counting up."""
+        codes = {uid: code for code, uid in enumerate(dict.fromkeys(self.uids))}
+        return torch.tensor([codes[uid] for uid in self.uids])
+
+    def put(self, fields: Mapping[str, Tensor]) -> None:
+        """Write fields of the responses into verl's queue."""
+        _put(self.keys, self.batch.partition_id, fields)
+
+    def put_whole(self, fields: Mapping[str, Tensor], rollouts: int) -> None:
+        """Write fields into all rows, 0 into padding, together with each row's group."""
+        row_of = {key: row for row, key in enumerate(self.batch.keys)}
+        at_N = torch.tensor([row_of[key] for key in self.keys])
+        rows = len(self.batch)
+        wide = {name: torch.zeros(rows).double().index_copy_(0, at_N, values_N) for name, values_N in fields.items()}
+        _put(self.batch.keys, self.batch.partition_id, {losses.GROUP: torch.arange(rows) // rollouts, **wide})
+
+
+def _put(keys: list[str], partition: str, fields: Mapping[str, Tensor]) -> None:
+    tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(dict(fields), batch_size=len(keys)))
+
+
+class GroupLoss(ABC, Generic[Ours]):
     """A loss of ours, seen from the driver."""
 
-    def __init__(self, loss: Loss, trainer: Any, reward: Reward | None = None) -> None:
-        """Takes the trainer whose batches are prepared and whose workers get the loss, and the recipe's reward."""
-        self.loss = loss
-        self._reward = reward
+    def __init__(self, loss: Ours, recipe: Recipe, trainer: Any) -> None:
+        """Takes the recipe's loss, the recipe, and the trainer whose batches and workers it is for."""
+        self.loss, self.recipe = loss, recipe
         self._trainer = trainer
         self._rollouts = int(OmegaConf.select(trainer.config, N))
         self._prompts = int(OmegaConf.select(trainer.config, MINI))
@@ -100,11 +150,10 @@ class GroupLoss:
     @property
     def reads(self) -> tuple[str, ...]:
         """The fields of a response that :meth:`write` needs beside ``response_mask``."""
-        scored = isinstance(self.loss, Drpo) and self.loss.form == "advantage" and self.loss.score == "logL"
-        return (SAMPLED,) if scored else ()
+        return ()
 
     @classmethod
-    def of(cls, settings: Settings, refill_fn: Any) -> GroupLoss | None:
+    def of(cls, settings: Settings, refill_fn: Any) -> GroupLoss[Any] | None:
         """The run's loss, if it is ours; None where verl's own does it.
 
         Args:
@@ -119,12 +168,9 @@ class GroupLoss:
         loss = recipe.loss
         if isinstance(loss, PpoClip):
             return None
-        if isinstance(loss, ModeSwitch) and only_part(recipe.reward, ModeSwitchReward) is None:
-            raise ConfigError(
-                f"recipe {recipe.name}: loss mode_switch ranks the modes that reward mode_switch_reward has sampled, "
-                "and the reward has no such part; add it"
-            )
         label = f"loss {name_of(type(loss))}"
+        kind = _KINDS[type(loss)]
+        kind.check(recipe)
         trainer: Any = getattr(refill_fn, "__self__", None)
         if not hasattr(trainer, "config"):
             raise DependencyError(
@@ -132,7 +178,11 @@ class GroupLoss:
                 "cannot reach the workers; this version of leanthink fits verl 0.9.x, install that or update leanthink"
             )
         require(loss, functools.partial(OmegaConf.select, trainer.config), settings.sort_by_length)
-        return cls(loss, trainer, recipe.reward)
+        return kind(loss, recipe, trainer)
+
+    @classmethod
+    def check(cls, recipe: Recipe) -> None:
+        """Refuse a recipe whose other parts do not give the loss what it needs."""
 
     def install(self) -> None:
         """Give the training workers the loss, once, as verl gives its critics theirs."""
@@ -147,26 +197,6 @@ class GroupLoss:
         workers.set_loss_fn(self._function())
         self._installed = True
 
-    def _function(self) -> Callable[..., Any]:
-        """The loss, to be pickled and sent to the workers."""
-        if isinstance(self.loss, Drpo):
-            return functools.partial(losses.drpo_loss, settings=self.loss, rollouts=self._rollouts)
-        node = OmegaConf.to_container(self._trainer.config.actor_rollout_ref.actor, resolve=True)
-        node["policy_loss"]["loss_mode"] = "vanilla"  # ours stood there so that verl's is never called alone
-        config = omega_conf_to_dataclass(OmegaConf.create(node))
-        if isinstance(self.loss, MasteredTokenMask):
-            return functools.partial(variants.mastered_token_loss, settings=self.loss, config=config)
-        if isinstance(self.loss, ModeSwitch):
-            temperature = float(self._trainer.config.actor_rollout_ref.rollout.temperature)
-            return functools.partial(
-                variants.mode_switch_loss,
-                settings=self.loss,
-                config=config,
-                rollouts=self._rollouts,
-                temperature=temperature,
-            )
-        raise NotImplementedError(f"no worker's side for {self.loss}")
-
     def arrange(self, batch: KVBatchMeta) -> KVBatchMeta:
         """The batch in the order that the loss needs."""
         if not self.loss.whole_groups:
@@ -177,107 +207,100 @@ class GroupLoss:
 
         return in_whole_groups(batch, self._rollouts, self._prompts, pad)
 
-    def write(
-        self,
-        batch: KVBatchMeta,
-        keys: list[str],
-        data: Any,
-        uids: Sequence[str],
-        correct_N: Tensor,
-        reward_N: Tensor,
-        takes_part_N: Tensor,
-        facts: Sequence[Mapping[str, Any]] = (),
-    ) -> dict[str, float]:
-        """Write what the loss needs to know of each response, and return the driver's metrics.
-
-        Args:
-            batch: all rows.
-            keys: those that are no padding, in the batch's order, as are all the following.
-            data: their ``response_mask`` and what else it :attr:`reads`.
-            uids: their prompts.
-            correct_N: raw verdicts.
-            reward_N: the recipe's rewards.
-            takes_part_N: whether the verdict is known.
-            facts: what is known of each response; only some losses need to know more.
-        """
+    def write(self, step: StepBatch) -> dict[str, float]:
+        """Write what the loss needs to know of each response, and return the driver's metrics."""
         self.install()
-        if isinstance(self.loss, Drpo):
-            return self._write_drpo(self.loss, batch, keys, data, uids, correct_N, reward_N, takes_part_N)
-        if isinstance(self.loss, ModeSwitch):
-            return self._write_modes(batch, keys, uids, correct_N, takes_part_N, facts)
-        _put(keys, batch.partition_id, {losses.CORRECT: correct_N.double()})
-        return {}
+        return self._write(step)
 
-    def _write_modes(
-        self,
-        batch: KVBatchMeta,
-        keys: list[str],
-        uids: Sequence[str],
-        correct_N: Tensor,
-        takes_part_N: Tensor,
-        facts: Sequence[Mapping[str, Any]],
-    ) -> dict[str, float]:
-        """What :meth:`write` does for the first token's loss."""
-        assert self._reward is not None
-        part = only_part(self._reward, ModeSwitchReward)
-        codes = {uid: code for code, uid in enumerate(dict.fromkeys(uids))}
-        group_N = torch.tensor([codes[uid] for uid in uids])
-        long_N = torch.tensor([fact[MODE] == 1 for fact in facts], dtype=torch.bool)
-        preferred_G = torch.zeros(len(codes), dtype=torch.float64)
-        if bool(takes_part_N.any()):  # a group of unknown verdicts only has no preference
-            known_M = group_N[takes_part_N]
-            shown_G, known_M = torch.unique(known_M, return_inverse=True)
-            found_G = preferred_modes(correct_N[takes_part_N] == 1, long_N[takes_part_N], known_M, part.threshold)
-            preferred_G[shown_G] = found_G.double()
-        preferring = int((preferred_G != 0).sum())
-        groups = len(batch) // self._rollouts
-        weight_N = (preferred_G * groups / max(preferring, 1))[group_N]
-        row_of = {key: row for row, key in enumerate(batch.keys)}
-        at_M = torch.tensor([row_of[key] for key in keys])
-        fields = {losses.GROUP: torch.arange(len(batch)) // self._rollouts}
-        side_N = torch.where(long_N, 1.0, -1.0).double()
-        for name, values_M in ((losses.MODE, side_N), (losses.PREFERRED, weight_N)):
-            fields[name] = torch.zeros(len(batch), dtype=torch.float64).index_copy_(0, at_M, values_M)
-        _put(batch.keys, batch.partition_id, fields)
-        shares = {"long_preferred_share": preferred_G == 1, "short_preferred_share": preferred_G == -1}
-        return {f"mode/{name}": float(share_G.double().mean()) for name, share_G in shares.items()}
+    @abstractmethod
+    def _function(self) -> Callable[..., Any]:
+        """The loss, to be pickled and sent to the workers."""
 
-    def _write_drpo(
-        self,
-        loss: Drpo,
-        batch: KVBatchMeta,
-        keys: list[str],
-        data: Any,
-        uids: Sequence[str],
-        correct_N: Tensor,
-        reward_N: Tensor,
-        takes_part_N: Tensor,
-    ) -> dict[str, float]:
-        """What :meth:`write` does for DRPO."""
-        codes = {uid: code for code, uid in enumerate(dict.fromkeys(uids))}
-        group_N = torch.tensor([codes[uid] for uid in uids])
-        masks = data["response_mask"].unbind()
-        length_N = torch.stack([mask.sum() for mask in masks]).double() * takes_part_N
+    @abstractmethod
+    def _write(self, step: StepBatch) -> dict[str, float]:
+        """What :meth:`write` does."""
+
+    def _actor(self) -> Any:
+        """verl's configuration of the actor, for a loss that calls verl's own."""
+        node = OmegaConf.to_container(self._trainer.config.actor_rollout_ref.actor, resolve=True)
+        node["policy_loss"]["loss_mode"] = "vanilla"  # ours stood there so that verl's is never called alone
+        return omega_conf_to_dataclass(OmegaConf.create(node))
+
+
+class _Drpo(GroupLoss[Drpo]):
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (SAMPLED,) if self.loss.form == "advantage" and self.loss.score == "logL" else ()
+
+    def _function(self) -> Callable[..., Any]:
+        return functools.partial(losses.drpo_loss, settings=self.loss, rollouts=self._rollouts)
+
+    def _write(self, step: StepBatch) -> dict[str, float]:
+        group_N, masks = step.group_N, step.data["response_mask"].unbind()
+        length_N = torch.stack([mask.sum() for mask in masks]).double() * step.takes_part_N
         score_N = None
         if SAMPLED in self.reads:
-            rows = zip(data[SAMPLED].unbind(), masks, strict=True)
+            rows = zip(step.data[SAMPLED].unbind(), masks, strict=True)
             score_N = torch.stack([(old.double() * mask).sum() for old, mask in rows]) / length_N.clamp(min=1)
-        advantage_N = loss.advantage(reward_N, group_N, correct_N, length_N, score_N)
-        if loss.form == "advantage":
-            _put(keys, batch.partition_id, {losses.ADVANTAGE: advantage_N})
+        advantage_N = self.loss.advantage(step.reward_N, group_N, step.correct_N, length_N, score_N)
+        if self.loss.form == "advantage":
+            step.put({losses.ADVANTAGE: advantage_N})
         else:
-            row_of = {key: row for row, key in enumerate(batch.keys)}
-            at_M = torch.tensor([row_of[key] for key in keys])
-            preference_N = loss.preferences(reward_N, length_N)
-            fields = {losses.GROUP: torch.arange(len(batch)) // self._rollouts}
-            for name, values_M in ((losses.CORRECT, correct_N), (losses.PREFERENCE, preference_N)):
-                fields[name] = torch.zeros(len(batch), dtype=torch.float64).index_copy_(0, at_M, values_M)
-            _put(batch.keys, batch.partition_id, fields)
+            preference_N = self.loss.preferences(step.reward_N, length_N)
+            step.put_whole({losses.CORRECT: step.correct_N, losses.PREFERENCE: preference_N}, self._rollouts)
         kept_N = group_max(advantage_N.abs(), group_N)[group_N] > 0
-        positive_N = kept_N & (correct_N == 1) & (length_N > 0)
+        positive_N = kept_N & (step.correct_N == 1) & (length_N > 0)
         weight_G = shortest_weight(advantage_N, length_N, group_N, positive_N)
         return {"drpo/shortest_weight": float(weight_G.mean())} if len(weight_G) else {}
 
 
-def _put(keys: list[str], partition: str, fields: dict[str, Tensor]) -> None:
-    tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(fields, batch_size=len(keys)))
+class _MasteredTokens(GroupLoss[MasteredTokenMask]):
+    def _function(self) -> Callable[..., Any]:
+        return functools.partial(variants.mastered_token_loss, settings=self.loss, config=self._actor())
+
+    def _write(self, step: StepBatch) -> dict[str, float]:
+        step.put({losses.CORRECT: step.correct_N.double()})
+        return {}
+
+
+class _Modes(GroupLoss[ModeSwitch]):
+    @classmethod
+    def check(cls, recipe: Recipe) -> None:
+        if only_part(recipe.reward, ModeSwitchReward) is None:
+            raise ConfigError(
+                f"recipe {recipe.name}: loss mode_switch ranks the modes that reward mode_switch_reward has sampled, "
+                "and the reward has no such part; add it"
+            )
+
+    def _function(self) -> Callable[..., Any]:
+        return functools.partial(
+            variants.mode_switch_loss,
+            settings=self.loss,
+            config=self._actor(),
+            rollouts=self._rollouts,
+            temperature=float(self._trainer.config.actor_rollout_ref.rollout.temperature),
+        )
+
+    def _write(self, step: StepBatch) -> dict[str, float]:
+        threshold = only_part(self.recipe.reward, ModeSwitchReward).threshold
+        group_N, known_N = step.group_N, step.takes_part_N
+        long_N = torch.tensor([fact[MODE] == 1 for fact in step.facts], dtype=torch.bool)
+        preferred_G = torch.zeros(int(group_N.max()) + 1, dtype=torch.float64)
+        if bool(known_N.any()):  # a group of unknown verdicts only has no preference
+            shown_G, code_M = torch.unique(group_N[known_N], return_inverse=True)
+            found_G = preferred_modes(step.correct_N[known_N] == 1, long_N[known_N], code_M, threshold)
+            preferred_G[shown_G] = found_G.double()
+        preferring = int((preferred_G != 0).sum())
+        groups = len(step.batch) // self._rollouts
+        weight_N = (preferred_G * groups / max(preferring, 1))[group_N]
+        side_N = torch.where(long_N, 1.0, -1.0).double()
+        step.put_whole({losses.MODE: side_N, losses.PREFERRED: weight_N}, self._rollouts)
+        shares = {"long_preferred_share": preferred_G == 1, "short_preferred_share": preferred_G == -1}
+        return {f"mode/{name}": float(share_G.double().mean()) for name, share_G in shares.items()}
+
+
+_KINDS: Final[Mapping[type[Loss], type[GroupLoss[Any]]]] = {
+    Drpo: _Drpo,
+    MasteredTokenMask: _MasteredTokens,
+    ModeSwitch: _Modes,
+}

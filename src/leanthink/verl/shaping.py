@@ -32,7 +32,7 @@ from leanthink.verl import dispatch, plugin
 from leanthink.verl.advantage import tagged
 from leanthink.verl.checkpoint import load_states
 from leanthink.verl.filtering import ACC_THEN_REWARD, BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
-from leanthink.verl.grouping import GroupLoss
+from leanthink.verl.grouping import GroupLoss, StepBatch
 from leanthink.verl.keeping import write_shaped
 from leanthink.verl.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import NAME, Settings
@@ -298,9 +298,18 @@ class _Shaping:
         if self._rollouts is not None:
             write_shaped(self._rollouts, step, keys, facts, shaped.rows, shaped.scored)
         if self._group_loss is not None:
-            correct_N = torch.tensor([fact["acc"] for fact in facts], dtype=torch.float64)
-            known = (shaped.reward_N, shaped.takes_part_N, facts)
-            metrics |= self._group_loss.write(batch, keys, data, uids, correct_N, *known)
+            metrics |= self._group_loss.write(
+                StepBatch(
+                    batch=batch,
+                    keys=keys,
+                    data=data,
+                    uids=uids,
+                    correct_N=torch.tensor([fact["acc"] for fact in facts], dtype=torch.float64),
+                    reward_N=shaped.reward_N,
+                    takes_part_N=shaped.takes_part_N,
+                    facts=facts,
+                )
+            )
         if (tags := self.shaper.tags(facts, uids)) != uids:
             fields = TensorDict({"uid": NonTensorStack(*tags)}, batch_size=len(keys))
             tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)
