@@ -115,3 +115,21 @@ def test_a_wrong_call_ends_in_one_paragraph_and_starts_nothing(tmp_path, capsys,
 
 def test_no_such_file(capsys):
     assert "cannot read nowhere.yaml" in sweep(capsys, "nowhere.yaml")[2]
+
+
+def test_the_time_left_counts_no_steps_that_are_done_again(tmp_path, monkeypatch):
+    """Of two runs one was killed at step 16, without a checkpoint, and starts again."""
+    file = write(tmp_path, "recipes: [grpo]\nseeds: [1, 2]\nsteps: 24\n")
+    plan, store = load_sweep(Path(file), resolve), Store(folder=tmp_path / "out")
+    store.open(plan)
+    killed = store.run(plan.runs[0])
+    killed.attempts.mkdir(parents=True)
+    killed.metrics.write_text('{"step": 16}\n', encoding="utf-8")
+    now = [100.0]
+    monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+    out = io.StringIO()
+    with command._Board(Console(file=out), plan, store) as board:
+        now[0] = 220.0
+        board.on_tick([(plan.runs[1], 24)])
+        board.on_change(plan.runs[1], Status(state="finished", seconds=120))
+    assert "finished after 2 min, 2 min left" in " ".join(out.getvalue().split())

@@ -193,9 +193,10 @@ class _Board:
 
     def __enter__(self) -> _Board:
         for planned in self._sweep.runs:
-            self._done[planned.key] = steps_done(self._store.run(planned))
-            if self._store.status(planned).state in FOR_GOOD:
-                self._done[planned.key] = planned.steps or self._done[planned.key]
+            run = self._store.run(planned)
+            over = self._store.status(planned).state in FOR_GOOD
+            # steps behind the last checkpoint are done again
+            self._done[planned.key] = (planned.steps or steps_done(run)) if over else run.last_checkpoint()
         self._left.begin(sum(self._done.values()), time.monotonic())
         self._progress.start()
         return self
