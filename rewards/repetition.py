@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import final
 
-from leanthink.errors import ConfigError
-from leanthink.measured import TextReward, TokenReward
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from leanthink.batch import RolloutBatch
+from leanthink.errors import BatchError, ConfigError
+from leanthink.measured import MeasuredReward, TextReward, TokenReward
+from leanthink.module import PlacedReward, RewardN
+from leanthink.placement import Placement
 
 
 def repeated(tokens: Sequence[Hashable], size: int) -> list[bool]:
@@ -32,8 +40,8 @@ class Repetition(TokenReward):
     """The n-gram penalty of Demystifying Long Chain-of-Thought (arXiv 2502.03373, App. C.2, Alg. 1); a term to add.
 
     ``penalty`` for each token of an n-gram that the response has had before, once for each token however many such
-    n-grams hold it. The paper pays it token by token, with a discount of 0.99 of its own in PPO; here it is the sum
-    over the response, as an advantage with one number per response needs it. That sum has no floor: a response that
+    n-grams hold it. The paper pays it token by token, with a discount of 0.99 of its own in PPO (``token_repetition``);
+    here it is the sum over the response, as an advantage with one number per response needs it. That sum has no floor: a response that
     loops for 10,000 tokens gets -500. Under 0.99 no token's return is below ``penalty / (1 - 0.99)`` = -5: put it
     under a ``clip`` with ``low: -5``.
 
@@ -54,6 +62,108 @@ class Repetition(TokenReward):
     def measure(self, tokens: Sequence[Hashable]) -> float:
         """The penalty summed over the response's tokens."""
         return self.penalty * sum(repeated(tokens, self.size))
+
+
+def discounted_return(
+    spans: Sequence[tuple[int, int]], length: int, penalty: float, discount: float
+) -> Float[Tensor, " T+1"]:
+    """``G_t``, the discounted sum of ``penalty`` over the tokens of ``spans`` from token ``t`` on; 0 behind the last.
+
+    >>> discounted_return([(2, 4)], 5, -0.05, 0.99)
+    tensor([-0.0975, -0.0985, -0.0995, -0.0500,  0.0000,  0.0000], dtype=torch.float64)
+    """
+    token_T = torch.arange(length + 1, dtype=torch.float64)
+    return_T = torch.zeros(length + 1, dtype=torch.float64)
+    for start, end in spans:
+        first_T = token_T.clamp(min=start)
+        count_T = (end - first_T).clamp(min=0)
+        sum_T = count_T if discount == 1 else (1 - discount**count_T) / (1 - discount)
+        return_T += penalty * discount ** (first_T - token_T) * sum_T
+    return return_T
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TokenRepetition(MeasuredReward, PlacedReward):
+    """As ``repetition``, but paid at the tokens, with a discount of its own (arXiv 2502.03373, Sec. 4.6); a term.
+
+    The paper's PPO has one discount for correctness and one for repetition: ``G_t`` is the sum of two discounted sums.
+    An advantage by token has one discount for all. So each token here is paid ``G_t - G_{t+1}`` of the repetition's own
+    discounted sum: under an advantage with ``gamma: 1`` (``gae``, ``reinforce_pp``) the return from each token on is
+    the paper's. The total of a response is ``G_0``; an advantage by response sees that alone.
+
+    Args:
+        size: tokens of an n-gram, ``N``; a shorter response gets 0. The paper uses 40, its code's default is 20.
+        penalty: ``P``, 0 or less.
+        discount: of the repetition's returns, in (0, 1].
+
+    >>> reward = TokenRepetition(size=3, discount=1.0)
+    >>> batch = RolloutBatch.of(group=[0], length=[9], correct=[0], **{reward.column: ["3:6"]})
+    >>> reward.place(batch)[1].token, reward.place(batch)[1].amount
+    (tensor([3, 4, 5]), tensor([-0.0500, -0.0500, -0.0500], dtype=torch.float64))
+    """
+
+    size: int = 40
+    penalty: float = -0.05
+    discount: float = 0.99
+    is_term = True
+    of_tokens = True
+
+    def __post_init__(self) -> None:
+        _check("token_repetition", self.size, "penalty", self.penalty)
+        if not 0 < self.discount <= 1:
+            raise ConfigError(f"token_repetition: discount is {self.discount}; give a number above 0 and up to 1")
+
+    def value_of(self, text: str, tokens: Sequence[Hashable]) -> str:
+        """The repeated tokens as ``start:end`` ranges.
+
+        >>> TokenRepetition(size=3).value_of("", [5, 6, 7, 5, 6, 7, 8, 5, 6])
+        '3:6'
+        """
+        ranges, at = [], 0
+        for flag, run in groupby(repeated(tokens, self.size)):
+            end = at + len(list(run))
+            if flag:
+                ranges.append(f"{at}:{end}")
+            at = end
+        return " ".join(ranges)
+
+    def place(self, batch: RolloutBatch) -> tuple[RewardN, Placement]:
+        """The discounted sum of each response, and what of it each token is paid."""
+        total_N = torch.zeros(len(batch), dtype=torch.float64)
+        rows, tokens, amounts = [], [], []
+        for row, (text, length) in enumerate(zip(batch.values(self.column), batch.length.tolist(), strict=True)):
+            if not text:
+                continue
+            return_T = discounted_return(_spans(text, row), int(length), self.penalty, self.discount)
+            paid_T = return_T[:-1] - return_T[1:]
+            at_K = paid_T.nonzero().squeeze(-1)
+            total_N[row] = return_T[0]
+            rows.append(torch.full_like(at_K, row))
+            tokens.append(at_K)
+            amounts.append(paid_T[at_K])
+        device = batch.group.device
+        none = torch.zeros(0, dtype=torch.int64)
+        placement = Placement(
+            row=torch.cat([none, *rows]).to(device),
+            token=torch.cat([none, *tokens]).to(device),
+            amount=torch.cat([none.double(), *amounts]).to(device),
+        )
+        return total_N.to(device), placement
+
+    def score(self, batch: RolloutBatch) -> RewardN:
+        """The discounted sum of each response."""
+        return self.place(batch)[0]
+
+
+def _spans(text: str, row: int) -> list[tuple[int, int]]:
+    try:
+        pairs = [tuple(map(int, span.split(":"))) for span in text.split()]
+        return [(start, end) for start, end in pairs]
+    except (AttributeError, ValueError):
+        raise BatchError(
+            f"token_repetition, row {row}: {text!r:.80} tells no ranges of tokens; give '3:6 20:31', or nothing"
+        ) from None
 
 
 @final

@@ -74,3 +74,12 @@ def lcpo_max(length: Numbers, correct: Flags, budget: Numbers, alpha: float, del
         step = alpha * (gold - tokens) + delta
         result.append((1.0 if right else 0.0) * min(max(step, 0.0), 1.0))
     return result
+
+
+def two_discounts(outcome: float, dense: list[float], discount: float) -> list[float]:
+    """The return from each token on: the outcome at the last token, undiscounted, and discounted dense rewards."""
+    count = len(dense)
+    return [
+        outcome + sum(discount ** (later - token) * dense[later] for later in range(token, count))
+        for token in range(count)
+    ]

@@ -50,19 +50,22 @@ SIRI_SETS = {
     "actor_rollout_ref.actor.use_kl_loss": False,
 }
 
+COSINE = {
+    "data.train_batch_size": 512,
+    "actor_rollout_ref.rollout.n": 16,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 512 // 16,
+    "actor_rollout_ref.actor.ppo_epochs": 2,
+    "actor_rollout_ref.actor.optim.lr": 5e-7,
+    "data.max_prompt_length": 2048,
+    "data.max_response_length": 14336,
+    "algorithm.kl_ctrl.kl_coef": 0.01,
+}
+
 SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
     "adaptive_deep": {},
     "alp": {"data.train_batch_size": 512, "actor_rollout_ref.actor.optim.lr": 1e-6},
-    "cosine": {
-        "data.train_batch_size": 512,
-        "actor_rollout_ref.rollout.n": 16,
-        "actor_rollout_ref.actor.ppo_mini_batch_size": 512 // 16,
-        "actor_rollout_ref.actor.ppo_epochs": 2,
-        "actor_rollout_ref.actor.optim.lr": 5e-7,
-        "data.max_prompt_length": 2048,
-        "data.max_response_length": 14336,
-        "algorithm.kl_ctrl.kl_coef": 0.01,
-    },
+    "cosine": COSINE,
+    "cosine_ppo": {**COSINE, "critic.optim.lr": 9e-6},
     "crf": {"reward.reward_model.enable": True, "reward.reward_model.model_path": "Qwen/Qwen2.5-3B-Instruct"},
     "da_dler": {**DLER, "algorithm.filter_groups.metric": "acc_then_reward"},
     "dapo_overlong": {

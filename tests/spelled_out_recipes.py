@@ -55,6 +55,7 @@ from leanthink.rewards import (
     SurrogateLength,
     ThinkingCompression,
     ThinkOutcome,
+    TokenRepetition,
     TriangleLength,
     Truncation,
     WordRepetition,
@@ -122,6 +123,22 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
             repetition=Clip(low=-5.0, of=Repetition(size=40, penalty=-0.05)),
         ),
         Grpo(scale="std"),
+        PpoClip(low=0.2, high=0.2),
+    ),
+    "cosine_ppo": (
+        Sum(
+            cosine=CosineLength(
+                limit=14336,
+                correct_at_0=2.0,
+                correct_at_limit=1.0,
+                wrong_at_0=-10.0,
+                wrong_at_limit=0.0,
+                exceed=-10.0,
+                margin=0.0,
+            ),
+            repetition=TokenRepetition(size=40, penalty=-0.05, discount=0.99),
+        ),
+        Gae(gamma=1.0, lam=1.0),
         PpoClip(low=0.2, high=0.2),
     ),
     "crf": (

@@ -67,6 +67,7 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "switch": rewards.Switch,
         "think_outcome": rewards.ThinkOutcome,
         "thinking_compression": rewards.ThinkingCompression,
+        "token_repetition": rewards.TokenRepetition,
         "top_pass_rate": rewards.TopPassRate,
         "triangle_length": rewards.TriangleLength,
         "truncation": rewards.Truncation,

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
+from typing import ClassVar
 
 from leanthink.batch import RolloutBatch
 from leanthink.module import Reward, RewardN
@@ -19,6 +20,7 @@ class MeasuredReward(Reward):
     """
 
     is_term = True
+    of_tokens: ClassVar[bool] = False  # measured on tokens, not on the text
 
     @property
     def column(self) -> str:
@@ -38,8 +40,11 @@ class MeasuredReward(Reward):
         return frozenset({self.column})
 
     @abstractmethod
-    def value_of(self, text: str, tokens: Sequence[Hashable]) -> float:
-        """The value of one response, given as text (without its end token) and as tokens (with it)."""
+    def value_of(self, text: str, tokens: Sequence[Hashable]) -> float | str:
+        """The value of one response, given as text (without its end token) and as tokens (with it).
+
+        A text where one number does not tell enough; :meth:`score` then makes numbers of it.
+        """
 
     def score(self, batch: RolloutBatch) -> RewardN:
         """The values measured where the response was."""
@@ -63,6 +68,8 @@ class TokenReward(MeasuredReward):
 
     Tokens are told apart, and nothing else: a replay of stored texts may give words in their place.
     """
+
+    of_tokens = True
 
     @abstractmethod
     def measure(self, tokens: Sequence[Hashable]) -> float:

@@ -20,7 +20,7 @@ from leanthink.batch import RolloutBatch
 from leanthink.config import parse_yaml, read_yaml
 from leanthink.errors import BatchError, ConfigError, MissingColumnError, did_you_mean
 from leanthink.groups import group_centred
-from leanthink.measured import PromptReward, TokenReward
+from leanthink.measured import PromptReward
 from leanthink.module import WRAPPED, Reward, RewardN, State
 from leanthink.recipe import PARTS, Recipe, apply_overrides, load_recipe, recipe_from
 from leanthink.rollouts import PROMPT_TEXT, Rollouts, words_and_signs
@@ -256,7 +256,7 @@ def _facts(rollouts: Rollouts, columns: Mapping[str, Sequence[Any]], row: int) -
     }
 
 
-def _measured(recipe: Recipe, rollouts: Rollouts) -> tuple[dict[str, list[float]], list[str]]:
+def _measured(recipe: Recipe, rollouts: Rollouts) -> tuple[dict[str, Sequence[float | str]], list[str]]:
     """The columns of the recipe's measured rewards that the file does not bring, once nothing else is missing."""
     parts = {part.column: part for part in measured_rewards(recipe.reward) if part.column not in rollouts.columns}
     notices = []
@@ -268,7 +268,7 @@ def _measured(recipe: Recipe, rollouts: Rollouts) -> tuple[dict[str, list[float]
                 f"{bare.place}: no {name!r}, which recipe {recipe.name} needs; give it in every row "
                 f"(it has: {', '.join(name for name in bare.fields if bare.has(name))})"
             )
-        of_tokens = isinstance(parts[name], TokenReward)
+        of_tokens = parts[name].of_tokens
         if rollouts.texts is None and (tokens is None or not of_tokens):
             what, cure = ("tokens", "'response_ids' or 'response'") if of_tokens else ("the text", "'response'")
             raise MissingColumnError(
@@ -280,7 +280,7 @@ def _measured(recipe: Recipe, rollouts: Rollouts) -> tuple[dict[str, list[float]
             notices.append(f"{recipe.name}: {name} is measured on words and signs, not tokens; give 'response_ids'")
     texts = rollouts.texts or [""] * len(rollouts)
     ids = tokens or [()] * len(rollouts)
-    values = {}
+    values: dict[str, Sequence[float | str]] = {}
     for name, part in parts.items():
         if isinstance(part, PromptReward):
             values[name] = asyncio.run(_asked(part, rollouts))

@@ -335,8 +335,13 @@ def _measured_columns(reward: Reward, given: Columns) -> Columns:
 
     def drawn(part: MeasuredReward) -> Callable[[Generator, int], Column]:
         ids = [[words.index(word) for word in text.split()] for text in TEXTS]
-        values = torch.tensor([part.value_of(*pair) for pair in zip(TEXTS, ids, strict=True)], dtype=torch.float64)
-        return lambda generator, n: values[torch.randint(len(values), (n,), generator=generator)]
+        values = [part.value_of(*pair) for pair in zip(TEXTS, ids, strict=True)]
+
+        def draw(generator: Generator, n: int) -> Column:
+            drawn = [values[index] for index in torch.randint(len(values), (n,), generator=generator).tolist()]
+            return drawn if isinstance(values[0], str) else torch.tensor(drawn, dtype=torch.float64)
+
+        return draw
 
     return {part.column: drawn(part) for part in measured_rewards(reward) if part.column not in given}
 
