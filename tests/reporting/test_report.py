@@ -13,6 +13,7 @@ from leanthink.cli import main
 from leanthink.errors import ConfigError, DataError
 from leanthink.reporting.build import report_of
 from leanthink.reporting.figures import aes, by_question, dominated, figures, vote_figures
+from leanthink.reporting.pictures import _pareto
 from leanthink.reporting.sources import read_sources
 from leanthink.reporting.variants import curve, variants
 
@@ -31,6 +32,22 @@ def test_seeds_come_together_and_settings_apart(sweep, tmp_path):
         "short alpha=0.1": 2,
         "short alpha=0.4": 1,
     }
+
+
+def test_a_resumed_run_is_no_other_variant(tmp_path):
+    for seed in (1, 2):
+        run = made.write_run(tmp_path / f"run-{seed}", "short", seed, quality=0.9, tokens=15)
+        resumed = "  trainer.val_before_train=False \\\n" if seed == 2 else ""
+        (run / "command.txt").write_text(f"python -m verl \\\n{resumed}  trainer.save_freq=2\n")
+    assert {one.label: len(one.sources) for one in variants(read_sources([tmp_path]))} == {"short": 2}
+
+
+@pytest.mark.parametrize(("quality", "tokens", "told"), [(0.1, 300, "short (dominated)"), (1.0, 5, "short")])
+def test_a_run_worse_than_no_training_is_on_no_front(tmp_path, quality, tokens, told):
+    run = made.write_run(tmp_path / "run", "short", 1, quality=quality, tokens=tokens)
+    sources = read_sources([run])
+    figure, _ = _pareto(variants(sources), figures(0, sources[0].evaluations[0]))
+    assert told in figure.axes[0].get_legend_handles_labels()[1]
 
 
 def test_a_stopped_run_is_marked_and_an_unfinished_one_told(sweep, tmp_path, capsys):

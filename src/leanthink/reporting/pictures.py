@@ -127,8 +127,12 @@ def _pareto(variants: Sequence[Variant], start: Figures | None) -> tuple[Figure,
         for variant, *_ in shown
     ]
     points = [(tokens.value, accuracy.value) for tokens, accuracy in places]
-    behind = [variant.stopped or is_behind for (variant, *_), is_behind in zip(shown, dominated(points), strict=True)]
-    front = sorted(point for point, is_behind in zip(points, behind, strict=True) if not is_behind)
+    if start is not None:  # a run that is worse than no training is on no front
+        points.append((start.tokens.value, start.accuracy.value))
+    worse = dominated(points)
+    behind = [variant.stopped or is_worse for (variant, *_), is_worse in zip(shown, worse, strict=False)]
+    off = [*behind, *worse[len(shown) :]]
+    front = sorted(point for point, is_off in zip(points, off, strict=True) if not is_off)
     if len(front) > 1:
         xs, ys = [x for x, _ in front], [100 * y for _, y in front]
         axis.step(xs, ys, where="post", color=GREY, linewidth=1, linestyle=":", label="Pareto front")
@@ -146,7 +150,8 @@ def _pareto(variants: Sequence[Variant], start: Figures | None) -> tuple[Figure,
     axis.set_ylabel("accuracy on held-out questions (%)")
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     caption = (
-        f"Accuracy against length after training. {interval_text(variants, start)} Faded: another run is at least "
+        f"Accuracy against length after training. {interval_text(variants, start)} Faded: another run, or the "
+        "policy before training, is at least "
     )
     return figure, caption + "as accurate with no more tokens, or the run was stopped early."
 

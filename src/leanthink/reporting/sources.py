@@ -20,7 +20,10 @@ from leanthink.runs import Run, read_jsonl
 
 DEPTH: Final = 4  # how far below a folder runs are looked for
 SEEDS: Final = ("data.seed", "data_loader_seed", "fsdp_config.seed", "rollout.seed")
-AROUND: Final = ("ray_kwargs.", "trainer.logger", "trainer.project_name", "trainer.experiment_name")
+AROUND: Final = (
+    *("ray_kwargs.", "trainer.logger", "trainer.project_name", "trainer.experiment_name"),
+    "trainer.val_before_train",  # a resumed run has been evaluated before
+)
 """How keys begin that change nothing about what is learnt."""
 
 
