@@ -10,8 +10,9 @@ import hashlib
 import json
 import logging
 import math
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from verl import DataProto
@@ -30,6 +31,8 @@ from leanthink.verl.settings import Settings
 logger = logging.getLogger(__name__)
 
 DIFFICULTY: Final = "difficulty"
+RESPONSE_KEY: Final = "response_key"
+"""The fact that names a response by what it says: the same in every run that samples it."""
 
 
 class FactFinder:
@@ -37,10 +40,11 @@ class FactFinder:
 
     The facts: ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response),
     ``truncated``, ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
-    ``difficulty`` (the data set's, as text, for tables). Every response has the same keys. ``thinking_length``, where
-    it is required, is counted here; ``prompt_key``, where it is required and the data do not bring it, is a hash of the
-    prompt: verl's own id is new in every step. ``limit`` (tokens) comes from our agent loop, and so does ``prompt_key``
-    where the recipe has a limit. The other columns are the data's.
+    ``difficulty`` (the data set's, as text, for tables), ``response_key`` (its prompt's key and a hash of its tokens).
+    Every response has the same keys. ``thinking_length``, where it is required, is counted here; ``prompt_key``, where
+    it is required and the data do not bring it, is a hash of the prompt: verl's own id is new in every step. ``limit``
+    (tokens) comes from our agent loop, and so does ``prompt_key`` where the recipe has a limit. The other columns are
+    the data's.
     """
 
     def __init__(self, config: Any, tokenizer: Any) -> None:
@@ -76,6 +80,7 @@ class FactFinder:
             "pred": judgement.extracted or "",
             "reason": judgement.code,
             DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
+            RESPONSE_KEY: response_key(extra_info.get(PROMPT_KEY) or prompt_key(columns.get("raw_prompt", ())), tokens),
         }
         facts |= {name: kind(fields[name]) for name, kind in ((LIMIT, float), (PROMPT_KEY, str)) if name in fields}
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
@@ -147,6 +152,15 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
         fields = columns.get("tool_extra_fields") or {}
         facts = await self._finder.find(responses[:valid].tolist(), columns, fields)
         return {"reward_score": facts["acc"], "reward_extra_info": facts}
+
+
+def response_key(prompt: str, tokens: Sequence[int]) -> str:
+    """A name for a response: its prompt's key, and a hash of its tokens.
+
+    >>> response_key("4d0181ad2081b96f", [5, 7, 2])
+    '4d0181ad2081b96f-7b9d50a7b897e432'
+    """
+    return f"{prompt}-{hashlib.blake2b(array('q', tokens).tobytes(), digest_size=8).hexdigest()}"
 
 
 def prompt_key(messages: Iterable[Mapping[str, Any]]) -> str:

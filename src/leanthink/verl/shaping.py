@@ -31,6 +31,7 @@ from leanthink.scoring import ScoredStep, batch_of_facts, overlong_filter, score
 from leanthink.verl import dispatch, plugin
 from leanthink.verl.advantage import tagged
 from leanthink.verl.checkpoint import load_states
+from leanthink.verl.facts import RESPONSE_KEY
 from leanthink.verl.filtering import ACC_THEN_REWARD, BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.grouping import GroupLoss, StepBatch
 from leanthink.verl.keeping import write_shaped
@@ -40,7 +41,7 @@ from leanthink.verl.settings import NAME, Settings
 logger = logging.getLogger(__name__)
 
 FIELDS = ("rm_scores", "response_mask", "extra_fields", "uid")
-NOT_COLUMNS = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason"})
+NOT_COLUMNS = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason", RESPONSE_KEY})
 
 
 NO_SPREAD: Final = 1e-6
@@ -249,12 +250,26 @@ class _Shaping:
         if partition_id != "train":
             return batch, metrics
         self._told_apart.clear()
-        if self.shaper.settings.sort_by_length:
-            lengths = [tag["seq_len"] for tag in batch.tags]
-            batch.reorder(sorted(range(len(lengths)), key=lengths.__getitem__))
+        self._order(batch)
         if self._group_loss is not None:
             batch = self._group_loss.arrange(batch)
         return batch, {**metrics, **self._shape(batch, global_steps)}
+
+    def _order(self, batch: KVBatchMeta) -> None:
+        """Put a batch into an order of its own: the one responses come in differs from run to run.
+
+        Sums are then taken in the same order, and tables of limited size forget the same prompts.
+        """
+        keys = _responses(batch)
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+        facts = [_plain(fields).get("reward_extra_info", {}) for fields in data["extra_fields"]]
+        name_of = {key: str(fact.get(RESPONSE_KEY, "")) for key, fact in zip(keys, facts, strict=True)}
+
+        def place(row: int) -> tuple[int, bool, str]:
+            length = batch.tags[row]["seq_len"] if self.shaper.settings.sort_by_length else 0
+            return length, batch.keys[row] not in name_of, name_of.get(batch.keys[row], "")
+
+        batch.reorder(sorted(range(len(batch.keys)), key=place))
 
     def _terminal_eviction_reasons(self, global_steps: int, partition_id: str) -> Any:
         """verl's, but for all-correct groups that the reward tells apart, where the filter's metric keeps them."""
@@ -274,7 +289,7 @@ class _Shaping:
         return self._told_apart[uid]
 
     def _shape(self, batch: KVBatchMeta, step: int) -> dict[str, float]:
-        keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+        keys = _responses(batch)
         wanted = [*FIELDS, *(self._group_loss.reads if self._group_loss is not None else ())]
         data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=wanted)
         extra_fields = [_plain(fields) for fields in data["extra_fields"]]
@@ -344,6 +359,11 @@ def _probed(key: str, fields: dict[str, Any]) -> dict[str, Any]:
         )
     probed: dict[str, Any] = fields[PROBED]
     return probed
+
+
+def _responses(batch: KVBatchMeta) -> list[str]:
+    """The keys of a batch's rows that are no padding."""
+    return [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
 
 
 def _plain(value: Any) -> Any:
