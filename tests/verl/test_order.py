@@ -52,3 +52,17 @@ def test_lengths_rise_where_they_are_to(monkeypatch, tmp_path):
 
 def test_responses_are_told_apart_by_prompt_and_tokens():
     assert len({response_key(prompt, tokens) for prompt in "ab" for tokens in ([1], [2], [1, 2], [])}) == 8
+
+
+def test_scoring_goes_group_by_group_in_an_order_that_is_drawn_anew_for_each_step():
+    facts = [{RESPONSE_KEY: response_key(f"p{row % 7}", [row])} for row in range(28)]
+    first = {}
+    for step in range(1, 40):
+        for run in (1, 2):  # verl's ids are new in every run
+            uids = [f"{random.Random(f'{run} {row % 7}').random()}" for row in range(28)]
+            order = shaping._group_order(facts, uids, step)
+            rows = sorted(range(28), key=order.__getitem__)
+            assert first.setdefault(step, rows) == rows
+            groups = [row % 7 for row in rows]
+            assert groups == sorted(groups, key=groups.index)  # each in one piece
+    assert {rows[0] % 7 for rows in first.values()} == set(range(7))

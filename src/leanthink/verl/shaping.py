@@ -6,9 +6,10 @@ back as ``rm_scores`` and returns the metrics. Validation passes through untouch
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -125,9 +126,8 @@ class Shaper:
                 "deadline, or raise max_unknown"
             )
         takes_part_N = torch.tensor([self._takes_part(fact) for fact in facts], dtype=torch.bool)
-        # verl hands out responses in the order in which they ended. What goes by the order of groups, as ties may, must
-        # not favour prompts that are answered quickly: their ids are random.
-        rows = sorted(takes_part_N.nonzero().squeeze(-1).tolist(), key=uids.__getitem__)
+        order = _group_order(facts, uids, step)
+        rows = sorted(takes_part_N.nonzero().squeeze(-1).tolist(), key=order.__getitem__)
         reward_N = torch.zeros(len(facts), dtype=torch.float64)
         if not rows:
             return Shaped(reward_N, takes_part_N, metrics)
@@ -187,6 +187,18 @@ class Shaper:
             {"correct": fact["acc"], **{name: fact[name] for name in fact if name not in NOT_COLUMNS}} for fact in facts
         ]
         return batch_of_facts(rows, uids, step - 1)
+
+
+def _group_order(facts: Sequence[Mapping[str, Any]], uids: Sequence[str], step: int) -> list[tuple[str, str, str]]:
+    """By what responses are sorted for scoring: group by group, groups in an order drawn for the step.
+
+    What goes by the order of groups, as ties may, must favour neither prompts that are answered quickly nor the same
+    ones in every step; and a run that is done again must find the same order, which verl's random ids would not give.
+    """
+    names = [str(fact.get(RESPONSE_KEY, "")) for fact in facts]
+    prompts = [name.partition("-")[0] for name in names]
+    drawn = {one: hashlib.blake2b(f"{step} {one}".encode(), digest_size=8).hexdigest() for one in set(prompts)}
+    return [(drawn[one], uid, name) for one, uid, name in zip(prompts, uids, names, strict=True)]
 
 
 def unknown_metrics(facts: list[dict[str, Any]]) -> dict[str, float]:
