@@ -98,6 +98,16 @@ def laser_adaptive(explore: bool) -> AdaptiveStepLength:
     )
 
 
+COSINE = CosineLength(
+    limit=14336,
+    correct_at_0=2.0,
+    correct_at_limit=1.0,
+    wrong_at_0=-10.0,
+    wrong_at_limit=0.0,
+    exceed=-10.0,
+    margin=0.0,
+)
+
 RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     "adaptive_deep": (
         ModeSwitchReward(threshold=0.75, base=1.0, bonus=0.5, wrong=0.0, warm_up=Linear(start=0.0, stop=1.0, steps=50)),
@@ -111,15 +121,7 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     ),
     "cosine": (
         Sum(
-            cosine=CosineLength(
-                limit=14336,
-                correct_at_0=2.0,
-                correct_at_limit=1.0,
-                wrong_at_0=-10.0,
-                wrong_at_limit=0.0,
-                exceed=-10.0,
-                margin=0.0,
-            ),
+            cosine=COSINE,
             repetition=Clip(low=-5.0, of=Repetition(size=40, penalty=-0.05)),
         ),
         Grpo(scale="std"),
@@ -127,15 +129,7 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     ),
     "cosine_ppo": (
         Sum(
-            cosine=CosineLength(
-                limit=14336,
-                correct_at_0=2.0,
-                correct_at_limit=1.0,
-                wrong_at_0=-10.0,
-                wrong_at_limit=0.0,
-                exceed=-10.0,
-                margin=0.0,
-            ),
+            cosine=COSINE,
             repetition=TokenRepetition(size=40, penalty=-0.05, discount=0.99),
         ),
         Gae(gamma=1.0, lam=1.0),

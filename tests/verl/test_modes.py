@@ -5,25 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
-from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 from verl.workers.rollout.replica import TokenOutput
 
 from leanthink.errors import ConfigError
 from leanthink.recipe import load_recipe
 from leanthink.testbed import policy_path
-from leanthink.testbed.tokenizer import build_tokenizer
 from leanthink.verl import modes
 from leanthink.verl.loops import MODES, loop_of
 from leanthink.verl.settings import Settings
+from verl_single_turn import MESSAGES, TOKENIZER, prompt_ids, single_turn
 
-TOKENIZER = build_tokenizer()
-MESSAGES = [{"role": "user", "content": "47 + 12 ="}]
 ANSWER = TOKENIZER.encode(r"\boxed{ 59 } <eos>")
-
-
-def prompt_ids(messages):
-    return TOKENIZER.encode(f"<user> {messages[-1]['content']} <assistant>")
 
 
 def run_session(monkeypatch, session, n=4, overrides=(), answer=ANSWER, room=96):
@@ -32,19 +25,6 @@ def run_session(monkeypatch, session, n=4, overrides=(), answer=ANSWER, room=96)
     async def generate(**call):
         calls.append(call)
         return TokenOutput(token_ids=answer, log_probs=[-0.5] * len(answer), stop_reason="completed")
-
-    async def single_turn(self, sampling_params, priority=0, **kwargs):
-        """verl's loop, less what needs a running verl."""
-        ids = prompt_ids(kwargs["raw_prompt"])
-        reply = await self.server_manager.generate(request_id="r", prompt_ids=ids, sampling_params=sampling_params)
-        return AgentLoopOutput(
-            prompt_ids=ids,
-            response_ids=reply.token_ids,
-            response_mask=[1] * len(reply.token_ids),
-            response_logprobs=reply.log_probs,
-            metrics=AgentLoopMetrics(),
-            extra_fields={},
-        )
 
     async def initial(self, messages, **_):
         return prompt_ids(messages)

@@ -5,21 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
-from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 from verl.workers.rollout.replica import TokenOutput
 
 from leanthink.errors import ConfigError
 from leanthink.recipe import load_recipe
 from leanthink.testbed import policy_path
-from leanthink.testbed.tokenizer import build_tokenizer
 from leanthink.verl.launch import Job
 from leanthink.verl.loops import STOPPING, loop_of
 from leanthink.verl.settings import Settings
 from leanthink.verl.stopping import StoppingAgentLoop
+from verl_single_turn import MESSAGES, TOKENIZER, prompt_ids, single_turn
 
-TOKENIZER = build_tokenizer()
-PROMPT = TOKENIZER.encode("<user> 47 + 12 = <assistant>")
+PROMPT = prompt_ids(MESSAGES)
 CLOSE, EOS = TOKENIZER.encode("</think>")[0], TOKENIZER.eos_token_id
 THINK = TOKENIZER.encode("<think> 47 + 12 = 59")
 ANSWER = TOKENIZER.encode(r"\boxed{ 59 } <eos>")
@@ -38,18 +36,6 @@ def respond(monkeypatch, replies, *, stop=STOP, room=96, reason="completed"):
             token_ids=ids, log_probs=[-float(len(calls))] * len(ids), stop_reason=reason, extra_fields=fields
         )
 
-    async def single_turn(self, sampling_params, priority=0, **kwargs):
-        """verl's loop, less what needs a running verl."""
-        reply = await self.server_manager.generate(request_id="r", prompt_ids=PROMPT, sampling_params=sampling_params)
-        return AgentLoopOutput(
-            prompt_ids=PROMPT,
-            response_ids=reply.token_ids,
-            response_mask=[1] * len(reply.token_ids),
-            response_logprobs=reply.log_probs,
-            metrics=AgentLoopMetrics(),
-            extra_fields=reply.extra_fields,
-        )
-
     monkeypatch.setattr(SingleTurnAgentLoop, "run", single_turn)
     monkeypatch.setattr(StoppingAgentLoop, "room", lambda self, tokens: room)
     loop = object.__new__(StoppingAgentLoop)
@@ -58,7 +44,7 @@ def respond(monkeypatch, replies, *, stop=STOP, room=96, reason="completed"):
     loop.config = OmegaConf.create({"leanthink": settings.node(), "actor_rollout_ref": model})
     loop.tokenizer = TOKENIZER
     loop.server_manager = SimpleNamespace(generate=generate)
-    output = asyncio.run(loop.run({"temperature": 1.0}, raw_prompt=[]))
+    output = asyncio.run(loop.run({"temperature": 1.0}, raw_prompt=MESSAGES))
     assert not left
     return output, calls
 
