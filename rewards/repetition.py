@@ -41,9 +41,9 @@ class Repetition(TokenReward):
 
     ``penalty`` for each token of an n-gram that the response has had before, once for each token however many such
     n-grams hold it. The paper pays it token by token, with a discount of 0.99 of its own in PPO (``token_repetition``);
-    here it is the sum over the response, as an advantage with one number per response needs it. That sum has no floor: a response that
-    loops for 10,000 tokens gets -500. Under 0.99 no token's return is below ``penalty / (1 - 0.99)`` = -5: put it
-    under a ``clip`` with ``low: -5``.
+    here it is the sum over the response, as an advantage with one number per response needs it. That sum has no floor:
+    a response that loops for 10,000 tokens gets -500. Under 0.99 no token's return is below ``penalty / (1 - 0.99)`` =
+    -5: put it under a ``clip`` with ``low: -5``.
 
     Args:
         size: tokens of an n-gram, ``N``; a shorter response gets 0. The paper uses 40, its code's default is 20.
