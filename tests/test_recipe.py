@@ -9,9 +9,11 @@ import pytest
 from leanthink.algorithms import Grpo, PpoClip, Rloo
 from leanthink.config import parse_yaml
 from leanthink.errors import ConfigError
+from leanthink.limits import PerStep
 from leanthink.recipe import Recipe, apply_overrides, load_recipe, recipe_from, recipe_names
 from leanthink.rewards import Correct, KimiLength, Scale, SigmoidLength, Sum
 from leanthink.schedules import Linear
+from leanthink.stopping import StopBias
 
 
 def node_of(text: str) -> Any:
@@ -185,3 +187,12 @@ def test_the_cpu_block_scales_the_tree_for_that_profile_alone(tmp_path: Path) ->
     path.write_text("reward: correct\ncpu: {reward.scale.by: 3}\n")
     with pytest.raises(ConfigError, match=r"recipe mine, cpu: reward\.scale\.by: .*reward is 'correct'"):
         load_recipe(path, profile="cpu")
+
+
+def test_an_override_may_begin_a_part_that_the_recipe_has_not() -> None:
+    recipe = load_recipe("grpo", ["limit.per_step.at_most=4000", "stop.stop_bias.bias=2"])
+    assert recipe.limit == PerStep(at_most=4000) and recipe.stop == StopBias(bias=2)
+    with pytest.raises(ConfigError, match="stop: no stop 'stop_bia'; did you mean 'stop_bias'"):
+        load_recipe("grpo", ["stop.stop_bia.bias=2"])
+    with pytest.raises(ConfigError, match="nothing named 'per_stp' at limit; did you mean 'per_step'"):
+        load_recipe("dler", ["limit.per_stp.at_most=4000"])

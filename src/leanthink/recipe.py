@@ -199,9 +199,12 @@ def _copy(node: Any) -> Any:
 
 
 def _set_in_tree(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
-    """Change a part in place; one left to its default is written out first."""
-    if node.get(path[0]) is None and path[0] in DEFAULTS:
-        node[path[0]] = describe(DEFAULTS[path[0]])
+    """Change a part in place; one left to its default is written out first, and one that is not there begun."""
+    if node.get(path[0]) is None:
+        if path[0] in DEFAULTS:
+            node[path[0]] = describe(DEFAULTS[path[0]])
+        elif len(path) > 2:  # limit.per_step.at_most=4000, where there is no limit
+            node[path[0]] = path[1]
     _set(node, path, value, place)
 
 
