@@ -70,7 +70,8 @@ def discounted_return(
     """``G_t``, the discounted sum of ``penalty`` over the tokens of ``spans`` from token ``t`` on; 0 behind the last.
 
     >>> discounted_return([(2, 4)], 5, -0.05, 0.99)
-    tensor([-0.0975, -0.0985, -0.0995, -0.0500,  0.0000,  0.0000], dtype=torch.float64)
+    tensor([-0.0975, -0.0985, -0.0995, -0.0500,  0.0000,  0.0000],
+           dtype=torch.float64)
     """
     token_T = torch.arange(length + 1, dtype=torch.float64)
     return_T = torch.zeros(length + 1, dtype=torch.float64)
