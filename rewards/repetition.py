@@ -85,7 +85,7 @@ def discounted_return(
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class TokenRepetition(MeasuredReward, PlacedReward):
+class TokenRepetition(PlacedReward, MeasuredReward):
     """As ``repetition``, but paid at the tokens, with a discount of its own (arXiv 2502.03373, Sec. 4.6); a term.
 
     The paper's PPO has one discount for correctness and one for repetition: ``G_t`` is the sum of two discounted sums.
@@ -107,7 +107,6 @@ class TokenRepetition(MeasuredReward, PlacedReward):
     size: int = 40
     penalty: float = -0.05
     discount: float = 0.99
-    is_term = True
     of_tokens = True
 
     def __post_init__(self) -> None:
@@ -151,10 +150,6 @@ class TokenRepetition(MeasuredReward, PlacedReward):
             amount=torch.cat([none.double(), *amounts]).to(device),
         )
         return total_N.to(device), placement
-
-    def score(self, batch: RolloutBatch) -> RewardN:
-        """The discounted sum of each response."""
-        return self.place(batch)[0]
 
 
 def _spans(text: str, row: int) -> list[tuple[int, int]]:

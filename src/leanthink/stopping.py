@@ -5,6 +5,7 @@ Legend: ``N`` rows, ``V`` vocabulary, ``T`` tokens.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
@@ -116,7 +117,7 @@ class StopBias:
 
 
 def _check(name: str, by: float, at_least: int) -> None:
-    if by != by or abs(by) == float("inf"):
+    if not math.isfinite(by):
         raise ConfigError(f"{name}: the shift is {by}; give a finite number")
     if at_least < 0:
         raise ConfigError(f"{name}: at_least is {at_least}; give tokens, 0 or more")

@@ -71,6 +71,7 @@ class FactFinder:
         text = self._text(tokens)
         judgement = await self._judge(columns, text, truncated)
         extra_info = columns.get("extra_info") or {}
+        prompt = str(extra_info.get(PROMPT_KEY) or prompt_key(columns["raw_prompt"]))
         facts: dict[str, Any] = {
             "acc": 0.0 if judgement.verdict is Verdict.UNKNOWN else judgement.correct,
             "unknown": float(judgement.verdict is Verdict.UNKNOWN),
@@ -80,7 +81,7 @@ class FactFinder:
             "pred": judgement.extracted or "",
             "reason": judgement.code,
             DIFFICULTY: str(extra_info.get(DIFFICULTY, "")),
-            RESPONSE_KEY: response_key(extra_info.get(PROMPT_KEY) or prompt_key(columns.get("raw_prompt", ())), tokens),
+            RESPONSE_KEY: response_key(prompt, tokens),
         }
         facts |= {name: kind(fields[name]) for name, kind in ((LIMIT, float), (PROMPT_KEY, str)) if name in fields}
         facts |= {name: value for name in self._columns if (value := extra_info.get(name)) is not None}
@@ -88,7 +89,7 @@ class FactFinder:
         if THINKING_LENGTH in self._columns:
             facts[THINKING_LENGTH] = float(thinking_length(tokens, self._text, self._thinking_end))
         if PROMPT_KEY in self._columns:
-            facts[PROMPT_KEY] = str(facts[PROMPT_KEY]) if PROMPT_KEY in facts else prompt_key(columns["raw_prompt"])
+            facts[PROMPT_KEY] = str(facts.get(PROMPT_KEY, prompt))
         for part in self._measured:
             if not isinstance(part, PromptReward):
                 facts[part.column] = part.value_of(text, tokens)
