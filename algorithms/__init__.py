@@ -3,6 +3,7 @@
 if __name__ != "leanthink.algorithms":  # a second copy of every class would compare unequal
     raise ImportError("import leanthink.algorithms, not algorithms")
 
+from leanthink.algorithms.adaptive_top_k import AdaptiveTopK
 from leanthink.algorithms.advantages import Advantage, Grpo, NoBaseline, Rloo, grpo_advantage, rloo_advantage
 from leanthink.algorithms.batch_norm import BatchNorm
 from leanthink.algorithms.difficulty_weight import DifficultyWeight
@@ -22,6 +23,7 @@ from leanthink.algorithms.token_advantages import (
 )
 
 __all__ = [
+    "AdaptiveTopK",
     "Advantage",
     "AnyAdvantage",
     "BatchNorm",

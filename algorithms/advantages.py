@@ -6,8 +6,9 @@ The settings are frozen dataclasses, so that a recipe compares and prints; each 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,6 +21,7 @@ RewardN = Float[Tensor, " N"]
 GroupN = Int[Tensor, " N"]
 LengthN = Float[Tensor, " N"]
 CorrectN = Bool[Tensor, " N"]
+KeptN = Bool[Tensor, " N"]
 
 
 class Advantage(ABC):
@@ -29,6 +31,7 @@ class Advantage(ABC):
         batch_wide: whether one value depends on the responses of other groups, too.
         reads_correct: whether :meth:`lifted` changes anything, which takes raw correctness.
         reads_order: whether ties within a group go by the order of its responses.
+        reads_state: whether it remembers anything across steps, by :meth:`init` and :meth:`select`.
     """
 
     @property
@@ -45,6 +48,33 @@ class Advantage(ABC):
     def reads_order(self) -> bool:
         """Whether ties within a group go by the order of its responses."""
         return False
+
+    @property
+    def reads_state(self) -> bool:
+        """Whether it remembers anything across steps."""
+        return False
+
+    def init(self) -> dict[str, Any]:
+        """What it remembers before the first step: a dict that JSON can hold, saved with the reward's state."""
+        return {}
+
+    def select(
+        self, reward_N: RewardN, group_N: GroupN, length_N: LengthN | None, state: Mapping[str, Any]
+    ) -> tuple[KeptN, dict[str, Any]]:
+        """Which responses have an advantage at all, by what is remembered, and what is remembered after them.
+
+        The advantage is then called with those alone, and has to keep all of them: the trainer calls it where no state
+        is. Asked only of one that ``reads_state``.
+        """
+        return torch.ones_like(group_N, dtype=torch.bool), dict(state)
+
+    def shown(self, state: Mapping[str, Any]) -> Mapping[str, float]:
+        """Numbers of its own to be shown among a run's metrics."""
+        return {}
+
+    def wrong_state(self, state: Mapping[str, Any]) -> str | None:
+        """What is wrong with a state of the right shape, as somebody may have edited it; None for nothing."""
+        return None
 
     @abstractmethod
     def __call__(self, reward_N: RewardN, group_N: GroupN, length_N: LengthN | None = None) -> RewardN:

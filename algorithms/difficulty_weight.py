@@ -77,6 +77,11 @@ class DifficultyWeight(Advantage):
             raise ConfigError(f"difficulty_weight: stage is {self.stage!r}; give {', '.join(get_args(Stage))}")
         if not 0 <= self.all_wrong <= 1:
             raise ConfigError(f"difficulty_weight: all_wrong is {self.all_wrong}; give a weight from 0 to 1")
+        if self.of.reads_state:
+            raise ConfigError(
+                f"difficulty_weight: of is {self.of}, which chooses responses, and the pass rate would be of those; "
+                "give one that remembers nothing, such as grpo"
+            )
 
     @property
     def batch_wide(self) -> bool:

@@ -18,15 +18,18 @@ Metric = Literal["shortest", "token_efficiency"]
 POPULATION: Final = Grpo(ddof=0, eps=1e-8)
 
 
-def top_k(score_N: Float[Tensor, " N"], group_N: Int[Tensor, " N"], k: int) -> Bool[Tensor, " N"]:
-    """Which responses have one of the ``k`` highest scores of their group; of equals, those that come first."""
+def top_k(score_N: Float[Tensor, " N"], group_N: Int[Tensor, " N"], k: int | Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
+    """Which responses have one of the ``k`` highest scores of their group; of equals, those that come first.
+
+    ``k`` is one number, or that of each response's group.
+    """
     best_N = torch.argsort(score_N, descending=True, stable=True)
     order_N = best_N[torch.argsort(group_N[best_N], stable=True)]
     sorted_N = group_N[order_N]
     place_N = torch.arange(len(order_N), device=order_N.device)
     rank_N = place_N - torch.searchsorted(sorted_N, sorted_N)
     kept_N = torch.zeros_like(group_N, dtype=torch.bool)
-    kept_N[order_N] = rank_N < k
+    kept_N[order_N] = rank_N < (k[order_N] if isinstance(k, Tensor) else k)
     return kept_N
 
 
@@ -45,6 +48,55 @@ def metric_score(
     return reward_N / length_N.clamp(min=1.0)
 
 
+def kept_by(
+    name: str,
+    reward_N: RewardN,
+    group_N: GroupN,
+    length_N: LengthN | None,
+    k: int | Int[Tensor, " N"],
+    metric: Metric,
+    shift_negative: bool,
+) -> Bool[Tensor, " N"]:
+    """Which responses a filter keeps: the ``k`` best of each group by ``metric``, none without a trained token.
+
+    Raises:
+        BatchError: there are no lengths to rank by.
+    """
+    if length_N is None:
+        raise BatchError(f"{name}: it ranks by length, and no lengths are given; pass length_N")
+    length_N = length_N.double()
+    score_N = metric_score(reward_N.double(), length_N, group_N, metric, shift_negative)
+    trained_N = length_N > 0
+    return trained_N & top_k(torch.where(trained_N, score_N, -torch.inf), group_N, k)
+
+
+def advantage_of_kept(
+    of: Advantage, reward_N: RewardN, group_N: GroupN, length_N: LengthN | None, kept_N: Bool[Tensor, " N"]
+) -> RewardN:
+    """The advantage (N,) as if each group had only those that are kept; 0 for the others."""
+    advantage_N = torch.zeros_like(reward_N, dtype=torch.float64)
+    if bool(kept_N.any()):
+        codes_M = torch.unique(group_N[kept_N], return_inverse=True)[1]
+        length_M = None if length_N is None else length_N.double()[kept_N]
+        advantage_N[kept_N] = of(reward_N.double()[kept_N], codes_M, length_M)
+    return advantage_N
+
+
+def check_filter(name: str, metric: str, of: Advantage) -> None:
+    """Refuse settings that no filter can have.
+
+    Raises:
+        ConfigError: naming the part, what was given and what is allowed.
+    """
+    if metric not in get_args(Metric):
+        raise ConfigError(f"{name}: metric is {metric!r}; give {' or '.join(get_args(Metric))}")
+    if of.reads_correct or of.reads_order:
+        raise ConfigError(
+            f"{name}: of is {of}, which would reach beyond what is kept; give an advantage without boost and without a "
+            "filter of its own, such as grpo"
+        )
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class FilterTopK(Advantage):
@@ -57,7 +109,7 @@ class FilterTopK(Advantage):
 
     With "shortest" and rewards of 0 and 1 the kept may all be wrong: no signal. With "token_efficiency" a negative
     reward is the better the longer the response, as the formula has it, unless ``shift_negative``. The paper's third
-    variant, ``k`` by difficulty, is not here: it needs quantiles of group means over past steps.
+    variant, ``k`` by difficulty, is :class:`AdaptiveTopK`.
 
     Args:
         k: responses kept of each group.
@@ -82,13 +134,7 @@ class FilterTopK(Advantage):
     def __post_init__(self) -> None:
         if self.k < 2:
             raise ConfigError(f"filter_top_k: k is {self.k}; a kept set of one has nothing to compare: give 2 or more")
-        if self.metric not in get_args(Metric):
-            raise ConfigError(f"filter_top_k: metric is {self.metric!r}; give {' or '.join(get_args(Metric))}")
-        if self.of.reads_correct or isinstance(self.of, FilterTopK):
-            raise ConfigError(
-                f"filter_top_k: of is {self.of}, which would reach beyond what is kept; give an advantage without "
-                "boost and without a filter of its own, such as grpo"
-            )
+        check_filter("filter_top_k", self.metric, self.of)
 
     @property
     def batch_wide(self) -> bool:
@@ -101,14 +147,5 @@ class FilterTopK(Advantage):
         Raises:
             BatchError: there are no lengths to rank by.
         """
-        if length_N is None:
-            raise BatchError("filter_top_k: it ranks by length, and no lengths are given; pass length_N")
-        reward_N, length_N = reward_N.double(), length_N.double()
-        score_N = metric_score(reward_N, length_N, group_N, self.metric, self.shift_negative)
-        trained_N = length_N > 0
-        kept_N = trained_N & top_k(torch.where(trained_N, score_N, -torch.inf), group_N, self.k)
-        advantage_N = torch.zeros_like(reward_N)
-        if bool(kept_N.any()):
-            codes_M = torch.unique(group_N[kept_N], return_inverse=True)[1]
-            advantage_N[kept_N] = self.of(reward_N[kept_N], codes_M, length_N[kept_N])
-        return advantage_N
+        kept_N = kept_by("filter_top_k", reward_N, group_N, length_N, self.k, self.metric, self.shift_negative)
+        return advantage_of_kept(self.of, reward_N, group_N, length_N, kept_N)

@@ -27,6 +27,27 @@ def gfpo(reward: Numbers, length: Numbers, group: Groups, k: int, metric: str) -
     return result
 
 
+def adaptive_gfpo(
+    reward: Numbers, length: Numbers, group: Groups, past: list[float], k: list[int], metric: str, ready: int
+) -> list[float]:
+    """arXiv 2508.09726, Algorithm 2: ``k`` by the quantile that a group's mean lies in; ``past`` grows."""
+    means = {code: sum(reward[i] for i in of) / len(of) for code, of in members(group).items()}
+    past.extend(means[code] for code in sorted(means))
+    ranked, cuts = sorted(past), []
+    for j in range(1, len(k)):
+        place = j / len(k) * (len(ranked) - 1)
+        low = int(place)
+        high = min(low + 1, len(ranked) - 1)
+        cuts.append(ranked[low] + (ranked[high] - ranked[low]) * (place - low) if ranked else 0.0)
+    result = [0.0] * len(reward)
+    for code, of in members(group).items():
+        kept = k[0] if len(past) < ready else k[sum(means[code] >= cut for cut in cuts)]
+        own = gfpo([reward[i] for i in of], [length[i] for i in of], [0] * len(of), kept, metric)
+        for i, value in zip(of, own, strict=True):
+            result[i] = value
+    return result
+
+
 def longest_correct_length(length: Numbers, correct: Flags, group: Groups, pay_wrong: bool = False) -> list[float]:
     """arXiv 2506.14755, Eq. 3; with ``pay_wrong`` the released trainer's."""
     result = [0.0] * len(length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leanthink.algorithms import (
+    AdaptiveTopK,
     Advantage,
     BatchNorm,
     DifficultyWeight,
@@ -176,6 +177,11 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     "gfpo": (
         Correct(right=1.0, wrong=-1.0),
         FilterTopK(k=8, metric="shortest"),
+        PpoClip(low=0.2, high=0.2, aggregation="token-mean"),
+    ),
+    "gfpo_adaptive": (
+        Correct(right=1.0, wrong=-1.0),
+        AdaptiveTopK(k=(8, 8, 6, 4), metric="shortest", ready_after=256, remembered=100_000),
         PpoClip(low=0.2, high=0.2, aggregation="token-mean"),
     ),
     "grpo": (

@@ -10,6 +10,7 @@ import pytest
 from leanthink.cli import COMMANDS
 from leanthink.config import REGISTRY
 from leanthink.recipe import load_recipe, recipe_names
+from leanthink.scoring import advantage_start
 
 TEXT = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
 METHODS_HEADER = "| method | paper | recipes | parts | changes | state | cost | use it when | not when |"
@@ -62,6 +63,7 @@ def test_paper_state_and_parts_are_the_recipes(row: dict[str, str]) -> None:
         recipe = load_recipe(name)
         assert recipe.reference["paper"] == f"arXiv:{row['paper']}"
         remembers = recipe.reward.reads_state or bool(recipe.limit is not None and recipe.limit.init())
+        remembers = remembers or bool(advantage_start(recipe))
         assert remembers == (row["state"] != "none"), f"{name}: the state is {row['state']}"
     used = {part for name in names(row["recipes"]) for part in parts_of(load_recipe(name).to_node())}
     assert used & set(names(row["parts"])) or not names(row["recipes"])

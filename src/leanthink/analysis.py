@@ -157,14 +157,14 @@ class Analysis:
     opposed: Counter[tuple[str, str]] = field(default_factory=Counter)
     telling: list[Telling] = field(default_factory=list)
     notices: dict[str, None] = field(default_factory=dict)
-    states: dict[str, State | None] = field(default_factory=dict)
+    states: dict[str, tuple[State | None, State | None]] = field(default_factory=dict)
 
     def add(self, rollouts: Rollouts) -> dict[str, Replay]:
         """Score a piece by every recipe, states carried on from the piece before."""
         replays = {}
         for name, recipe in self.recipes.items():
-            one = replay(recipe, rollouts, self.states.get(name))
-            self.states[name] = one.state
+            one = replay(recipe, rollouts, *self.states.get(name, (None, None)))
+            self.states[name] = (one.state, one.advantage_state)
             replays[name] = one
         self.add_scored(rollouts, replays)
         return replays

@@ -74,6 +74,7 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "word_repetition": rewards.WordRepetition,
     },
     "advantage": {
+        "adaptive_top_k": algorithms.AdaptiveTopK,
         "batch_norm": algorithms.BatchNorm,
         "difficulty_weight": algorithms.DifficultyWeight,
         "filter_top_k": algorithms.FilterTopK,

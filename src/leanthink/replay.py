@@ -56,6 +56,7 @@ class Replay:
         metrics: training's scalars over all steps, and ``advantage_per_100_tokens`` (see :func:`length_slope`).
         notices: what the reader should know about this replay.
         state: the reward's, after the last step.
+        advantage_state: the advantage's, likewise.
     """
 
     recipe: Recipe
@@ -67,12 +68,15 @@ class Replay:
     metrics: Mapping[str, float]
     notices: Sequence[str]
     state: State | None = None
+    advantage_state: State | None = None
 
 
-def replay(recipe: Recipe, rollouts: Rollouts, state: State | None = None) -> Replay:
-    """Score stored rollouts: each step is a batch, steps in order, the reward's state carried along.
+def replay(
+    recipe: Recipe, rollouts: Rollouts, state: State | None = None, advantage_state: State | None = None
+) -> Replay:
+    """Score stored rollouts: each step is a batch, steps in order, what reward and advantage remember carried along.
 
-    ``state`` is the reward's before the first step; None for a fresh one.
+    ``state`` is the reward's before the first step, ``advantage_state`` the advantage's; None for a fresh one.
 
     Raises:
         MissingColumnError: a column the recipe needs is missing, named with the file and the row.
@@ -92,8 +96,8 @@ def replay(recipe: Recipe, rollouts: Rollouts, state: State | None = None) -> Re
         rows = by_step[step]
         groups = [rollouts.group[row] for row in rows]
         batch = batch_of_facts([facts[row] for row in rows], groups, rollouts.clock[rows[0]])
-        scored = _score(recipe, batch, state, rollouts, step)
-        state = scored.state
+        scored = _score(recipe, batch, state, advantage_state, rollouts, step)
+        state, advantage_state = scored.state, scored.advantage_state
         reward_N[rows] = scored.reward
         if scored.advantage is not None:
             advantage_N[rows] = scored.advantage
@@ -118,6 +122,7 @@ def replay(recipe: Recipe, rollouts: Rollouts, state: State | None = None) -> Re
         parts=dict(values),
         metrics={**metrics, "advantage_per_100_tokens": slope},
         state=state,
+        advantage_state=advantage_state,
         notices=[
             *notices,
             *limit_notices(recipe),
@@ -298,9 +303,16 @@ async def _asked(part: PromptReward, rollouts: Rollouts) -> list[float]:
     return values
 
 
-def _score(recipe: Recipe, batch: RolloutBatch, state: State | None, rollouts: Rollouts, step: int) -> ScoredStep:
+def _score(
+    recipe: Recipe,
+    batch: RolloutBatch,
+    state: State | None,
+    advantage_state: State | None,
+    rollouts: Rollouts,
+    step: int,
+) -> ScoredStep:
     try:
-        return score_step(recipe, batch, state)
+        return score_step(recipe, batch, state, advantage_state=advantage_state)
     except BatchError as error:
         raise BatchError(
             f"{rollouts.records[0].file}, step {step}, recipe {recipe.name}: {error} (rows count from 0 among the "

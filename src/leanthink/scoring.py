@@ -6,7 +6,7 @@ Training and replay both go through :func:`score_step`, so what a replay shows i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -32,7 +32,8 @@ class ScoredStep:
 
     ``placement`` says at which tokens some of the reward falls. ``advantage`` is that of each response: where the
     recipe's is by token, the mean over its tokens; None where it needs more than rewards (see `mean_advantage`).
-    ``events`` are what belongs into the log.
+    ``events`` are what belongs into the log. Where the advantage remembers something, ``advantage_state`` is what, and
+    ``chosen`` (N,) says which responses it chose.
     """
 
     reward: RewardN
@@ -42,10 +43,16 @@ class ScoredStep:
     metrics: Mapping[str, float]
     placement: Placement | None = None
     events: Sequence[str] = ()
+    advantage_state: State = field(default_factory=dict)
+    chosen: Bool[Tensor, " N"] | None = None
 
 
 def score_step(
-    recipe: Recipe, batch: RolloutBatch, state: State | None = None, truncated: Truncated = "keep"
+    recipe: Recipe,
+    batch: RolloutBatch,
+    state: State | None = None,
+    truncated: Truncated = "keep",
+    advantage_state: State | None = None,
 ) -> ScoredStep:
     """Reward, advantage and diagnostics of one batch; the advantage is the loss's own where it makes one.
 
@@ -54,6 +61,7 @@ def score_step(
         batch: the responses.
         state: the reward's, before this step.
         truncated: what becomes of truncated responses after the reward (see :func:`overlong_filter`).
+        advantage_state: the advantage's, before this step; None for a fresh one.
 
     Raises:
         MissingColumnError: a column the reward needs is not there, named before anything is computed.
@@ -66,10 +74,16 @@ def score_step(
         )
     result = recipe.reward.breakdown(batch, state)
     advantage = recipe.loss.advantage(result.reward, batch.group, batch.correct, batch.length)
+    chosen_N, remembered = None, advantage_start(recipe) if advantage_state is None else advantage_state
     if advantage is None:
-        advantage = mean_advantage(recipe.advantage, batch, result, truncated)
+        if isinstance(recipe.advantage, Advantage) and recipe.advantage.reads_state:
+            chosen_N, remembered = choose(recipe.advantage, result.reward, batch, truncated, remembered)
+        advantage = mean_advantage(recipe.advantage, batch, result, truncated, chosen_N)
     metrics = step_metrics(batch, result.reward, result.parts, advantage, is_batch_wide(recipe))
     metrics |= {f"control/{name}": value for name, value in shown(recipe.reward, batch.step, result.state).items()}
+    if chosen_N is not None and isinstance(recipe.advantage, Advantage):
+        more = {"chosen_share": float(chosen_N.double().mean()), **recipe.advantage.shown(remembered)}
+        metrics |= {f"control/advantage/{name}": value for name, value in more.items()}
     return ScoredStep(
         reward=result.reward,
         advantage=advantage,
@@ -78,6 +92,8 @@ def score_step(
         metrics=metrics,
         placement=result.placement,
         events=events(recipe.reward, recipe.reward.init() if state is None else state, result.state),
+        advantage_state=remembered,
+        chosen=chosen_N,
     )
 
 
@@ -87,14 +103,19 @@ def is_batch_wide(recipe: Recipe) -> bool:
 
 
 def mean_advantage(
-    advantage: AnyAdvantage, batch: RolloutBatch, result: Breakdown, truncated: Truncated = "keep"
+    advantage: AnyAdvantage,
+    batch: RolloutBatch,
+    result: Breakdown,
+    truncated: Truncated = "keep",
+    chosen_N: Bool[Tensor, " N"] | None = None,
 ) -> RewardN | None:
     """One advantage per response: the estimator's own, or the mean over the response's tokens where it has many.
 
-    None for an estimator of verl's that reads a critic's values: without them there is nothing to compute.
+    Those that were not chosen, where an advantage chooses, have 0. None for an estimator of verl's that reads a
+    critic's values: without them there is nothing to compute.
     """
     if isinstance(advantage, Advantage):
-        return batch_advantage(advantage, result.reward, batch, truncated)
+        return batch_advantage(advantage, result.reward, batch, truncated, chosen_N)
     if not isinstance(advantage, TokenAdvantage):
         return None
     reward_NT = token_rewards(result.reward, batch.length, result.placement)
@@ -125,16 +146,46 @@ def overlong_filter(batch: RolloutBatch, truncated: Truncated) -> tuple[Bool[Ten
     return counted_N, counted_N
 
 
+def advantage_start(recipe: Recipe) -> State:
+    """What a recipe's advantage remembers before the first step; empty for one that remembers nothing."""
+    return recipe.advantage.init() if isinstance(recipe.advantage, Advantage) else {}
+
+
+def choose(
+    advantage: Advantage, reward_N: RewardN, batch: RolloutBatch, truncated: Truncated, state: State
+) -> tuple[Bool[Tensor, " N"], State]:
+    """Which responses an advantage that remembers chooses, of those that count, and what it remembers after them."""
+    counted_N, counted = _counted(reward_N, batch, truncated)
+    chosen_M, after = advantage.select(counted.reward, counted.group, counted.length, state)
+    chosen_N = torch.zeros_like(counted_N)
+    chosen_N[counted_N] = chosen_M
+    return chosen_N, after
+
+
 def batch_advantage(
-    advantage: Advantage, reward_N: RewardN, batch: RolloutBatch, truncated: Truncated = "keep"
+    advantage: Advantage,
+    reward_N: RewardN,
+    batch: RolloutBatch,
+    truncated: Truncated = "keep",
+    chosen_N: Bool[Tensor, " N"] | None = None,
 ) -> RewardN:
-    """The advantage of each response as training computes it; 0 for one that is not trained on."""
-    counted_N, trained_N = overlong_filter(batch, truncated)
-    counted = batch.replace(reward=reward_N, length=torch.where(trained_N, batch.length, 0.0)).select(counted_N)
+    """The advantage of each response as training computes it; 0 for one that is not trained on, or not chosen."""
+    counted_N, counted = _counted(reward_N, batch, truncated, chosen_N)
     value_M = advantage(counted.reward, counted.group, counted.length)
     value_N = torch.zeros_like(reward_N)
     value_N[counted_N] = advantage.lifted(value_M, counted.correct == 1, counted.group)
-    return torch.where(trained_N, value_N, 0.0)
+    return torch.where(overlong_filter(batch, truncated)[1], value_N, 0.0)
+
+
+def _counted(
+    reward_N: RewardN, batch: RolloutBatch, truncated: Truncated, chosen_N: Bool[Tensor, " N"] | None = None
+) -> tuple[Bool[Tensor, " N"], RolloutBatch]:
+    """Which responses count in the advantage's statistics, and they alone; one that is not trained on has length 0."""
+    counted_N, trained_N = overlong_filter(batch, truncated)
+    if chosen_N is not None:
+        counted_N = counted_N & chosen_N
+    length_N = torch.where(trained_N, batch.length, 0.0)
+    return counted_N, batch.replace(reward=reward_N, length=length_N).select(counted_N)
 
 
 def step_metrics(

@@ -143,7 +143,8 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
     It compares, hashes, prints, pickles and can be described as YAML; it changes no input; it is deterministic and
     finite in every corner; permuting the responses permutes it (those of a group in order, where it declares
     ``reads_order``); groups do not leak, unless it is declared ``batch_wide``; and, if ``centred`` and not batch-wide,
-    it is 0 where all rewards of a group are equal and sums to 0 over each group.
+    it is 0 where all rewards of a group are equal and sums to 0 over each group. One that ``reads_state``
+    chooses alike each time, changes no state that it is given, and has one that JSON gives back.
 
     Raises:
         ContractError: naming the broken promise, with the batch.
@@ -154,7 +155,10 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
     generator = torch.Generator().manual_seed(seed)
     _check_object(advantage, "advantage")
     batches = list(special_batches(generator)) + [random_batch(generator) for _ in range(rounds)]
+    state = advantage.init()
     for batch in batches:
+        if advantage.reads_state:
+            state = _check_choice(advantage, batch, state)
         shaped_N, group_N = batch.correct - torch.randint(0, 3, (len(batch),), generator=generator) / 10, batch.group
         length_N = batch.length
         for reward_N in (batch.correct, shaped_N, torch.full_like(shaped_N, 0.1)):
@@ -181,6 +185,20 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
                     _fail(advantage, "it sums to 0 over a group", group, f"it gives {alone_M.tolist()}")
                 if centred and bool((group.reward == group.reward[0]).all()) and bool((alone_M != 0).any()):
                     _fail(advantage, "it is exactly 0 where rewards are equal", group, f"it gives {alone_M.tolist()}")
+
+
+def _check_choice(advantage: Advantage, batch: RolloutBatch, state: State) -> State:
+    """What an advantage promises that remembers; its state after the batch."""
+    before, given = copy.deepcopy(state), (batch.reward, batch.group, batch.length)
+    chosen_N, after = advantage.select(*given, state)
+    if state != before:
+        _fail(advantage, "the state it is given is not changed", batch, f"{before} became {state}")
+    again_N, again = advantage.select(*given, before)
+    if again != after or not torch.equal(again_N, chosen_N):
+        _fail(advantage, "deterministic", batch, f"it chose {chosen_N.tolist()}, then {again_N.tolist()}")
+    if json.loads(json.dumps(after, allow_nan=False)) != after:
+        _fail(advantage, "JSON gives the state back", batch, f"{after}")
+    return after
 
 
 def check_token_advantage(advantage: TokenAdvantage, *, rounds: int = 100, seed: int = 0) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from leanthink.algorithms import (
+    AdaptiveTopK,
     Advantage,
     BatchNorm,
     DifficultyWeight,
@@ -210,6 +211,10 @@ REWARDS: dict[str, list[Reward]] = {
 }
 
 OTHERS: dict[str, list[Any]] = {
+    "adaptive_top_k": [
+        AdaptiveTopK(),
+        AdaptiveTopK(k=(3, 2), metric="token_efficiency", of=Rloo(), shift_negative=True, ready_after=3, remembered=5),
+    ],
     "batch_norm": [
         BatchNorm(),
         BatchNorm(level="response", ddof=0, floor="clamp", singleton="own"),

@@ -110,8 +110,22 @@ def test_the_boost_reads_the_tag():
 
 @pytest.mark.parametrize("counted", [True, False])
 @pytest.mark.parametrize("correct", [True, False])
-def test_tags_can_be_taken_off(counted, correct):
-    assert untagged(tagged("a/b", counted=counted, correct=correct)) == ("a/b", counted, correct)
+@pytest.mark.parametrize("left_out", [True, False])
+def test_tags_can_be_taken_off(counted, correct, left_out):
+    tag = tagged("a/b", counted=counted, correct=correct, left_out=left_out)
+    assert untagged(tag) == ("a/b", counted, correct, left_out)
+
+
+@pytest.mark.parametrize("node", ["grpo", {"adaptive_top_k": {"k": [3, 2]}}])
+def test_a_response_that_was_left_out_takes_no_part(node):
+    uids = UIDS.copy()
+    uids[2] = tagged("b", left_out=True)
+    full = rewards([1.0, 0.5, 99.0, 0.25, 0.0])
+    ours, _ = recipe_advantage(full, MASK, uids, config={"leanthink": node})
+    rest = [0, 1, 3, 4]
+    alone, _ = recipe_advantage(full[rest], MASK[rest], UIDS[rest], config={"leanthink": node})
+    torch.testing.assert_close(ours[rest], alone)
+    assert not ours[2].any() and alone.any()
 
 
 def token_rewards():

@@ -7,7 +7,7 @@ import pytest
 from leanthink.errors import ConfigError, StateError
 from leanthink.recipe import Recipe, load_recipe
 from leanthink.rewards import CollapseGuard, Correct, HistoryLength, KimiLength, Scale, Sum
-from leanthink.verl.checkpoint import FILE, load_states, save_state
+from leanthink.verl.checkpoint import FILE, States, load_states, save_states
 from leanthink.verl.settings import Settings
 
 BEFORE = Recipe(
@@ -31,7 +31,7 @@ STATE = {"history": {"of": {"length": {"p": 30.0}, "count": {}}}, "length": {"ow
 
 
 def saved(tmp_path, change=lambda content: content, recipe=BEFORE, state=STATE):
-    save_state(tmp_path, Settings.of(recipe), state, step=3)
+    save_states(tmp_path, Settings.of(recipe), States(reward=state), step=3)
     content = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
     (tmp_path / FILE).write_text(json.dumps(change(content)), encoding="utf-8")
     return tmp_path
@@ -50,7 +50,7 @@ def edited(path, value):
 
 def test_an_edited_number_counts(tmp_path):
     folder = saved(tmp_path, edited(["state", "length", "own", "weight"], 1))
-    assert load_states(folder, Settings.of(BEFORE))[0]["length"]["own"] == {**GUARD, "weight": 1}
+    assert load_states(folder, Settings.of(BEFORE)).reward["length"]["own"] == {**GUARD, "weight": 1}
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,15 @@ def test_a_changed_reward_is_refused_by_default(tmp_path):
 
 
 def test_parts_go_on_by_name_and_the_rest_is_told(tmp_path, caplog):
-    state, limit_state = load_states(saved(tmp_path), Settings.of(AFTER, changed_recipe="migrate"))
-    assert state == {"history": STATE["history"], "other": AFTER.reward.init()["other"]}
-    assert limit_state == {}
+    states = load_states(saved(tmp_path), Settings.of(AFTER, changed_recipe="migrate"))
+    assert states == States(reward={"history": STATE["history"], "other": AFTER.reward.init()["other"]})
     assert "history.of goes on with the state saved under that name" in caplog.text
     assert "other starts afresh: nothing was saved under that name by a CollapseGuard" in caplog.text
     assert "the state of length is dropped" in caplog.text
 
 
 def test_moving_to_a_reward_without_state_is_told_too(tmp_path, caplog):
-    assert load_states(saved(tmp_path), Settings.of(load_recipe("grpo"), changed_recipe="migrate")) == ({}, {})
+    assert load_states(saved(tmp_path), Settings.of(load_recipe("grpo"), changed_recipe="migrate")) == States()
     assert caplog.text.count("is dropped") == 2
 
 

@@ -27,7 +27,7 @@ reward:
     mean: {scale: {by: 0.1, of: {history_length: {mode: mean}}}}
     guard: {collapse_guard: {window: 2, drop: 0.01, release: 0.005, of: {scale: {by: 0.5, of: kimi_length}}}}
     fixed: {scale: {by: {linear: {start: 0.0, stop: 0.3, steps: 8}}, of: {step_length: {target: 30}}}}
-advantage: {grpo: {scale: none}}
+advantage: {adaptive_top_k: {k: [6, 4, 3], of: {grpo: {scale: none}}, ready_after: 16}}
 limit: {per_pass_rate: {thresholds: [0.5], lengths: [72, 48], remembered: 20}}
 """
 
@@ -103,9 +103,11 @@ def test_rewards_limits_and_targets_are_the_same_bit_for_bit(runs):
 
 def test_the_state_is_the_same_bit_for_bit(runs):
     straight, killed = map(state_of, runs)
-    assert straight["state"] == killed["state"] and straight["limit_state"] == killed["limit_state"]
+    for part in ("state", "limit_state", "advantage_state"):
+        assert straight[part] == killed[part]
     reward = load_recipe(runs[0].folder.parent / "all.yaml").reward
     remembering = {".".join(path): own for path, _, own in states(reward, straight["state"]) if own}
     assert set(remembering) == {"adaptive", "palu.of", "least.of", "mean.of", "guard"}
     assert len(straight["limit_state"]["pass_rate"]) == 18
+    assert len(straight["advantage_state"]["group_means"]) == 8 * STEPS
     assert len(remembering["palu.of"]["budget"]) == 12

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from leanthink.algorithms import AdaptiveTopK
 from leanthink.limits import PerPassRate
 from leanthink.recipe import Recipe
 from leanthink.rewards import (
@@ -28,7 +29,7 @@ from leanthink.rewards import (
     TriangleLength,
 )
 from leanthink.schedules import Decay, Linear
-from leanthink.verl.checkpoint import save_state
+from leanthink.verl.checkpoint import save_states
 from leanthink.verl.settings import Settings
 from leanthink.verl.shaping import Shaper
 
@@ -83,7 +84,12 @@ def facts_of(step: int) -> tuple[list[dict[str, Any]], list[str]]:
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_three_times_it_ends_as_if_never_killed(tmp_path: Path, seed: int) -> None:
     settings = Settings.of(
-        Recipe(name="all", reward=REWARD, limit=PerPassRate(thresholds=(0.5,), lengths=(90, 40), remembered=12))
+        Recipe(
+            name="all",
+            reward=REWARD,
+            advantage=AdaptiveTopK(k=(4, 3, 2), ready_after=24, remembered=100),
+            limit=PerPassRate(thresholds=(0.5,), lengths=(90, 40), remembered=12),
+        )
     )
     settings = Settings.read(json.loads(json.dumps(settings.node())))
 
@@ -94,10 +100,10 @@ def test_killed_three_times_it_ends_as_if_never_killed(tmp_path: Path, seed: int
             facts, uids = facts_of(step)
             limits = shaper.limits(sorted({str(fact["prompt_key"]) for fact in facts}), step)
             shaped = shaper.shape(facts, uids, step)
-            given.append((limits, shaped.reward_N.tolist(), shaped.metrics))
+            given.append((limits, shaped.reward_N.tolist(), shaped.left_out, shaped.metrics))
             (folder / f"global_step_{step}").mkdir(parents=True, exist_ok=True)
-            save_state(folder / f"global_step_{step}", settings, shaper.state, step, shaper.limit_state)
-        return [*given, (shaper.state, shaper.limit_state)]
+            save_states(folder / f"global_step_{step}", settings, shaper.states, step)
+        return [*given, shaper.states]
 
     straight = train(tmp_path / "straight", 1, STEPS)
     draw, resumed, start = random.Random(seed), [], 1
@@ -107,10 +113,11 @@ def test_killed_three_times_it_ends_as_if_never_killed(tmp_path: Path, seed: int
         part = train(tmp_path / "killed", start, kill)
         resumed += part[: len(part) - 1 - lost]
         start = kill + 1 - lost
-    assert resumed == straight[:-1]  # limits, rewards and metrics, bit for bit
+    assert resumed == straight[:-1]  # limits, rewards, what was left out and metrics, bit for bit
     assert part[-1] == straight[-1]
-    state = straight[-1][0]
+    state = straight[-1].reward
     assert state["adaptive"]["own"]["searches"] > 10 and state["guard"]["own"]["interventions"] > 3
     assert state["palu"]["of"]["cuts"] > 10 and state["palu"]["of"]["resets"] > 10
     assert len(state["palu"]["of"]["budget"]) == 12 and len(state["mean"]["of"]["length"]) > 25
+    assert len(straight[-1].advantage["group_means"]) == 100 and len(straight[-2][2]) > 20
     assert STEPS * PROMPTS * ROLLOUTS > 3000

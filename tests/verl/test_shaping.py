@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from leanthink import RolloutBatch, StatefulReward
-from leanthink.algorithms import BatchNorm
+from leanthink.algorithms import AdaptiveTopK, BatchNorm
 from leanthink.errors import BatchError, ConfigError, MissingColumnError, StateError
 from leanthink.limits import PerPassRate, PerStep
 from leanthink.recipe import Recipe, load_recipe
 from leanthink.rewards import Correct, DifficultyTruncation, StepwiseGain, Sum
 from leanthink.scoring import score_step
 from leanthink.verl import shaping
-from leanthink.verl.checkpoint import FILE, load_states, save_state
+from leanthink.verl.checkpoint import FILE, States, load_states, save_states
 from leanthink.verl.filtering import BoundedRefill, filtering_arguments, prompts_a_step
 from leanthink.verl.probes import PROBED, Probed
 from leanthink.verl.settings import Settings
@@ -187,10 +187,10 @@ def test_a_history_goes_on_after_a_resume(tmp_path):
     assert step(first, 1, 100.0) == [1.0, 0.0]
     folder = tmp_path / "global_step_1"
     folder.mkdir()
-    save_state(folder, first.settings, first.state, step=1)
+    save_states(folder, first.settings, first.states, step=1)
     resumed = Shaper(Settings.of(recipe), tmp_path)
     assert step(resumed, 2, 50.0) == step(first, 2, 50.0) == pytest.approx([1 + 0.5**0.5, -1.0])
-    assert resumed.state == {"length": {"of": {"length": {"p": 50.0}, "count": {}}}}
+    assert resumed.states.reward == {"length": {"of": {"length": {"p": 50.0}, "count": {}}}}
 
 
 def test_unknown_counts_as_wrong_if_asked(tmp_path):
@@ -222,7 +222,7 @@ def test_state_goes_on_after_a_resume(tmp_path):
         first.shape(facts, uids, step)
     folder = tmp_path / "global_step_2"
     folder.mkdir()
-    save_state(folder, first.settings, first.state, step=2)
+    save_states(folder, first.settings, first.states, step=2)
     resumed = shaper(STATEFUL, tmp_path).shape(facts, uids, step=3)[0]
     torch.testing.assert_close(resumed, rewards[2])
 
@@ -237,7 +237,7 @@ def test_checkpoint_without_our_state(tmp_path):
 
 
 def test_checkpoint_of_another_recipe(tmp_path):
-    save_state(tmp_path, Settings.of(load_recipe("kimi")), {}, step=1)
+    save_states(tmp_path, Settings.of(load_recipe("kimi")), States(), step=1)
     with pytest.raises(StateError, match="belongs to recipe kimi, this run trains trle"):
         load_states(tmp_path, Settings.of(load_recipe("trle")))
 
@@ -249,7 +249,7 @@ def test_broken_state_file(tmp_path):
 
 
 def test_saved_state_is_plain_json(tmp_path):
-    save_state(tmp_path, Settings.of(load_recipe("trle")), {"seen": {"seen": 4}}, step=7)
+    save_states(tmp_path, Settings.of(load_recipe("trle")), States(reward={"seen": {"seen": 4}}), step=7)
     content = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
     assert (content["step"], content["state"]) == (7, {"seen": {"seen": 4}})
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
@@ -343,6 +343,49 @@ def test_a_boost_tags_correct_responses(tmp_path):
     assert shaper(boosted, tmp_path).tags([fact(), fact(0.0)], ["a", "b"]) == ["a/correct", "b"]
 
 
+CHOOSING = Recipe(name="mine", reward=Correct(), advantage=AdaptiveTopK(k=(3, 2), ready_after=2))
+GROUPS = [fact(acc, length=length) for acc in (0.0, 1.0) for length in (9.0, 5.0, 7.0)]
+GROUPS[1]["acc"] = 1.0
+
+
+def test_an_advantage_that_remembers_tells_the_estimator_whom_it_left_out(tmp_path):
+    """One right of three is below the median of the two groups: all are kept; of the other group the two shortest."""
+    one, uids = Shaper(Settings.of(CHOOSING), tmp_path), ["a"] * 3 + ["b"] * 3
+    shaped = one.shape(GROUPS, uids, step=1)
+    assert one.tags(GROUPS, uids, shaped.left_out) == ["a", "a", "a", "b/left_out", "b", "b"]
+    assert one.states.advantage["group_means"] == pytest.approx([1 / 3, 1.0])
+    assert shaped.metrics["control/advantage/groups"] == 2
+    assert shaped.metrics["control/advantage/quantile_0.5"] == pytest.approx(2 / 3)
+    assert shaped.metrics["control/advantage/chosen_share"] == pytest.approx(5 / 6)
+
+
+def test_what_an_advantage_remembers_survives_a_resume_or_is_refused(tmp_path, caplog):
+    settings, uids = Settings.of(CHOOSING), ["a"] * 3 + ["b"] * 3
+    first = Shaper(settings, tmp_path)
+    first.shape(GROUPS, uids, step=1)
+    folder = tmp_path / "global_step_1"
+    folder.mkdir()
+    save_states(folder, settings, first.states, 1)
+    resumed = Shaper(settings, tmp_path)
+    assert resumed.shape(GROUPS, uids, step=2).left_out == first.shape(GROUPS, uids, step=2).left_out
+    assert resumed.states == first.states and len(first.states.advantage["group_means"]) == 4
+
+    other = Recipe(name="mine", reward=Correct(), advantage=AdaptiveTopK(k=(4, 2), ready_after=2))
+    with pytest.raises(StateError, match=r"the advantage was .*now it is .*what it remembers would be lost"):
+        load_states(folder, Settings.of(other))
+    moved = load_states(folder, Settings.of(other, changed_recipe="migrate"))
+    assert len(moved.advantage["group_means"]) == 2 and "goes on with what" in caplog.text
+    plain = Recipe(name="mine", reward=Correct())
+    assert load_states(folder, Settings.of(plain, changed_recipe="migrate")) == States()
+    assert "is dropped" in caplog.text
+
+    content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    content["advantage_state"]["group_means"][1] = "high"
+    (folder / FILE).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(StateError, match=r"advantage_state\.group_means\[1\] is 'high'; give a finite number"):
+        load_states(folder, settings)
+
+
 def test_a_group_is_told_apart_by_its_reward(tmp_path):
     one = Shaper(Settings.of(load_recipe("da_dler")), tmp_path)
     assert one.tells_apart([fact(length=900), fact(length=2500)], step=1)
@@ -365,6 +408,7 @@ REMEMBERING = Recipe(
     reward=DifficultyTruncation(thresholds=(0.5,), lengths=(56, 32)),
     limit=PerPassRate(thresholds=(0.5,), lengths=(56, 32)),
 )
+KNOWN = States(limit={"pass_rate": {"p": 1.0}})
 
 
 def test_what_a_limit_remembers_survives_a_resume(tmp_path):
@@ -376,7 +420,7 @@ def test_what_a_limit_remembers_survives_a_resume(tmp_path):
     assert first.limits(["p", "q", "new"], 2) == [32, 56, 56]
     folder = tmp_path / "global_step_1"
     folder.mkdir()
-    save_state(folder, settings, first.state, 1, first.limit_state)
+    save_states(folder, settings, first.states, 1)
     # verl hands out the prompts of a step before it samples any.
     assert Shaper(settings, tmp_path).limits(["p", "q", "new"], 2) == [32, 56, 56]
 
@@ -391,7 +435,7 @@ def test_a_limit_from_the_rewards_own_budgets_moves_and_survives_a_resume(tmp_pa
     assert one.limits(["p", "q"], 2) == [81, 96]
     folder = tmp_path / "global_step_1"
     folder.mkdir()
-    save_state(folder, settings, one.state, 1, one.limit_state)
+    save_states(folder, settings, one.states, 1)
     assert Shaper(settings, tmp_path).limits(["p", "q"], 2) == [81, 96]
 
 
@@ -409,8 +453,8 @@ OTHER = Recipe(name="mine", reward=REMEMBERING.reward, limit=PerPassRate(thresho
 
 
 def test_another_limit_is_refused_or_goes_on_by_name_but_never_forgets_in_silence(tmp_path, caplog):
-    save_state(tmp_path, Settings.of(REMEMBERING), {}, 1, {"pass_rate": {"p": 1.0}})
-    assert load_states(tmp_path, Settings.of(REMEMBERING)) == ({}, {"pass_rate": {"p": 1.0}})
+    save_states(tmp_path, Settings.of(REMEMBERING), KNOWN, 1)
+    assert load_states(tmp_path, Settings.of(REMEMBERING)) == KNOWN
     with pytest.raises(StateError, match=r"the limit was .*56.*now it is .*64.*changed_recipe=migrate"):
         Shaper(Settings.of(OTHER), tmp_path, resume_from=tmp_path).limits(["p"], 2)
     moved = Shaper(Settings.of(OTHER, changed_recipe="migrate"), tmp_path, resume_from=tmp_path)
@@ -422,7 +466,7 @@ def test_another_limit_is_refused_or_goes_on_by_name_but_never_forgets_in_silenc
 
 
 def test_a_limit_that_remembers_nothing_may_change(tmp_path):
-    save_state(tmp_path, Settings.of(load_recipe("thinkprune")), {}, 1)
+    save_states(tmp_path, Settings.of(load_recipe("thinkprune")), States(), 1)
     next_round = Settings.of(load_recipe("thinkprune", ["limit.per_step.at_most=3000"]))
     assert Shaper(next_round, tmp_path, resume_from=tmp_path).limits(["p"], 2) == [3000]
 

@@ -6,7 +6,7 @@ the sampler writes behind the id (:func:`tagged`).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -22,25 +22,38 @@ COUNTED: Final = "/counted"
 CORRECT: Final = "/correct"
 """Behind the id of a correct response, where the advantage reads raw correctness."""
 
+LEFT_OUT: Final = "/left_out"
+"""Behind the id of a response that the advantage did not choose: it has no advantage, and takes no part in any."""
 
-def tagged(uid: str, *, counted: bool = False, correct: bool = False) -> str:
+
+class Tagged(NamedTuple):
+    """A prompt's id, and what the estimator must know about one response."""
+
+    uid: str
+    counted: bool = False
+    correct: bool = False
+    left_out: bool = False
+
+
+def tagged(uid: str, *, counted: bool = False, correct: bool = False, left_out: bool = False) -> str:
     """A prompt's id with what the estimator must know about one response.
 
     >>> tagged("a1b2", counted=True)
     'a1b2/counted'
     """
-    return f"{uid}{COUNTED if counted else ''}{CORRECT if correct else ''}"
+    return f"{uid}{COUNTED if counted else ''}{CORRECT if correct else ''}{LEFT_OUT if left_out else ''}"
 
 
-def untagged(tag: str) -> tuple[str, bool, bool]:
-    """A prompt's id, whether the response is counted though masked, and whether it is tagged as correct.
+def untagged(tag: str) -> Tagged:
+    """What stands behind a prompt's id.
 
     >>> untagged("a1b2/counted/correct")
-    ('a1b2', True, True)
+    Tagged(uid='a1b2', counted=True, correct=True, left_out=False)
     """
-    rest = tag.removesuffix(CORRECT)
+    whole = tag.removesuffix(LEFT_OUT)
+    rest = whole.removesuffix(CORRECT)
     uid = rest.removesuffix(COUNTED)
-    return uid, uid != rest, rest != tag
+    return Tagged(uid, counted=uid != rest, correct=rest != whole, left_out=whole != tag)
 
 
 def recipe_advantage(
@@ -53,7 +66,8 @@ def recipe_advantage(
     """The recipe's advantage by token; one per response stands on all its tokens. Returned as advantages and returns.
 
     A response whose mask is empty (verdict unknown, or filtered) gets 0 and takes no part in any statistics, unless it
-    is tagged as counted: then its reward stays in those of its group. A KL penalty that verl has put into the token
+    is tagged as counted: then its reward stays in those of its group. So does one that is tagged as left out, whatever
+    its mask: its tokens stay in the loss's denominator. A KL penalty that verl has put into the token
     rewards counts with the response's reward.
 
     Args:
@@ -65,14 +79,15 @@ def recipe_advantage(
     estimator = build(_node(config), "advantage", "algorithm.leanthink")
     mask_NT = response_mask.double()
     tags = [untagged(str(tag)) for tag in index.tolist()]
-    counted_N = torch.tensor([counted for _, counted, _ in tags], dtype=torch.bool, device=mask_NT.device)
+    counted_N = torch.tensor([tag.counted for tag in tags], dtype=torch.bool, device=mask_NT.device)
+    chosen_N = torch.tensor([not tag.left_out for tag in tags], dtype=torch.bool, device=mask_NT.device)
     if isinstance(estimator, TokenAdvantage):
         counted_N = torch.zeros_like(counted_N)  # statistics are over tokens, and a masked response has none
-    rows = ((mask_NT.sum(-1) > 0) | counted_N).nonzero().squeeze(-1)
+    rows = (chosen_N & ((mask_NT.sum(-1) > 0) | counted_N)).nonzero().squeeze(-1)
     advantage_NT = torch.zeros_like(mask_NT)
     if len(rows):
         chosen = [tags[row] for row in rows.tolist()]
-        uids, correct = [uid for uid, _, _ in chosen], [correct for _, _, correct in chosen]
+        uids, correct = [tag.uid for tag in chosen], [tag.correct for tag in chosen]
         codes = {uid: code for code, uid in enumerate(dict.fromkeys(uids))}
         group_M = torch.tensor([codes[uid] for uid in uids], device=mask_NT.device)
         if isinstance(estimator, TokenAdvantage):

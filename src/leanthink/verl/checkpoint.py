@@ -1,42 +1,65 @@
-"""The state of reward and limit beside verl's checkpoint: written after each save, read by the step that follows."""
+"""What a recipe's parts remember, beside verl's checkpoint: written after each save, read by the step that follows."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 
+from leanthink.algorithms import Advantage
 from leanthink.config import build
 from leanthink.control import check_like, check_state, moved
 from leanthink.errors import StateError
 from leanthink.limits import Limit
 from leanthink.module import State
 from leanthink.recipe import Recipe
+from leanthink.scoring import advantage_start
 from leanthink.verl.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 FILE: Final = "leanthink.json"
 
+Other = Literal["limit", "advantage"]
+OTHERS: Final[tuple[Other, ...]] = get_args(Other)
+"""What may remember beside the reward."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class States:
+    """What the parts of a recipe remember; empty for one that is not there or remembers nothing."""
+
+    reward: State = field(default_factory=dict)
+    limit: State = field(default_factory=dict)
+    advantage: State = field(default_factory=dict)
+
+    @staticmethod
+    def start(recipe: Recipe) -> States:
+        """Before the first step."""
+        limit = {} if recipe.limit is None else recipe.limit.init()
+        return States(reward=recipe.reward.init(), limit=limit, advantage=advantage_start(recipe))
+
 
 class SaveRewardState(CheckpointCallback):  # type: ignore[misc]  # verl is untyped
     """Named by ``trainer.checkpoint_callback_class``."""
 
     def on_save(self, trainer: Any, global_step: int, checkpoint_dir: str, **_: Any) -> None:
-        """Write the state after ``global_step`` into its checkpoint."""
+        """Write the states after ``global_step`` into its checkpoint."""
         shaper = trainer.replay_buffer.shaper
-        save_state(Path(checkpoint_dir), shaper.settings, shaper.state, global_step, shaper.limit_state)
+        save_states(Path(checkpoint_dir), shaper.settings, shaper.states, global_step)
 
 
-def save_state(folder: Path, settings: Settings, state: State, step: int, limit_state: State | None = None) -> None:
-    """Write recipe and state into a checkpoint, whole or not at all."""
-    content = {"recipe": settings.recipe, "parts": settings.parts(), "step": step, "state": state}
-    if limit_state:
-        content["limit_state"] = limit_state
+def save_states(folder: Path, settings: Settings, states: States, step: int) -> None:
+    """Write recipe and states into a checkpoint, whole or not at all."""
+    content = {"recipe": settings.recipe, "parts": settings.parts(), "step": step, "state": states.reward}
+    for kind in OTHERS:
+        if state := getattr(states, kind):
+            content[f"{kind}_state"] = state
     part = folder / f".{FILE}.part"
     with part.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, allow_nan=False)
@@ -45,12 +68,13 @@ def save_state(folder: Path, settings: Settings, state: State, step: int, limit_
     part.replace(folder / FILE)
 
 
-def load_states(folder: Path, settings: Settings, recipe: Recipe | None = None) -> tuple[State, State]:
-    """The states of reward and limit in a checkpoint.
+def load_states(folder: Path, settings: Settings, recipe: Recipe | None = None) -> States:
+    """The states in a checkpoint.
 
-    They may have been edited by hand, and are checked. Where reward or limit changed since, the run is refused, unless
-    ``leanthink.changed_recipe`` is "migrate": then each part goes on with what was saved under its name, and the log
-    tells which did, which start afresh and what is dropped. A limit that remembers nothing may change freely.
+    They may have been edited by hand, and are checked. Where the reward changed since, or another part that remembers,
+    the run is refused, unless ``leanthink.changed_recipe`` is "migrate": then each part goes on with what was saved
+    under its name, and the log tells which did, which start afresh and what is dropped. A limit or an advantage that
+    remembers nothing may change freely.
 
     Raises:
         StateError: the checkpoint has no state, a malformed one, or one of another recipe.
@@ -71,33 +95,39 @@ def load_states(folder: Path, settings: Settings, recipe: Recipe | None = None) 
         state, told = moved(recipe.reward, before, state)
         _tell(told)
     check_state(recipe.reward, state, f"{path}, state")
-    return state, _limit_state(content, settings, recipe.limit, path)
+    return States(reward=state, **{kind: _state_of(kind, content, settings, recipe, path) for kind in OTHERS})
 
 
-def _limit_state(content: dict[str, Any], settings: Settings, limit: Limit | None, path: Path) -> State:
-    """What the recipe's limit goes on with; empty where it remembers nothing."""
-    saved = content["parts"].get("limit")
-    before = None if saved is None else build(saved, "limit", f"{path}, parts.limit")
-    fresh: State = {} if limit is None else limit.init()
-    state: State = content.get("limit_state", fresh)
-    if saved != settings.limit:
-        if (limit is None or not limit.reads_state) and (before is None or not before.reads_state):
+def _state_of(kind: Other, content: dict[str, Any], settings: Settings, recipe: Recipe, path: Path) -> State:
+    """What the recipe's limit, or advantage, goes on with; empty where it remembers nothing."""
+    saved, now = content["parts"].get(kind), getattr(settings, kind)
+    before = None if saved is None else _memory(build(saved, kind, f"{path}, parts.{kind}"))
+    part = _memory(getattr(recipe, kind))
+    fresh: State = {} if part is None else part.init()
+    state: State = content.get(f"{kind}_state", fresh)
+    if saved != now:
+        if part is None and before is None:
             return fresh
         if settings.changed_recipe != "migrate":
             raise StateError(
-                f"{path}: the limit was {saved}, now it is {settings.limit}, and what it remembers would be lost; keep "
-                "the limit, or set leanthink.changed_recipe=migrate: the same kind of limit goes on with its state, "
+                f"{path}: the {kind} was {saved}, now it is {now}, and what it remembers would be lost; keep "
+                f"the {kind}, or set leanthink.changed_recipe=migrate: the same kind of {kind} goes on with its state, "
                 "another starts afresh"
             )
-        if type(before) is not type(limit) or state.keys() != fresh.keys():
-            _tell([f"limit {settings.limit} starts afresh: what {saved} remembered is dropped"])
+        if type(before) is not type(part) or state.keys() != fresh.keys():
+            _tell([f"{kind} {now} starts afresh: what {saved} remembered is dropped"])
             return fresh
-        _tell([f"limit {settings.limit} goes on with what {saved} remembered"])
-    if limit is not None:
-        check_like(state, fresh, f"{path}, limit_state")
-        if (wrong := limit.wrong_state(state)) is not None:
-            raise StateError(f"{path}, limit_state: {wrong}, or resume from an earlier checkpoint")
+        _tell([f"{kind} {now} goes on with what {saved} remembered"])
+    if part is not None:
+        check_like(state, fresh, f"{path}, {kind}_state")
+        if (wrong := part.wrong_state(state)) is not None:
+            raise StateError(f"{path}, {kind}_state: {wrong}, or resume from an earlier checkpoint")
     return state
+
+
+def _memory(part: Any) -> Limit | Advantage | None:
+    """The part itself where it remembers something."""
+    return part if isinstance(part, Limit | Advantage) and part.reads_state else None
 
 
 def _tell(lines: list[str]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -24,14 +25,14 @@ from leanthink.algorithms import Advantage
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
 from leanthink.limits import LIMIT, limit_tokens
-from leanthink.module import Scope, State
+from leanthink.module import Scope
 from leanthink.placement import Placement, token_rewards
 from leanthink.recipe import Recipe
 from leanthink.rewards.probed import probed_part
 from leanthink.scoring import ScoredStep, batch_of_facts, overlong_filter, score_step
 from leanthink.verl import dispatch, plugin
 from leanthink.verl.advantage import tagged
-from leanthink.verl.checkpoint import load_states
+from leanthink.verl.checkpoint import States, load_states
 from leanthink.verl.facts import RESPONSE_KEY
 from leanthink.verl.filtering import ACC_THEN_REWARD, BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.grouping import GroupLoss, StepBatch
@@ -52,7 +53,8 @@ NO_SPREAD: Final = 1e-6
 class Shaped(NamedTuple):
     """A batch shaped: its rewards (N,), where some of them fall, whether each response takes part (N,), metrics.
 
-    ``scored`` is what the recipe made of the responses ``rows``.
+    ``scored`` is what the recipe made of the responses ``rows``; ``left_out`` are those that an advantage with a memory
+    did not choose.
     """
 
     reward_N: Tensor
@@ -61,6 +63,12 @@ class Shaped(NamedTuple):
     placement: Placement | None = None
     rows: Sequence[int] = ()
     scored: ScoredStep | None = None
+
+    @property
+    def left_out(self) -> frozenset[int]:
+        """Rows that were scored, and not chosen."""
+        chosen = None if self.scored is None else self.scored.chosen
+        return frozenset() if chosen is None else frozenset(compress(self.rows, (~chosen).tolist()))
 
 
 class Shaper:
@@ -72,36 +80,30 @@ class Shaper:
         self.recipe: Recipe = settings.build()
         self._checkpoints = checkpoints
         self._resume_from = resume_from
-        self._state: State | None = None
-        self._limit_state: State = {} if self.recipe.limit is None else self.recipe.limit.init()
+        self._states: States | None = None
 
     @property
-    def state(self) -> State:
-        """The reward state after the last step."""
-        return self.recipe.reward.init() if self._state is None else self._state
-
-    @property
-    def limit_state(self) -> State:
-        """What the recipe's limit remembers after the last step; empty where there is none."""
-        return self._limit_state
+    def states(self) -> States:
+        """What the recipe's parts remember after the last step."""
+        return States.start(self.recipe) if self._states is None else self._states
 
     def resume(self, step: int) -> None:
-        """Read the state that belongs before ``step`` (from 1), once; a run that starts at 1 has none to read."""
-        if self._state is not None:
+        """Read the states that belong before ``step`` (from 1), once; a run that starts at 1 has none to read."""
+        if self._states is not None:
             return
         if step <= 1:
-            self._state = self.recipe.reward.init()
+            self._states = States.start(self.recipe)
             return
         folder = self._resume_from or self._checkpoints / f"global_step_{step - 1}"
-        self._state, self._limit_state = load_states(folder, self.settings, self.recipe)
+        self._states = load_states(folder, self.settings, self.recipe)
 
     def limits(self, prompts: Sequence[str], step: int) -> list[int]:
         """The recipe's limit (tokens) of each prompt at verl's global step, from 1."""
         if self.recipe.limit is None:
             raise ConfigError(f"recipe {self.recipe.name} has no limit to hand out; give it one, or use verl's manager")
         self.resume(step)
-        limit, reward = self.recipe.limit, self.recipe.reward
-        tokens = limit_tokens(limit, prompts, max(step - 1, 0), self._limit_state, reward, self.state)
+        limit, reward, states = self.recipe.limit, self.recipe.reward, self.states
+        tokens = limit_tokens(limit, prompts, max(step - 1, 0), states.limit, reward, states.reward)
         return [max(1, round(one)) for one in tokens]
 
     def shape(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> Shaped:
@@ -132,14 +134,16 @@ class Shaper:
         if not rows:
             return Shaped(reward_N, takes_part_N, metrics)
         batch = self._batch([facts[row] for row in rows], [uids[row] for row in rows], step)
-        scored: ScoredStep = score_step(self.recipe, batch, self._state, self.settings.truncated)
-        self._state = scored.state
+        before = self.states
+        scored = score_step(self.recipe, batch, before.reward, self.settings.truncated, before.advantage)
+        limit_state = before.limit
         for event in scored.events:
             logger.warning("step %d, %s", step, event)
         if self.recipe.limit is not None:
-            self._limit_state = self.recipe.limit.update(batch, self._limit_state)
-            more = self.recipe.limit.shown(step - 1, self._limit_state)
+            limit_state = self.recipe.limit.update(batch, limit_state)
+            more = self.recipe.limit.shown(step - 1, limit_state)
             metrics |= {f"control/limit/{name}": value for name, value in more.items()}
+        self._states = States(reward=scored.state, limit=limit_state, advantage=scored.advantage_state)
         reward_N[rows] = scored.reward
         trained_N = torch.zeros_like(takes_part_N)
         trained_N[rows] = overlong_filter(batch, self.settings.truncated)[1]
@@ -156,7 +160,7 @@ class Shaper:
         placement = None if scored.placement is None else scored.placement.renumbered(torch.tensor(rows))
         return Shaped(reward_N, trained_N, {**metrics, **scored.metrics}, placement, rows, scored)
 
-    def tags(self, facts: list[dict[str, Any]], uids: list[str]) -> list[str]:
+    def tags(self, facts: list[dict[str, Any]], uids: list[str], left_out: Collection[int] = ()) -> list[str]:
         """The prompt of each response, with what the advantage estimator must know beside its reward."""
         masked, advantage = self.settings.truncated == "mask", self.recipe.advantage
         reads_correct = isinstance(advantage, Advantage) and advantage.reads_correct
@@ -165,8 +169,9 @@ class Shaper:
                 uid,
                 counted=masked and fact["truncated"] == 1 and self._takes_part(fact),
                 correct=reads_correct and fact["acc"] == 1,
+                left_out=row in left_out,
             )
-            for fact, uid in zip(facts, uids, strict=True)
+            for row, (fact, uid) in enumerate(zip(facts, uids, strict=True))
         ]
 
     def tells_apart(self, facts: list[dict[str, Any]], step: int) -> bool:
@@ -175,7 +180,9 @@ class Shaper:
         known = [fact for fact in facts if self._takes_part(fact)]
         if len(known) < 2:
             return False
-        reward_N = self.recipe.reward.breakdown(self._batch(known, ["one"] * len(known), step), self._state).reward
+        reward_N = self.recipe.reward.breakdown(
+            self._batch(known, ["one"] * len(known), step), self.states.reward
+        ).reward
         return float(reward_N.max() - reward_N.min()) > NO_SPREAD
 
     def _takes_part(self, fact: dict[str, Any]) -> bool:
@@ -337,7 +344,7 @@ class _Shaping:
                     facts=facts,
                 )
             )
-        if (tags := self.shaper.tags(facts, uids)) != uids:
+        if (tags := self.shaper.tags(facts, uids, shaped.left_out)) != uids:
             fields = TensorDict({"uid": NonTensorStack(*tags)}, batch_size=len(keys))
             tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)
         return {f"leanthink/{name}": value for name, value in metrics.items()}
