@@ -25,6 +25,7 @@ from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.scoring import measured_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl import reward_model
+from leanthink.verl.opening import check_opening, end_of_prompt, verifier_arguments
 from leanthink.verl.rollout import end_ids, without_end
 from leanthink.verl.settings import Settings
 
@@ -48,14 +49,20 @@ class FactFinder:
     """
 
     def __init__(self, config: Any, tokenizer: Any) -> None:
-        """Takes verl's whole configuration."""
+        """Takes verl's whole configuration.
+
+        Raises:
+            ConfigError: a part of the reward takes the thinking to be opened by the prompt, and it is not, or not so.
+        """
         settings = Settings.read(config)
         reward = settings.build().reward
         self._tokenizer = tokenizer
         self._measured = measured_rewards(reward)
         measured_columns = {part.column for part in self._measured}
         self._columns = sorted(reward.requires - measured_columns - set(RolloutBatch.CORE))
-        self._verifier = Verifier(**settings.verify)
+        prompt = end_of_prompt(tokenizer, config)
+        check_opening(reward, prompt)
+        self._verifier = Verifier(**verifier_arguments(settings.verify, prompt))
         self._thinking_end = str(settings.verify.get("thinking_end", "</think>"))
         self._end_ids = end_ids(str(config.actor_rollout_ref.model.path), tokenizer.eos_token_id)
 
