@@ -76,6 +76,7 @@ SECTIONS = (
             "s_grpo": "9,147 → 3,556 tokens at +6.1 points (7B)",
             "long_short": "24,566 → 2,113 tokens at -3.9 points (7B against R1-Distill)",
             "gfpo": "54 % of GRPO's growth taken back at -0.4 points (14B, 8 of 24)",
+            "gfpo_adaptive": "46 % of GRPO's growth taken back at +0.8 points (14B, 16 rollouts)",
             "lc_r1": "-46.3 % at -1.8 % (7B)",
         },
     ),
@@ -161,17 +162,31 @@ def table_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def page(sweep: Sweep, store: Store) -> str:
-    """The page, from the runs that are there."""
+def sections_of(text: str) -> dict[str, str]:
+    """The sections of a page by their titles.
+
+    >>> sections_of("# Page\\n\\n## One\\n\\n1\\n\\n## Two\\n\\n2\\n")
+    {'One': '1', 'Two': '2'}
+    """
+    parts = [part.partition("\n") for part in f"\n{text}".split("\n## ")[1:]]
+    return {title: body.strip() for title, _, body in parts}
+
+
+def page(sweep: Sweep, store: Store, before: str = "") -> str:
+    """The page, from the runs that are there; a section of which there are none stays as it was ``before``."""
+    kept = sections_of(before)
     lines = ["# Results on the testbed", ""]
     for paragraph in INTRODUCTION:
         lines += [paragraph.format(steps=sweep.runs[0].steps), ""]
     for section in SECTIONS:
         lines += [f"## {section.title}", ""]
-        if section.text:
-            lines += [section.text, ""]
         found = {variant: summaries(sweep, store, variant) for variant in section.papers}
         runs = {variant: own for variant, own in found.items() if own}
+        if not runs and section.title in kept:
+            lines += [kept[section.title], ""]
+            continue
+        if section.text:
+            lines += [section.text, ""]
         if runs:
             start = [run["before"] for run in next(iter(runs.values()))]
             accuracy, accuracy_error, tokens, tokens_error = (
@@ -204,7 +219,8 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `leanthink sweep` has told what is to be said about the recipes
         sweep = load_sweep(SWEEP, resolver())
-    PAGE.write_text(page(sweep, Store(folder=args.folder)), encoding="utf-8")
+    before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    PAGE.write_text(page(sweep, Store(folder=args.folder), before), encoding="utf-8")
     print(f"wrote {PAGE}")
 
 
