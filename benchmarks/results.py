@@ -163,11 +163,7 @@ def table_line(cells: Sequence[str]) -> str:
 
 
 def sections_of(text: str) -> dict[str, str]:
-    """The sections of a page by their titles.
-
-    >>> sections_of("# Page\\n\\n## One\\n\\n1\\n\\n## Two\\n\\n2\\n")
-    {'One': '1', 'Two': '2'}
-    """
+    """The sections of a page by their titles."""
     parts = [part.partition("\n") for part in f"\n{text}".split("\n## ")[1:]]
     return {title: body.strip() for title, _, body in parts}
 
