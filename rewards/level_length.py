@@ -46,7 +46,8 @@ class LevelLength(Reward):
         prices: ``lambda`` by level, falling, from the shortest level on, each in [0, 1].
         penalise_incorrect: subtract the price of wrong responses, too, which trains failing prompts to be short.
 
-    The column ``length_level`` is the prompt's: 0, 1, ... The data bring it, with a prompt that says so.
+    The column ``length_level`` is the prompt's: 0, 1, ... ``leanthink prepare --levels`` draws it for each
+    prompt, and says it there.
 
     >>> batch = RolloutBatch.of(group=[0, 0, 1, 1], length=[1000, 3000] * 2, correct=[1] * 4, length_level=[0, 0, 2, 2])
     >>> LevelLength(limit=8000)(batch)[0]

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from leanthink.budgets import Budgets, with_budgets
+from leanthink.budgets import LEVELS, Budgets, Levels, with_lengths
 from leanthink.cli import main
 from leanthink.errors import ConfigError
 from leanthink.prepare import Prepared, Settings, prepare
@@ -27,7 +27,7 @@ def prepared(count: int = 400, **settings: Any) -> Prepared:
 
 
 def rows_of(kind: str, count: int = 400, **settings: Any) -> list[dict[str, Any]]:
-    result = with_budgets(prepared(count), Budgets(kind=kind, **settings))  # type: ignore[arg-type]
+    result = with_lengths(prepared(count), Budgets(kind=kind, **settings))  # type: ignore[arg-type]
     return [dict(row) for rows in result.rows.values() for row in rows]
 
 
@@ -74,7 +74,7 @@ def test_the_budgets_are_the_same_for_all_time() -> None:
 
 def test_nothing_else_changes() -> None:
     before = prepared(50)
-    after = with_budgets(before, Budgets(kind="exact"))
+    after = with_lengths(before, Budgets(kind="exact"))
     assert {split: len(rows) for split, rows in after.rows.items()} == {s: len(rows) for s, rows in before.rows.items()}
     old, new = before.rows["train"][0], after.rows["train"][0]
     assert {key: new[key] for key in new if key not in ("prompt", "extra_info")} == {
@@ -98,7 +98,7 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None
 
 def test_data_with_a_budget_of_their_own_are_left_alone() -> None:
     with pytest.raises(ConfigError, match="bring 'budget' of their own; leave out --keep budget, or --budget"):
-        with_budgets(prepared(keep=("budget",)), Budgets(kind="max"))
+        with_lengths(prepared(keep=("budget",)), Budgets(kind="max"))
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,3 +116,42 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{option[0]} without --budget; say which kind: --budget exact, max, both" in capsys.readouterr().err
     assert main([*command, "--force", "--budget", "exact", "--budget-range", "9", "1"]) == 1
     assert "budgets go from 9 to 1" in capsys.readouterr().err
+
+
+def test_levels_are_uniform_and_said() -> None:
+    rows = [row for rows in with_lengths(prepared(3000), Levels()).rows.values() for row in rows]
+    levels = [row["extra_info"]["length_level"] for row in rows]
+    for level in range(3):
+        assert abs(levels.count(level) - 1000) < 130  # 5 standard deviations
+    for row, level in zip(rows, levels, strict=True):
+        assert row["prompt"][0]["content"].endswith(f" {LEVELS[level]}")
+    few = [row for rows in with_lengths(prepared(30), Levels(seed=1)).rows.values() for row in rows]
+    assert [row["extra_info"]["length_level"] for row in few] != levels[:30]
+
+
+def test_the_levels_are_the_same_for_all_time() -> None:
+    assert [Levels().columns(f"What is {n} + 1?")["length_level"] for n in range(6)] == [0, 0, 1, 1, 0, 1]
+
+
+@pytest.mark.parametrize("sentences", [(), ("one",), ("one", "one"), ("one", "")])
+def test_levels_that_are_none_are_refused(sentences: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="two sentences or more, each another"):
+        Levels(sentences=sentences)
+
+
+def test_command_for_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "sums.jsonl"
+    source.write_text("".join(json.dumps({"question": f"{n} + 1?", "answer": n + 1}) + "\n" for n in range(40)))
+    command = ["prepare", str(source), "--out", str(tmp_path / "data"), "--template", "raw", "--test-size", "10"]
+    assert main([*command, "--levels", "In short:", "At length:"]) == 0
+    sentences = ("In short:", "At length:")
+    found = set()
+    for row in pq.read_table(tmp_path / "data" / "train.parquet").to_pylist():
+        level = row["extra_info"]["length_level"]
+        assert row["prompt"][0]["content"].endswith(f"? {sentences[level]}")
+        found.add(level)
+    assert found == {0, 1}
+    assert main([*command, "--force", "--level-seed", "1"]) == 1
+    assert "--level-seed without --levels" in capsys.readouterr().err
+    assert main([*command, "--force", "--levels", "One."]) == 1
+    assert "two sentences or more" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +136,17 @@ class BadAdvantage(Advantage):
     def batch_wide(self) -> bool:
         return self.how == "declared whole batch"
 
+    def init(self) -> dict[str, Any]:
+        return {"seen": [0]}
+
+    def select(
+        self, reward_N: torch.Tensor, group_N: torch.Tensor, length_N: torch.Tensor | None, state: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        if self.how == "changes its state":
+            state["seen"].append(len(reward_N))
+        chosen_N = torch.rand(len(reward_N)) < 0.5 if self.how == "chooses at random" else torch.ones_like(group_N) == 1
+        return chosen_N, {"seen": [*state["seen"], len(reward_N)]}
+
     def __call__(
         self, reward_N: torch.Tensor, group_N: torch.Tensor, length_N: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -255,6 +267,8 @@ class Undeclared(Budgeted):
         ("changes rewards", "inputs are not changed"),
         ("changes lengths", "inputs are not changed"),
         ("by row", "permuting the responses"),
+        ("changes its state", "it chooses alike, by a state it does not change"),
+        ("chooses at random", "it chooses alike, by a state it does not change"),
     ],
 )
 def test_a_bad_advantage_is_found(how: str, promise: str) -> None:

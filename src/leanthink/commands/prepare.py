@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from leanthink.budgets import KINDS, Budgets, with_budgets
+from leanthink.budgets import KINDS, LEVELS, Budgets, Levels, with_lengths
 from leanthink.errors import ConfigError
 from leanthink.prepare import TEMPLATES, Prepared, Settings, free_paths, prepare, read_source, write_rows
 from leanthink.reference import read_reference, reference_values, with_reference
@@ -65,6 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="budgets are uniform from LOW to HIGH (default: 100 4000); the same number twice fixes them, to test at",
     )
     add("--budget-seed", type=int, metavar="N", help="another number gives other budgets (default: 0)")
+    add(
+        "--levels",
+        nargs="*",
+        metavar="SENTENCE",
+        help="end each prompt with one of these, drawn by its text, the shortest level first, and carry the level as "
+        f"length_level, for tldr (without sentences: {' '.join(map(repr, LEVELS))})",
+    )
+    add("--level-seed", type=int, metavar="N", help="another number gives other levels (default: 0)")
     add("--limit", type=int, help="read only the first rows")
     add("--subset", help="of a data set on the Hub, as main of openai/gsm8k")
     add("--split", default="train", help="of a data set on the Hub (default: train)")
@@ -84,7 +92,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         seed_text=args.seed_text,
         keep=tuple(args.keep),
     )
-    budgets = _budgets(args)
+    said = [one for one in (_budgets(args), _levels(args)) if one is not None]
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit is {args.limit}; give 1 or more")
     free_paths(args.out, settings.splits, force=args.force)  # said before a long download
@@ -93,8 +101,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.reference is not None:
         rollouts = read_reference(args.reference, args.tokenizer)
         prepared = with_reference(prepared, reference_values(rollouts), args.reference_key)
-    if budgets is not None:
-        prepared = with_budgets(prepared, budgets)
+    for one in said:
+        prepared = with_lengths(prepared, one)
     paths = write_rows(args.out, prepared.rows, force=args.force)
     console.print(_table(prepared, {str(split): path for split, path in paths.items()}))
     first = next(iter(prepared.rows.values()))[0]
@@ -116,6 +124,15 @@ def _budgets(args: argparse.Namespace) -> Budgets | None:
         return None
     low, high = args.budget_range or (Budgets.low, Budgets.high)
     return Budgets(kind=args.budget, low=low, high=high, seed=args.budget_seed or Budgets.seed)
+
+
+def _levels(args: argparse.Namespace) -> Levels | None:
+    """How levels are drawn, where they are asked for."""
+    if args.levels is None:
+        if args.level_seed is not None:
+            raise ConfigError("--level-seed without --levels; say that there are levels: --levels")
+        return None
+    return Levels(sentences=tuple(args.levels) or LEVELS, seed=args.level_seed or Levels.seed)
 
 
 def _table(prepared: Prepared, paths: dict[str, Path]) -> Table:
