@@ -32,8 +32,8 @@ class Settings:
         truncated: what becomes of a response that its limit cut off: ``keep`` trains on it, ``mask`` leaves it out of
             the loss, and ``exclude`` out of its group's statistics, too.
         max_unknown: training stops when a larger share of a batch's verdicts, or of its probes, is unknown.
-        changed_recipe: what becomes of a resume whose reward or limit is not the checkpoint's: ``refuse`` it, or
-            ``migrate``, so that each part goes on with the state saved under its name.
+        changed_recipe: what becomes of a resume whose reward, limit or advantage is not the checkpoint's: ``refuse``
+            it, or ``migrate``, so that each part goes on with the state saved under its name.
         poll_interval: seconds between looks for finished rollouts.
         sort_by_length: order a batch by length, so that micro-batches hold little padding; for a single update per
             batch only, because mini-batches of short and of long responses would pull apart.
