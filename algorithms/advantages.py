@@ -123,6 +123,8 @@ class Grpo(Advantage):
     ddof: int = 1
 
     def __post_init__(self) -> None:
+        if self.scale not in ("std", "none"):
+            raise ConfigError(f"grpo: scale is {self.scale!r}; give std or none")
         if self.eps < 0 or self.ddof not in (0, 1):
             raise ConfigError(f"grpo: eps is {self.eps} and ddof {self.ddof}; give eps 0 or more, and ddof 0 or 1")
 

@@ -45,7 +45,8 @@ class MasteredTokenMask(PpoVariant):
 
     ``(1 - I_it)`` stands before each token's term; ``I_it`` is 1 where response ``i`` is correct, the policy gives its
     token ``t`` a probability of at least ``probability``, and the mean entropy of the response's tokens is below
-    ``target_entropy``. The tokens stay in the denominator. Correct is the verifier's word, whatever the reward.
+    ``target_entropy``. The tokens stay in the denominator. Correct is the verifier's word on a response that was not
+    truncated, whatever the reward.
 
     Probability and entropy are those of the policy before the update, which verl computes with the old
     log-probabilities, at the rollout's temperature; so ``algorithm.rollout_correction.bypass_mode`` must be off. The

@@ -60,7 +60,7 @@ SECTIONS = (
         title="Adaptive and scheduled budgets, and the rest of the field",
         text="Each recipe as it ships, with the lengths of its block for the CPU.",
         papers={
-            "laser": "10,177 → 3,636 tokens at +1.8 points (1.5B, target 4096)",
+            "laser": "10,177 → 4,509 tokens at +3.3 points (1.5B, target 8192)",
             "laser_d": "10,177 → 3,520 tokens at +3.4 points (1.5B, target 4096)",
             "laser_de": "10,177 → 3,577 tokens at +2.6 points (1.5B, target 4096)",
             "palu": "10,280 → 3,537 tokens at +7.6 points (1.5B)",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, final, get_args
 
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
+from leanthink.batch import RolloutBatch, check_values
 from leanthink.errors import BatchError, ConfigError
 from leanthink.functions import check_name, load_function
 from leanthink.groups import group_mean
@@ -27,6 +28,7 @@ Difficulty = Literal["pass_rate", "fail_rate", "column"]
 
 PROMPT_DIFFICULTY: Final = "prompt_difficulty"
 """The column of a prompt's difficulty coefficient, where the data give one."""
+DIFFICULTY: Final = "difficulty"
 UNSCORED: Final = "unscored"
 
 OUTCOME: Final = Correct()
@@ -55,7 +57,7 @@ class ConcisenessScore(PromptReward):
             the reward model that verl serves (``reward.reward_model``).
         low: the least score, 0.1 in the paper; a lower one is raised to it.
         high: the greatest.
-        neutral: the score of a response that has none, which the part ``unscored`` counts among the correct.
+        neutral: the score of a response that has none, which the part ``unscored`` counts among those asked about.
 
     >>> ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks").value_of("<think> 1 + 1 = 2 wait = 2", ())
     0.5
@@ -79,8 +81,9 @@ class ConcisenessScore(PromptReward):
         return batch.column(self.column).nan_to_num(nan=self.neutral)
 
     def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
-        """The scores, and which correct responses have none."""
-        unscored_N = (batch.column(self.column).isnan() & (batch.correct == 1)).double()
+        """The scores, and which responses that the scorer was asked about have none."""
+        asked_N = (batch.correct == 1) & ~batch.truncated
+        unscored_N = (batch.column(self.column).isnan() & asked_N).double()
         return replace(super().breakdown(batch, state), parts={UNSCORED: unscored_N})
 
     async def ask(self, prompt: str, response: str) -> float:
@@ -105,16 +108,18 @@ class Conciseness(Composite):
     ``R = R_o (1 + alpha c (s + d))``, with the outcome ``R_o``, the conciseness score ``c``, an annealing coefficient
     ``s`` and a difficulty coefficient ``d`` of the prompt. An outcome of 0 or less stays as it is, whatever ``c``. In
     an all-correct group only ``c`` differs, and an advantage divided by the standard deviation takes ``alpha`` out.
+    Truncated: the outcome is 0 even if the answer stood before the cut, so that ``of`` has to be `Truncation`; the
+    scorer is not asked, and ``d`` counts it as wrong.
 
     The paper's ``alpha``, the course of ``s`` and the definition of ``d`` are not confirmed: they are arguments. The
-    breakdown shows the score and the share of correct responses that the scorer left ``unscored``.
+    breakdown shows the score, ``d``, and the share of responses that the scorer was asked about and left ``unscored``.
 
     Args:
         scores: the scorer, as ``conciseness_score``.
         alpha: weight of the bonus, above 0.
         annealing: ``s``, in [0, 1]; a schedule, linear from 1 to 0 over the run being the likely reading.
         difficulty: ``d`` is the group's pass rate, so that easy prompts are pressed more, its fail rate, or the data's
-            column ``prompt_difficulty``.
+            column ``prompt_difficulty``, 0 or more.
         of: the outcome.
 
     >>> batch = RolloutBatch.of(group=[0] * 6, length=[9] * 6, correct=[1, 1, 0, 0, 1, 0])
@@ -154,11 +159,24 @@ class Conciseness(Composite):
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The outcome with its bonus."""
-        score_N = part("scores", batch)
-        rate_N = group_mean(batch.correct, batch.group)[batch.group]
-        difficulty_N = {"pass_rate": rate_N, "fail_rate": 1 - rate_N}.get(self.difficulty)
-        if difficulty_N is None:
-            difficulty_N = batch.column(PROMPT_DIFFICULTY)
-        return conciseness_reward(
-            part("of", batch), score_N, difficulty_N, at(self.alpha, batch.step), at(self.annealing, batch.step)
-        )
+        alpha, annealing = at(self.alpha, batch.step), at(self.annealing, batch.step)
+        score_N, outcome_N = part("scores", batch), part("of", batch)
+        return conciseness_reward(outcome_N, score_N, self._difficulty(batch), alpha, annealing)
+
+    def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
+        """The reward with its parts and the difficulty."""
+        result = super().breakdown(batch, state)
+        return replace(result, parts={DIFFICULTY: self._difficulty(batch), **result.parts})
+
+    def shown(self, step: int, state: State) -> Mapping[str, float]:
+        """The annealing coefficient at the step."""
+        return {"annealing": at(self.annealing, step)}
+
+    def _difficulty(self, batch: RolloutBatch) -> RewardN:
+        if self.difficulty == "column":
+            given_N = batch.column(PROMPT_DIFFICULTY)
+            good_N = (given_N >= 0) & given_N.isfinite()
+            check_values(PROMPT_DIFFICULTY, good_N, given_N, "give a finite number, 0 or more, for each prompt")
+            return given_N
+        rate_N = group_mean(torch.where(batch.truncated, 0.0, batch.correct), batch.group)[batch.group]
+        return rate_N if self.difficulty == "pass_rate" else 1 - rate_N

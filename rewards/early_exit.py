@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
+from leanthink.batch import RolloutBatch, check_values
 from leanthink.errors import ConfigError
 from leanthink.groups import group_min
 from leanthink.module import Reward, RewardN, Scope
@@ -31,13 +31,13 @@ def decaying_reward(
 ) -> Float[Tensor, " N"]:
     """``1 / decay^k`` for a correct response with ``k`` correct ones before it in its group's order; 0 for a wrong one.
 
-    Responses of one place do not come before each other.
+    Of responses of one place, those come before that stand before.
     """
-    if not len(group_N):
-        return torch.zeros_like(order_N)
-    places_P, place_N = torch.unique(torch.stack([group_N.double(), order_N], dim=-1), dim=0, return_inverse=True)
-    right_P = order_N.new_zeros(len(places_P)).index_add_(0, place_N, correct_N.to(order_N))
-    before_N = (right_P.cumsum(0) - right_P)[place_N]
+    ranked_N = torch.argsort(order_N, stable=True)
+    ranked_N = ranked_N[torch.argsort(group_N[ranked_N], stable=True)]
+    right_N = correct_N[ranked_N].to(order_N)
+    before_N = torch.empty_like(order_N)
+    before_N[ranked_N] = right_N.cumsum(0) - right_N
     before_N = before_N - group_min(before_N, group_N)[group_N]
     return torch.where(correct_N, decay**-before_N, 0.0)
 
@@ -50,7 +50,8 @@ class EarlyExit(Reward):
     A group is serial: one full path, and exits from it. The path's thinking is cut at places drawn without replacement,
     uniform over its tokens; after each cut stands the inducer, and the policy answers. In the order of the cuts, the
     full path last, the ``k``-th correct response earns ``1 / decay^(k - 1)``, a wrong one 0. What counts is the number
-    of correct ones before, not the place.
+    of correct ones before, not the place. Two cuts at one place, which only rows of one's own can have, count both, in
+    the order of the rows.
 
     Training samples groups in this way where this part is in the reward: ``actor_rollout_ref.rollout.n`` responses are
     the path and ``n - 1`` exits. The inducer's tokens are masked out of the loss; where the thinking has fewer tokens
@@ -79,6 +80,7 @@ class EarlyExit(Reward):
     close_tag: str = "</think>"
     opened_by_prompt: bool = False
     scope = Scope.GROUP
+    reads_order = True
     requires = frozenset({EXIT_ORDER})
 
     def __post_init__(self) -> None:
@@ -93,7 +95,9 @@ class EarlyExit(Reward):
 
     def score(self, batch: RolloutBatch) -> RewardN:
         """The reward of each response."""
-        return decaying_reward(batch.correct == 1, batch.column(EXIT_ORDER), batch.group, self.decay)
+        order_N = batch.column(EXIT_ORDER)
+        check_values(EXIT_ORDER, order_N.isfinite(), order_N, "give the place of the cut, the full path's the greatest")
+        return decaying_reward(batch.correct == 1, order_N, batch.group, self.decay)
 
     def cuts(self, token_ids: Sequence[int], decode: Callable[[Sequence[int]], str], exits: int) -> list[int]:
         """How many of a path's tokens stand before each cut, rising; fewer than ``exits`` where there are few tokens.

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
+from leanthink.batch import RolloutBatch, check_values
 from leanthink.errors import BatchError, ConfigError
 from leanthink.groups import group_max
 from leanthink.module import Reward, RewardN
@@ -37,7 +37,7 @@ class LevelLength(Reward):
 
     ``c (1 - lambda_k min(L, limit) / limit)`` with one price ``lambda_k`` for each level ``k``; the prompt states its
     level, and all responses of a group share it. A group of two levels is an error: their length terms would mix.
-    Wrong: 0. Truncated: its verdict counts, and its length is the limit.
+    Wrong: 0. Truncated: wrong, even if the answer stood before the cut, and its length is the limit.
 
     The paper's equations could not be read: form, prices and levels are a reconstruction, and no number is the paper's.
 
@@ -74,15 +74,16 @@ class LevelLength(Reward):
         """The reward of each response."""
         level_N = batch.column(LEVEL)
         good_N = (level_N == level_N.round()) & (level_N >= 0) & (level_N < len(self.prices))
-        if not bool(good_N.all()):
-            row = int((~good_N).nonzero()[0])
+        last = len(self.prices) - 1
+        check_values(LEVEL, good_N, level_N, f"give a level, a whole number from 0 to {last}, as many as prices")
+        highest_N = group_max(level_N, batch.group)[batch.group]
+        if not torch.equal(highest_N, level_N):
+            row = int((highest_N != level_N).nonzero()[0])
             raise BatchError(
-                f"column {LEVEL!r}, row {row}: {level_N[row].item():g} is no level; give a whole number from 0 to "
-                f"{len(self.prices) - 1}, as many as prices"
+                f"column {LEVEL!r}, row {row}: {level_N[row].item():g}, but its group has {highest_N[row].item():g}, "
+                "too; give each prompt one"
             )
-        mixed_N = group_max(level_N, batch.group)[batch.group] != level_N
-        if bool(mixed_N.any()):
-            row = int(mixed_N.nonzero()[0])
-            raise BatchError(f"column {LEVEL!r}, row {row}: its group has another level, too; give each prompt one")
         price_N = torch.tensor(self.prices, dtype=torch.float64, device=level_N.device)[level_N.long()]
-        return level_length(batch.length, batch.correct, price_N, self.limit, self.penalise_incorrect)
+        correct_N = torch.where(batch.truncated, 0.0, batch.correct)
+        length_N = torch.where(batch.truncated, self.limit, batch.length)
+        return level_length(length_N, correct_N, price_N, self.limit, self.penalise_incorrect)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -12,10 +13,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
+from leanthink.batch import RolloutBatch, check_values
 from leanthink.errors import ConfigError
 from leanthink.groups import group_mean
-from leanthink.module import Reward, RewardN, Scope
+from leanthink.module import Reward, RewardN, Scope, State
 from leanthink.schedules import Number, at, bounds
 
 MODE: Final = "mode"
@@ -60,7 +61,8 @@ class ModeSwitchReward(Reward):
     Half of a group is sampled in each mode. Where short answers are accurate enough, the prompt is easy: a correct
     short response earns ``base + bonus``, a correct long one ``base``; on other prompts the other way round. The reward
     on easy prompts and a warm-up are confirmed at second hand; the test of easiness, its threshold, the reward on hard
-    prompts and of wrong answers, and the warm-up's form are this library's.
+    prompts and of wrong answers, and the warm-up's form are this library's. Truncated: wrong, even if the answer stood
+    before the cut, also for the test of easiness.
 
     Training samples in this way where this part is in the reward: the first half of ``actor_rollout_ref.rollout.n``
     responses (one more, of an odd number) answers the prompt with the instruction for long thinking in front of it, the
@@ -112,5 +114,11 @@ class ModeSwitchReward(Reward):
     def score(self, batch: RolloutBatch) -> RewardN:
         """The reward of each response."""
         bonus = self.bonus * at(self.warm_up, batch.step)
-        long_N = batch.column(MODE) == 1
-        return mode_switch_reward(batch.correct == 1, long_N, batch.group, self.threshold, self.base, bonus, self.wrong)
+        mode_N = batch.column(MODE)
+        check_values(MODE, (mode_N == 0) | (mode_N == 1), mode_N, "give 1 for long thinking and 0 for short")
+        right_N = (batch.correct == 1) & ~batch.truncated
+        return mode_switch_reward(right_N, mode_N == 1, batch.group, self.threshold, self.base, bonus, self.wrong)
+
+    def shown(self, step: int, state: State) -> Mapping[str, float]:
+        """What counts of the bonus at the step."""
+        return {"warm_up": at(self.warm_up, step)}

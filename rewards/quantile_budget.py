@@ -60,7 +60,8 @@ class QuantileBudget(BudgetReward):
     rollouts stop at it; responses written without it are judged by it. Lengths and budgets in tokens.
 
     No correct response: reset. One correct, or all of one length: the budget stays. Non-integer: rounded down. A group
-    left out by dynamic sampling is not seen.
+    left out by dynamic sampling is not seen, and its prompt's budget stays, where the method moves it all the same:
+    train without ``algorithm.filter_groups``.
 
     The paper's method section could not be read in full: formula and table are from the authors' poster and public
     reviews. Open there, arguments here: ``lengths``, ``strict``, ``floor``, the initial budget (``longest``).

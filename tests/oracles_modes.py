@@ -104,7 +104,7 @@ def conciseness(
 
 
 def serial_rewards(correct: Flags, order: Numbers, group: Groups, decay: float) -> list[float]:
-    """arXiv 2505.07686, Algorithm 1: walk each group in the order of its exits."""
+    """arXiv 2505.07686, Algorithm 1: walk each group in the order of its exits, equal ones in that of the rows."""
     result = [0.0] * len(correct)
     for of in members(group).values():
         right = 0

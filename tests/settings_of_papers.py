@@ -50,6 +50,18 @@ SIRI_SETS = {
     "actor_rollout_ref.actor.use_kl_loss": False,
 }
 
+GFPO = {
+    "data.train_batch_size": 64,
+    "data.max_prompt_length": 1024,
+    "actor_rollout_ref.rollout.temperature": 1.0,
+    "actor_rollout_ref.actor.optim.lr": 1e-7,
+    "actor_rollout_ref.actor.optim.lr_warmup_steps": 10,
+    "actor_rollout_ref.actor.optim.lr_scheduler_type": "cosine",
+    "actor_rollout_ref.actor.entropy_coeff": 0.001,
+    "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+    "trainer.total_training_steps": 100,
+}
+
 COSINE = {
     "data.train_batch_size": 512,
     "actor_rollout_ref.rollout.n": 16,
@@ -82,15 +94,8 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
     "disco": DISCRIMINATIVE,
     "dler": {**DLER, "algorithm.filter_groups.metric": "acc", "data.max_response_length": 4000},
     "drpo": DISCRIMINATIVE,
-    "gfpo": {
-        "data.train_batch_size": 64,
-        "actor_rollout_ref.rollout.n": 24,
-        "actor_rollout_ref.rollout.temperature": 1.0,
-        "actor_rollout_ref.actor.optim.lr": 1e-7,
-        "actor_rollout_ref.actor.optim.lr_warmup_steps": 10,
-        "actor_rollout_ref.actor.entropy_coeff": 0.001,
-        "actor_rollout_ref.actor.kl_loss_coef": 0.001,
-    },
+    "gfpo": {**GFPO, "actor_rollout_ref.rollout.n": 24},
+    "gfpo_adaptive": {**GFPO, "actor_rollout_ref.rollout.n": 16},
     "grpo": {
         "actor_rollout_ref.rollout.n": 64,
         "actor_rollout_ref.actor.optim.lr": 1e-6,
@@ -208,7 +213,7 @@ SETS_OF_THE_PAPER = {  # verl's keys that the paper or its code state
         "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
         "actor_rollout_ref.actor.optim.lr": 1e-6,
         "algorithm.filter_groups.enable": True,
-        "algorithm.filter_groups.metric": "acc",
+        "algorithm.filter_groups.metric": "acc_then_reward",
     },
     "vsrm_ppo": {**VSRM_SETS, "critic.optim.lr": 1e-5, "critic.cliprange_value": 0.5},
     "vsrm_rpp": VSRM_SETS,

@@ -142,6 +142,7 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
             alpha=0.5,
             annealing=Linear(start=1.0, stop=0.0, steps=200),
             difficulty="pass_rate",
+            of=Truncation(kappa=0.0, of=Correct(), rule="multiply"),
         ),
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),

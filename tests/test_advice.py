@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import torch
 
 from leanthink import advice as module
 from leanthink.advice import advice, depends_on_length, warn
@@ -14,29 +15,37 @@ from leanthink.algorithms import Drpo, Gae, Grpo, NoBaseline, ReinforcePp, Rloo
 from leanthink.batch import RolloutBatch
 from leanthink.cli import main
 from leanthink.errors import AdviceWarning
-from leanthink.module import Reward, RewardN
+from leanthink.module import Reward, RewardN, Scope
 from leanthink.recipe import Recipe, load_recipe
 from leanthink.rewards import (
+    AdaptiveStepLength,
     Correct,
+    EarlyExit,
     Format,
     Gate,
     HarmonizingLength,
     HistoryLength,
     KimiLength,
     LambdaSwitch,
+    MaxBudget,
     PassRateLength,
+    QuantileBudget,
     Scale,
     ShortestCorrectLength,
     SigmoidLength,
     SoftOverlong,
+    StepLength,
     StepwiseGain,
     Sum,
+    ThinkOutcome,
     TopPassRate,
 )
 from leanthink.schedules import Linear, Stairs
 
 FILTER = {"algorithm.filter_groups.enable": True, "algorithm.filter_groups.metric": "acc"}
 STD, DROPPED = "divides by the group's standard deviation", "drops every group whose responses are all correct"
+UNDONE, UNSEEN = "undoes in part that each early exit", "drops groups before QuantileBudget sees them"
+WELL_FORMED = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +65,17 @@ class Odd(Reward):
         return batch.correct - self.price * batch.length
 
 
+@dataclass(frozen=True, kw_only=True)
+class FirstCome(Reward):
+    """Somebody's own reward: of a group, the earlier row earns more, whatever its length."""
+
+    scope = Scope.GROUP
+    reads_order = True
+
+    def score(self, batch: RolloutBatch) -> RewardN:
+        return batch.correct / (1 + torch.arange(len(batch)))
+
+
 @pytest.mark.parametrize(
     "reward",
     [
@@ -72,6 +92,13 @@ class Odd(Reward):
         Sum(correct=Correct(), length=Scale(by=Stairs(values=(0.0, 0.5), boundaries=(2000,)), of=KimiLength())),
         Scale(by=Linear(start=1.0, stop=0.0, steps=10), of=KimiLength()),
         Gate(column="budget", of=KimiLength()),
+        Gate(column="at_most", negate=True, of=KimiLength()),
+        StepLength(target=4000),
+        StepLength(target=4000, valid=WELL_FORMED),
+        AdaptiveStepLength(lower_bound=1000, interval=1000, monitor_freq=1, valid=WELL_FORMED),
+        QuantileBudget(longest=16_384),
+        EarlyExit(),
+        MaxBudget(alpha=0.3, counts="thinking"),
         Odd(),
     ],
     ids=lambda reward: repr(reward)[:70],
@@ -90,6 +117,8 @@ def test_length_terms_of_every_kind_are_seen(reward: Reward) -> None:
         SigmoidLength(alpha=0.0),
         LambdaSwitch(top_fraction=0.0, shaped=SigmoidLength(alpha=0.5), plain=Correct()),
         TopPassRate(),
+        FirstCome(),
+        Sum(correct=Correct(), form=WELL_FORMED),
     ],
     ids=lambda reward: repr(reward)[:70],
 )
@@ -189,6 +218,35 @@ def test_a_penalty_that_the_loss_never_reads_is_told() -> None:
     read = Recipe(name="mine", reward=shaped, loss=Drpo(length_temperature=0.1, preference="reward"))
     assert not any("trains nothing" in text for text in advice(read))
     assert advice(load_recipe("drpo")) == []
+
+
+def test_what_divides_early_exits_by_the_standard_deviation_is_told_as_such() -> None:
+    def of(reward: Reward, scale: Any) -> list[str]:
+        return advice(Recipe(name="mine", reward=reward, advantage=Grpo(scale=scale)))
+
+    for reward in (EarlyExit(), Sum(exits=EarlyExit(), format=Format())):
+        assert [UNDONE in text and "scale none" in text for text in of(reward, "std")] == [True]
+        assert of(reward, "none") == []
+    assert advice(load_recipe("s_grpo")) == []
+    (text,) = advice(load_recipe("s_grpo", ["advantage=grpo"]))
+    assert text.startswith("recipe s_grpo: ") and UNDONE in text
+
+
+def test_a_filter_that_hides_groups_from_their_budgets_is_told_and_a_budget_has_no_strength() -> None:
+    reward = QuantileBudget(longest=96)
+    alone, within = (Recipe(name="mine", reward=one) for one in (reward, Sum(length=reward, more=KimiLength())))
+    assert advice(alone) == [] and [STD in text for text in advice(within)] == [True]
+    for recipe in (alone, within):
+        for metric in ("acc", "acc_then_reward"):
+            keys = {**FILTER, "algorithm.filter_groups.metric": metric}
+            assert sum(UNSEEN in text and "enable=false" in text for text in advice(recipe, keys)) == 1
+    assert advice(load_recipe("palu")) == []
+
+
+def test_a_filter_on_correctness_hides_the_bonus_of_laser_and_the_exits_of_s_grpo() -> None:
+    for name in ("laser", "laser_d", "laser_de", "s_grpo"):
+        recipe = load_recipe(name, ["advantage.grpo.scale=none"])
+        assert [DROPPED in text for text in advice(recipe, FILTER)] == [True], name
 
 
 def test_a_reward_by_token_under_an_advantage_by_response_is_told() -> None:

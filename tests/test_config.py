@@ -162,6 +162,16 @@ WRONG: list[tuple[Any, Kind, list[str]]] = [
     ({"grpo": {"scale": "both"}}, "advantage", ["top.grpo.scale: 'both'", "'std', 'none'"]),
     ({"grpo": {"scale": None}}, "advantage", ["top.grpo.scale: None"]),
     ({"grpo": {"ddof": 2}}, "advantage", ["top.grpo", "ddof 2", "0 or 1"]),
+    *(
+        (
+            {name: {**more, "of": of}},
+            "advantage",
+            [f"top.{name}.of: {of} is no Advantage; give one of adaptive_top_k, b"],
+        )
+        for name, more in (("filter_top_k", {"k": 2}), ("adaptive_top_k", {}), ("difficulty_weight", {}))
+        for of in ("gae", "outcome_and_steps", "reinforce_pp")
+    ),
+    ({"mode_switch": {"of": "drpo"}}, "loss", ["top.mode_switch.of"]),
     ({"ppo_clip": {"aggregation": "token_mean"}}, "loss", ["aggregation: 'token_mean'", "'token-mean'"]),
     ({"stairs": {"values": "0, 1", "boundaries": [1]}}, "schedule", ["values: '0, 1' is no list", "brackets"]),
     ({"stairs": {"values": [0, "x"], "boundaries": [1]}}, "schedule", ["values[1]: 'x' is not a number"]),

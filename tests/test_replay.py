@@ -483,3 +483,5 @@ def test_a_scorer_is_asked_about_right_responses_with_their_prompts(tmp_path: Pa
     given = replay(recipe["crf"], read(tmp_path / "r.jsonl", rows, step=200))
     assert given.parts["scores"].tolist() == [0.5, 0.1, 0.5, 0.2, 0.1]  # the least where nothing was asked
     assert given.parts["scores/unscored"].sum() == 0
+    cut = replay(recipe["crf"], read(tmp_path / "r.jsonl", [{**row, "truncated": row["correct"]} for row in rows]))
+    assert cut.parts["scores"].tolist() == [0.1] * 5 and cut.parts["scores/unscored"].sum() == cut.reward.sum() == 0

@@ -11,10 +11,13 @@ from typing import Any, Final, TypeAlias
 
 from leanthink.algorithms import Advantage, Grpo
 from leanthink.batch import RolloutBatch
+from leanthink.control import BudgetReward
 from leanthink.errors import AdviceWarning
-from leanthink.groups import group_max, group_min
 from leanthink.module import Reward
 from leanthink.recipe import Recipe
+from leanthink.rewards import EarlyExit
+from leanthink.rewards.budget import THINKING_LENGTH
+from leanthink.rewards.early_exit import EXIT_ORDER
 
 Rule: TypeAlias = Callable[[Recipe, Mapping[str, Any]], str | None]
 
@@ -22,6 +25,8 @@ FILTER: Final = "algorithm.filter_groups"
 LENGTHS: Final = tuple(2.0**power for power in range(18))  # up to the longest responses there are
 GROUPS: Final = 100  # a reward of the batch may choose a small share of its groups
 STEPS: Final = (0, 10_000)  # before and after any warm-up
+FILLS: Final = (0.0, 1.0, 2.0)  # of columns: a gate is open at one of them, a response well-formed
+LONGER: Final = frozenset({THINKING_LENGTH, EXIT_ORDER})  # columns that are the greater the longer the response
 
 
 def advice(recipe: Recipe, keys: Mapping[str, Any] | None = None) -> list[str]:
@@ -51,39 +56,67 @@ def depends_on_length(reward: Reward) -> bool:
     """Whether two correct responses of an all-correct group can earn differently for their length alone.
 
     It is tried out, so that it is true of anyone's reward: on groups of equal responses but for their length, at the
-    first and at a late step, a second time with what the reward remembers. Columns it needs are all 1; a reward that
-    cannot be scored like that counts as independent.
+    first and at a late step, a second time with what the reward remembers, with several values in the columns that it
+    needs. A reward that cannot be scored like that counts as independent.
 
     >>> from leanthink.rewards import Correct, SigmoidLength
     >>> depends_on_length(SigmoidLength(alpha=0.1)), depends_on_length(Correct())
     (True, False)
     """
-    count = len(LENGTHS) * GROUPS
-    batch = RolloutBatch.of(
-        group=[code for code in range(GROUPS) for _ in LENGTHS], length=LENGTHS * GROUPS, correct=[1] * count
-    )
-    batch = batch.replace(extras={name: [1.0] * count for name in reward.requires - set(RolloutBatch.CORE)})
-    try:
-        for step in STEPS:
-            _, state = reward(batch.replace(step=step))
-            value_N, _ = reward(batch.replace(step=step), state)
-            if bool((group_max(value_N, batch.group) - group_min(value_N, batch.group) > 1e-12).any()):
-                return True
-    except Exception:  # of any kind: the reward may be anyone's, and the columns are made up
-        return False
+    for fill in FILLS:
+        batch, turned = (_all_correct(reward, fill, lengths) for lengths in (LENGTHS, LENGTHS[::-1]))
+        try:
+            for step in STEPS:
+                _, state = reward(batch.replace(step=step))
+                value_N, turned_N = (reward(one.replace(step=step), state)[0] for one in (batch, turned))
+                if bool(((value_N - turned_N).abs() > 1e-12).any()):
+                    return True
+        except Exception:  # of any kind: the reward may be anyone's, and the columns are made up
+            continue
     return False
 
 
+def _all_correct(reward: Reward, fill: float, lengths: tuple[float, ...]) -> RolloutBatch:
+    """Groups of correct responses of these lengths, with every column that the reward needs."""
+    count = len(lengths) * GROUPS
+    batch = RolloutBatch.of(
+        group=[code for code in range(GROUPS) for _ in lengths], length=lengths * GROUPS, correct=[1] * count
+    )
+    needed = reward.requires - set(RolloutBatch.CORE)
+    return batch.replace(extras={name: batch.length if name in LONGER else [fill] * count for name in needed})
+
+
+def _divides_by_std(recipe: Recipe) -> bool:
+    return isinstance(recipe.advantage, Grpo) and recipe.advantage.scale == "std" and recipe.loss.reads_reward
+
+
+def _has_exits(reward: Reward) -> bool:
+    return any(isinstance(part, EarlyExit) for part in reward.walk())
+
+
 def std_hides_strength(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
-    """Dividing by the standard deviation cancels any factor of the only thing that differs in a group."""
-    if not (isinstance(recipe.advantage, Grpo) and recipe.advantage.scale == "std" and recipe.loss.reads_reward):
+    """Dividing by the standard deviation cancels any factor of the only thing that differs in a group.
+
+    An outcome within a budget has no strength, and of early exits `std_undoes_decay` tells.
+    """
+    if isinstance(recipe.reward, BudgetReward) or _has_exits(recipe.reward):
         return None
-    if not depends_on_length(recipe.reward):
+    if not _divides_by_std(recipe) or not depends_on_length(recipe.reward):
         return None
     return (
         "the advantage divides by the group's standard deviation, so in a group whose responses are all correct the "
         "strength of the length penalty cancels: a small one acts as a large one; where strength should count, take "
         "advantage rloo, or grpo with scale none"
+    )
+
+
+def std_undoes_decay(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
+    """S-GRPO takes the group's mean off and nothing else."""
+    if not _divides_by_std(recipe) or not _has_exits(recipe.reward):
+        return None
+    return (
+        "the advantage divides by the group's standard deviation, which undoes in part that each early exit earns a "
+        "fixed share of the one before (1, 1/2, 1/4, ...); take grpo with scale none, as S-GRPO does"
     )
 
 
@@ -95,6 +128,17 @@ def filter_drops_solved(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     return (
         f"{FILTER} drops every group whose responses are all correct, the very groups in which the length penalty can "
         f"shorten without a loss; set {FILTER}.enable=false"
+    )
+
+
+def filter_stops_budgets(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
+    """A reward that moves its prompts' budgets has to see every group."""
+    part = next((part for part in recipe.reward.walk() if isinstance(part, BudgetReward)), None)
+    if part is None or not keys.get(f"{FILTER}.enable"):
+        return None
+    return (
+        f"{FILTER} drops groups before {type(part).__name__} sees them, so that the budgets of their prompts stay as "
+        f"they are, solved or not; set {FILTER}.enable=false"
     )
 
 
@@ -120,4 +164,11 @@ def placement_lost(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     )
 
 
-RULES: Final[tuple[Rule, ...]] = (std_hides_strength, filter_drops_solved, loss_reads_no_reward, placement_lost)
+RULES: Final[tuple[Rule, ...]] = (
+    std_hides_strength,
+    std_undoes_decay,
+    filter_drops_solved,
+    filter_stops_budgets,
+    loss_reads_no_reward,
+    placement_lost,
+)

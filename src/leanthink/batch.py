@@ -194,14 +194,19 @@ def _core(name: str, values: Any, count: int, device: Any) -> Tensor:
     """A core column, checked; the running ``reward`` may be any number."""
     numbers = _numbers(name, values, count, device)
     if name == "length":
-        _check(name, numbers >= 0, numbers, "token counts are 0 or more")
+        check_values(name, numbers >= 0, numbers, "token counts are 0 or more")
     elif name in ("correct", "truncated"):
         cure = "verdicts are 0 or 1; binarise graded scores first" if name == "correct" else "give 0 or 1"
-        _check(name, (numbers == 0) | (numbers == 1), numbers, cure)
+        check_values(name, (numbers == 0) | (numbers == 1), numbers, cure)
     return numbers.bool() if name == "truncated" else numbers
 
 
-def _check(name: str, good_N: Tensor, values_N: Tensor, cure: str) -> None:
+def check_values(name: str, good_N: Tensor, values_N: Tensor, cure: str) -> None:
+    """Refuse a column of which some values are not good.
+
+    Raises:
+        BatchError: naming the column, the first row, its value and the cure.
+    """
     if not bool(good_N.all()):
         row = int((~good_N).nonzero()[0])
         raise BatchError(f"column {name!r}, row {row}: {values_N[row].item():g} is not allowed; {cure}")
@@ -230,7 +235,7 @@ def _numbers(name: str, values: Iterable[Any] | Tensor, count: int, device: Any)
     if values.ndim != 1:
         raise BatchError(f"column {name!r} has shape {tuple(values.shape)}; give one number per response")
     numbers = values.to(device=device, dtype=torch.float64)
-    _check(name, torch.isfinite(numbers), numbers, "give finite numbers")
+    check_values(name, torch.isfinite(numbers), numbers, "give finite numbers")
     return numbers
 
 

@@ -276,7 +276,13 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
         return tuple(_convert(item, of, f"{place}[{i}]") for i, (item, of) in enumerate(zip(value, each, strict=True)))
     for kind, bases in _BASES.items():
         if isinstance(hint, type) and issubclass(hint, bases):
-            return build(value, kind, place)
+            built = build(value, kind, place)
+            if not isinstance(built, hint):  # a kind may have several bases
+                fitting = [name for name, cls in REGISTRY[kind].items() if issubclass(cls, hint)]
+                raise ConfigError(
+                    f"{place}: {name_of(type(built))} is no {hint.__name__}; give one of {', '.join(fitting)}"
+                )
+            return built
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ConfigError(f"{place}: {value!r} is not finite; give a finite number")

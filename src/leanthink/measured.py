@@ -83,7 +83,8 @@ class TokenReward(MeasuredReward):
 class PromptReward(MeasuredReward):
     """A reward measured on a correct response and its prompt, by what may take its time. Write :meth:`ask`.
 
-    A response that is not correct is not asked about: its value is NaN, which :meth:`score` has to bear.
+    A response that is not correct, or that was truncated, is not asked about: its value is NaN, which :meth:`score` has
+    to bear.
     """
 
     @abstractmethod

@@ -49,7 +49,8 @@ class Reward(ABC):
         scope: the widest set of responses one value depends on.
         requires: columns it reads beside the core ones.
         reads_state: whether it has state across steps (see :class:`StatefulReward`).
-        reads_order: whether ties between groups go by the order in which the groups first appear.
+        reads_order: whether ties go by the order of the batch: between groups, by which first appears; within a group,
+            by which response comes first.
         is_placed: whether it says at which tokens some of it falls (see :class:`PlacedReward`).
         is_term: a term to be added to a correctness reward, not a reward by itself: alone it may rank a wrong
             response above a correct one.
@@ -82,7 +83,7 @@ class Reward(ABC):
 
     @property
     def reads_order(self) -> bool:
-        """Whether ties between groups go by the order in which the groups first appear."""
+        """Whether ties go by the order of the batch."""
         return False
 
     @property

@@ -295,11 +295,12 @@ def _measured(recipe: Recipe, rollouts: Rollouts) -> tuple[dict[str, Sequence[fl
 
 
 async def _asked(part: PromptReward, rollouts: Rollouts) -> list[float]:
-    """What a part says of the correct responses, asked one by one; NaN for the others, as in training."""
+    """What a part says of the correct, complete responses, asked one by one; NaN for the others, as in training."""
     values = []
-    for record, text, judgement in zip(rollouts.records, rollouts.texts or (), rollouts.judgements, strict=True):
+    for row, (record, text) in enumerate(zip(rollouts.records, rollouts.texts or (), strict=True)):
         prompt = next((str(record.fields[name]) for name in PROMPT_TEXT if record.has(name)), "")
-        values.append(await part.ask(prompt, text) if judgement.verdict is Verdict.CORRECT else math.nan)
+        wanted = rollouts.judgements[row].verdict is Verdict.CORRECT and not rollouts.truncated[row]
+        values.append(await part.ask(prompt, text) if wanted else math.nan)
     return values
 
 

@@ -98,9 +98,9 @@ def check_reward(
 
     It compares, hashes, prints, pickles and can be described as YAML; it never changes itself, the batch or the state;
     it is deterministic; it gives one finite float64 number per response in every corner; permuting the responses
-    permutes the result and what falls on single tokens (with the groups in order, where it declares ``reads_order``);
-    nothing leaks beyond its scope; its state survives JSON; and in no group does a correct response score below a wrong
-    one, unless the reward is a term.
+    permutes the result and what falls on single tokens (with groups, and the responses of each, in order, where it
+    declares ``reads_order``); nothing leaks beyond its scope; its state survives JSON; and in no group does a correct
+    response score below a wrong one, unless the reward is a term.
 
     Args:
         reward: the reward, at the settings to be checked.
@@ -170,7 +170,7 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
             _close(advantage, "deterministic", shown, advantage(reward_N, group_N, length_N), value_N)
             order_M = torch.randperm(len(batch), generator=generator)
             if advantage.reads_order:
-                order_M = _groups_mixed(group_N, order_M)
+                order_M = _ties_kept(group_N, order_M)
             mixed = shown.select(order_M)
             promise = "permuting the responses permutes the result"
             mixed_M = advantage(mixed.reward, mixed.group, mixed.length)
@@ -270,7 +270,7 @@ def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: G
 
     order_M = torch.randperm(len(batch), generator=generator)
     if reward.reads_order:
-        order_M = _groups_in_order(batch, order_M)
+        order_M = _ties_kept(batch.group, order_M)
     views = [("permuting the responses permutes the result", order_M)]
     if reward.scope <= Scope.GROUP:
         promise = "groups do not leak into each other (or declare scope BATCH)"
@@ -292,18 +292,12 @@ def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: G
     return result.state
 
 
-def _groups_in_order(batch: RolloutBatch, order_M: Tensor) -> Tensor:
-    """A permutation like ``order_M``, but groups first appear in the order they do in the batch."""
-    mixed = order_M.tolist()
-    first = [next(row for row in mixed if batch.group[row] == code) for code in range(batch.num_groups)]
-    return order_M.new_tensor([*first, *(row for row in mixed if row not in first)])
-
-
-def _groups_mixed(group_N: Tensor, order_M: Tensor) -> Tensor:
-    """A permutation that mixes the groups as ``order_M`` does, but keeps the order within each."""
+def _ties_kept(group_N: Tensor, order_M: Tensor) -> Tensor:
+    """A permutation like ``order_M``, but groups first appear, and the responses of each stand, in their old order."""
     mixed_M = torch.empty_like(order_M)
     mixed_M[torch.argsort(group_N[order_M], stable=True)] = torch.argsort(group_N, stable=True)
-    return mixed_M
+    first = sorted({code: row for row, code in reversed([*enumerate(group_N.tolist())])}.values())
+    return order_M.new_tensor([*first, *(row for row in mixed_M.tolist() if row not in first)])
 
 
 def _amounts(placement: Placement) -> list[tuple[int, int, float]]:

@@ -87,7 +87,7 @@ def test_worked_example_of_overlong_filtering(rewards: list[float], expected: li
     assert Grpo(eps=0.0)(reward_N, group_N).tolist() == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("settings", [{"eps": -1.0}, {"ddof": 2}, {"ddof": -1}])
+@pytest.mark.parametrize("settings", [{"eps": -1.0}, {"ddof": 2}, {"ddof": -1}, {"scale": "foo"}])
 def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
         Grpo(**settings)

@@ -11,7 +11,8 @@ import oracles_modes as oracles
 from leanthink.algorithms import Grpo
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
-from leanthink.rewards import Conciseness, ConcisenessScore, Correct
+from leanthink.recipe import load_recipe
+from leanthink.rewards import Conciseness, ConcisenessScore, Correct, Truncation
 from leanthink.rewards.conciseness import Difficulty
 from leanthink.schedules import Linear
 
@@ -47,12 +48,13 @@ def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch,
     batch = merged.replace(step=3, **{PART.column: score_N})
     reward = Conciseness(
         scores=PART, alpha=0.3, annealing=Linear(start=1.0, stop=0.0, steps=10), difficulty=difficulty,
-        of=Correct(right=1.0, wrong=-1.0),
+        of=Truncation(rule="add", of=Correct(right=1.0, wrong=-1.0)),
     )  # fmt: skip
-    expected = oracles.conciseness(
-        [1.0 if right else -1.0 for right in merged.correct.tolist()], score_N.tolist(), merged.group.tolist(),
-        0.3, 0.7, difficulty,
-    )  # fmt: skip
+    outcome = [
+        (1.0 if right else -1.0) - (1.0 if cut else 0.0)
+        for right, cut in zip(merged.correct.tolist(), merged.truncated.tolist(), strict=True)
+    ]
+    expected = oracles.conciseness(outcome, score_N.tolist(), merged.group.tolist(), 0.3, 0.7, difficulty)
     torch.testing.assert_close(reward(batch)[0], torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
 
 
@@ -60,6 +62,31 @@ def test_the_data_may_give_the_difficulty() -> None:
     reward = Conciseness(scores=PART, alpha=0.5, difficulty="column")
     assert "prompt_difficulty" in reward.requires
     assert reward(SIX.replace(prompt_difficulty=[0.0] * 6))[0][0] == 1.45
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_a_difficulty_is_finite_and_not_negative(value: float) -> None:
+    """Else a right answer could earn less than a wrong one."""
+    batch = SIX.replace(prompt_difficulty=[0.0, 0.0, value, 0.0, 0.0, 0.0])
+    with pytest.raises(BatchError, match=rf"'prompt_difficulty', row 2: {value:g} is not allowed; give a finite"):
+        Conciseness(scores=PART, alpha=0.5, difficulty="column")(batch)
+
+
+def test_the_course_of_annealing_and_the_difficulty_are_shown() -> None:
+    course = Linear(start=1.0, stop=0.0, steps=10)
+    reward = Conciseness(scores=PART, alpha=0.5, annealing=course, difficulty="fail_rate")
+    assert reward.shown(4, {}) == {"annealing": pytest.approx(0.6)}
+    parts = reward.breakdown(SIX.replace(correct=[1, 1, 0, 0, 0, 0])).parts
+    assert parts["difficulty"].tolist() == pytest.approx([4 / 6] * 6)
+
+
+def test_an_answer_before_a_cut_earns_nothing_is_not_asked_about_and_counts_as_wrong() -> None:
+    cut = SIX.replace(truncated=[1, 0, 0, 0, 0, 0], **{PART.column: [float("nan"), 0.4, 1.0, 0.2, 0.1, 0.6]})
+    recipe = load_recipe("crf", [f"reward.conciseness.scores.conciseness_score.scorer={PART.scorer}"])
+    result = recipe.reward.breakdown(cut)
+    assert result.reward.tolist() == pytest.approx([0.0, 1 + 0.2 * (1 + 1 / 3), 0.0, 0.0, 1 + 0.05 * (1 + 1 / 3), 0.0])
+    assert result.parts["difficulty"].tolist() == pytest.approx([1 / 3] * 6)
+    assert result.parts["scores/unscored"].sum() == 0
 
 
 def test_a_correct_response_without_a_score_is_neutral_and_counted() -> None:

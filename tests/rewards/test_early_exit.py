@@ -10,7 +10,7 @@ import torch
 import oracles_modes as oracles
 from leanthink.algorithms import Grpo
 from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
+from leanthink.errors import BatchError, ConfigError
 from leanthink.rewards import EarlyExit
 from leanthink.testbed.tokenizer import build_tokenizer
 
@@ -45,7 +45,7 @@ def test_worked_examples(flags: list[int], rewards: list[float], advantages: lis
 
 @pytest.mark.parametrize("decay", [2.0, 1.5])
 def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch, decay: float) -> None:
-    order_N = torch.randperm(len(merged), generator=torch.Generator().manual_seed(4)).double()
+    order_N = torch.randint(0, 4, (len(merged),), generator=torch.Generator().manual_seed(4)).double()
     expected: list[float] = []
     start = 0
     for batch in batches:
@@ -54,6 +54,19 @@ def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch,
         expected += oracles.serial_rewards((batch.correct == 1).tolist(), order, batch.group.tolist(), decay)
     given_N = EarlyExit(decay=decay)(merged.replace(exit_order=order_N))[0]
     torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
+def test_equal_places_count_each_in_the_order_of_the_rows() -> None:
+    reward = EarlyExit()
+    assert reward.reads_order
+    assert reward(group_of([1, 1, 1]).replace(exit_order=[3, 3, 3]))[0].tolist() == [1.0, 0.5, 0.25]
+    assert reward(group_of([1, 0, 1, 1]).replace(exit_order=[3, 1, 3, 1]))[0].tolist() == [0.5, 0.0, 0.25, 1.0]
+
+
+@pytest.mark.parametrize("place", [float("nan"), float("inf")])
+def test_a_place_is_a_number(place: float) -> None:
+    with pytest.raises(BatchError, match=rf"column 'exit_order', row 1: {place:g} is not allowed; give the place"):
+        EarlyExit()(group_of([1, 1]).replace(exit_order=[0.0, place]))
 
 
 PATH = TOKENIZER.encode(r"<think> 47 + 12 = 59 wait = 59 </think> \boxed{ 59 }")

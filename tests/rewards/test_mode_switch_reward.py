@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 import oracles_modes as oracles
 from leanthink.algorithms import Grpo
 from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
+from leanthink.errors import BatchError, ConfigError
 from leanthink.rewards import ModeSwitchReward
 from leanthink.rewards.mode_switch_reward import preferred_modes
 from leanthink.schedules import Linear
@@ -18,7 +19,7 @@ from leanthink.schedules import Linear
 HALVES = [1, 1, 1, 1, 0, 0, 0, 0]
 
 
-def prompt(correct: list[int], mode: list[int] = HALVES) -> RolloutBatch:
+def prompt(correct: list[int], mode: Sequence[float] = HALVES) -> RolloutBatch:
     count = len(correct)
     return RolloutBatch.of(group=[0] * count, length=[9] * count, correct=correct, mode=mode)
 
@@ -56,6 +57,7 @@ def test_half_way_through_the_warm_up() -> None:
     batch = prompt([1, 1, 1, 0, 1, 1, 1, 1])
     assert reward(batch.replace(step=5))[0].tolist() == [1, 1, 1, 0, 1.25, 1.25, 1.25, 1.25]
     assert torch.equal(reward(batch)[0], batch.correct)
+    assert (reward.shown(5, {}), reward.shown(99, {})) == ({"warm_up": 0.5}, {"warm_up": 1.0})
 
 
 @pytest.mark.parametrize("theta", [0.5, 0.75])
@@ -67,15 +69,26 @@ def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch,
     for batch in batches:
         mode = (mode_N[start : start + len(batch)] == 1).tolist()
         start += len(batch)
-        more, preferred = oracles.mode_rewards(
-            (batch.correct == 1).tolist(), mode, batch.group.tolist(), theta, 1.0, 0.5, -0.5
-        )
+        right = [bool(ok) and not cut for ok, cut in zip(batch.correct.tolist(), batch.truncated.tolist(), strict=True)]
+        more, preferred = oracles.mode_rewards(right, mode, batch.group.tolist(), theta, 1.0, 0.5, -0.5)
         rewards, preferences = rewards + more, preferences + preferred
     reward = ModeSwitchReward(threshold=theta, wrong=-0.5)
     given_N = reward(merged.replace(mode=mode_N))[0]
     torch.testing.assert_close(given_N, torch.tensor(rewards, dtype=torch.float64), rtol=1e-12, atol=1e-12)
-    preferred_G = preferred_modes(merged.correct == 1, mode_N == 1, merged.group, theta)
+    preferred_G = preferred_modes((merged.correct == 1) & ~merged.truncated, mode_N == 1, merged.group, theta)
     assert preferred_G[merged.group].tolist() == preferences
+
+
+def test_an_answer_before_a_cut_is_wrong() -> None:
+    """Of four short answers two are right and complete: the prompt is not easy, and long thinking is preferred."""
+    batch = prompt([1, 1, 0, 0, 1, 1, 1, 1]).replace(truncated=[1, 0, 0, 0, 1, 1, 0, 0])
+    assert ModeSwitchReward(wrong=-1.0)(batch)[0].tolist() == [-1.0, 1.5, -1.0, -1.0, -1.0, -1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("mode", [2.0, 0.5, -1.0, float("nan")])
+def test_a_mode_is_0_or_1(mode: float) -> None:
+    with pytest.raises(BatchError, match=rf"column 'mode', row 1: {mode:g} is not allowed; give 1 for long"):
+        ModeSwitchReward()(prompt([1, 1, 0], [1, mode, 0]))
 
 
 def test_a_prompt_sampled_in_one_mode_only_has_no_preference() -> None:

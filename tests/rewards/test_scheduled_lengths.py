@@ -221,15 +221,24 @@ def test_levels_agree_with_the_loop(merged: RolloutBatch, penalise: bool) -> Non
     given_N = LevelLength(limit=9000, penalise_incorrect=penalise)(merged.replace(length_level=level_N))[0]
     for level, price in enumerate((0.6, 0.3, 0.1)):
         rows = merged.select(level_N == level)
-        expected = oracles.tldr(rows.length.tolist(), (rows.correct == 1).tolist(), price, 9000, penalise)
+        cut = rows.truncated.tolist()
+        right = [bool(ok) and not was_cut for ok, was_cut in zip(rows.correct.tolist(), cut, strict=True)]
+        lengths = [9000.0 if was_cut else one for one, was_cut in zip(rows.length.tolist(), cut, strict=True)]
+        expected = oracles.tldr(lengths, right, price, 9000, penalise)
         assert given_N[level_N == level].tolist() == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_group_has_one_level_and_a_known_one() -> None:
-    with pytest.raises(BatchError, match="row 0: its group has another level"):
+    with pytest.raises(BatchError, match="'length_level', row 0: 0, but its group has 1, too; give each prompt one"):
         LevelLength(limit=9)(group_of([1, 1], [1, 1], length_level=[0, 1]))
-    with pytest.raises(BatchError, match="row 1: 3 is no level; give a whole number from 0 to 2"):
+    with pytest.raises(BatchError, match="row 1: 3 is not allowed; give a level, a whole number from 0 to 2"):
         LevelLength(limit=9)(group_of([1, 1], [1, 1], length_level=[0, 3]))
+
+
+def test_an_answer_before_a_cut_earns_nothing_and_is_as_long_as_the_limit() -> None:
+    cut = group_of([4000, 100, 50], [1, 0, 1], truncated=[0, 1, 1], length_level=[0] * 3)
+    assert LevelLength(limit=8000)(cut)[0].tolist() == [0.7, 0.0, 0.0]
+    assert LevelLength(limit=8000, penalise_incorrect=True)(cut)[0].tolist() == [0.7, -0.6, -0.6]
 
 
 @pytest.mark.parametrize(

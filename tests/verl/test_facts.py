@@ -191,6 +191,8 @@ def test_a_correct_response_is_scored_with_its_prompt_and_a_wrong_one_is_not(man
     wrong = run(made, response(r"thus \boxed{ 5 }"))["reward_extra_info"]
     assert (right["acc"], right[column]) == (1.0, 0.5)
     assert wrong["acc"] == 0.0 and wrong[column] != wrong[column]  # NaN: not asked
+    cut = run(made, response(r"thus \boxed{ 4 } thus", truncated=True))["reward_extra_info"]
+    assert (cut["acc"], cut["truncated"]) == (1.0, 1.0) and cut[column] != cut[column]
 
 
 def test_a_scorer_that_fails_makes_the_response_unknown(manager):

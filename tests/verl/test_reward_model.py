@@ -41,6 +41,23 @@ def test_the_number_in_the_answer_is_the_score():
     assert "1 + 1 =" in body["messages"][0]["content"] and "It is 2." in body["messages"][0]["content"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "number"),
+    [
+        *(("0.7", 0.7), (" .7\n", 0.7), ("0", 0.0), ("1", 1.0), ("1.00", 1.0), ("1.", 1.0), ("0.8.", 0.8)),
+        *(("Score: 0.7", 0.7), ("**Score:** 0.7.", 0.7), ("Conciseness score: `0.35`", 0.35), ("**0.4**.", 0.4)),
+        ("Here it is:\n\n**0.9**", 0.9),
+        *((text, None) for text in ("10 of 10", "1/10", "1 redundant step", "1. The", "1%", "0.7分", "0.8x", "0,8")),
+        *(
+            (text, None)
+            for text in ("on a scale 0.1 to 1.0: 0.8", "Step 2: 0.8", "1.2", "-0.5", "10", "", "none", "0.7 0.8")
+        ),
+    ],
+)
+def test_an_answer_is_one_number_or_none(answer, number):
+    assert reward_model.number_in(answer) == number
+
+
 def test_no_number_is_no_score():
     assert asyncio.run(asked_of("quite concise"))[0] is None
 

@@ -471,6 +471,19 @@ def test_a_limit_that_remembers_nothing_may_change(tmp_path):
     assert Shaper(next_round, tmp_path, resume_from=tmp_path).limits(["p"], 2) == [3000]
 
 
+GUARDED = {"sum": {"correct": "correct", "length": {"collapse_guard": {"of": "kimi_length"}}}}
+
+
+@pytest.mark.parametrize("overrides", [[f"reward={json.dumps(GUARDED)}"], ["reward.lambda_switch.top_fraction=0.5"]])
+def test_a_reward_of_the_whole_batch_cannot_tell_one_group_apart(tmp_path, monkeypatch, overrides):
+    monkeypatch.setattr(shaping.dispatch, "use", lambda shaper: None)
+    filtering = {"enable": True, "metric": "acc_then_reward"}
+    run = {"resume_mode": "disable", "checkpoints": str(tmp_path), "train_batch_size": 4, "filter_groups": filtering}
+    node = Settings.of(load_recipe("grpo_lambda", overrides)).node()
+    with pytest.raises(ConfigError, match=r"recipe grpo_lambda reads the whole batch; filter with metric acc"):
+        shaping.ShapingReplayBuffer(sampler_kwargs={"leanthink": node, "run": run}, refill_fn=print)
+
+
 class Alike:
     """What verl's replay buffer says of finished groups: three that are all right or all wrong."""
 

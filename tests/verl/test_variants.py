@@ -117,12 +117,13 @@ def test_the_driver_writes_verdicts_and_installs_the_loss(monkeypatch):
     )
     trainer = a_trainer()
     found = GroupLoss.of(Settings.of(load_recipe("ulorl")), trainer.refill)
-    batch = KVBatchMeta(keys=["a_0_0", "a_1_0"], tags=[{}, {}], partition_id="train")
+    batch = KVBatchMeta(keys=["a_0_0", "a_1_0", "a_2_0"], tags=[{}] * 3, partition_id="train")
     assert found.arrange(batch) is batch and found.reads == ()
-    correct_N = torch.tensor([1.0, 0.0])
-    known = {"correct_N": correct_N, "reward_N": correct_N, "takes_part_N": torch.ones(2, dtype=torch.bool)}
-    assert found.write(StepBatch(batch=batch, keys=batch.keys, data={}, uids=["a", "a"], **known)) == {}
-    assert written["fields"][losses.CORRECT].tolist() == [1.0, 0.0]
+    correct_N = torch.tensor([1.0, 0.0, 1.0])
+    facts = [{"truncated": cut} for cut in (0.0, 0.0, 1.0)]
+    known = {"correct_N": correct_N, "reward_N": correct_N, "takes_part_N": correct_N >= 0, "facts": facts}
+    assert found.write(StepBatch(batch=batch, keys=batch.keys, data={}, uids=["a"] * 3, **known)) == {}
+    assert written["fields"][losses.CORRECT].tolist() == [1.0, 0.0, 0.0]  # an answer before a cut is none
     (loss_fn,) = trainer.given
     assert loss_fn.func is variants.mastered_token_loss
     assert loss_fn.keywords["config"].policy_loss.loss_mode == "vanilla"
@@ -167,6 +168,25 @@ def test_the_first_tokens_of_both_modes_are_ranked_and_nothing_else_changes():
     assert sum(values) == pytest.approx(sum(theirs) + 0.3 * total, abs=1e-6)
 
 
+def test_rows_that_fill_up_a_group_do_not_weaken_its_ranking():
+    """Two prompts of four rows, a fourth row and a whole prompt of them padding, as if there were three rows."""
+    four = random_responses(groups=2, rollouts=4, seed=11)
+    three = four.select([0, 1, 2, 4, 5, 6])
+    shown = []
+    for responses, last, rollouts in ((four, [0.0], 4), (three, [], 3)):
+        zeros = [0.0] * rollouts
+        given = {losses.MODE: [1.0, 1.0, -1.0, *last, *zeros], losses.PREFERRED: [2.0, 2.0, 2.0, *last, *zeros]}
+        fields = {name: torch.tensor(values) for name, values in {losses.GROUP: responses.group, **given}.items()}
+        advantages = jagged([torch.zeros(len(row)) for row in responses.log_probs])
+        data = worker_batch(responses, 1, None, 2 * rollouts, advantages=advantages, **fields)
+        loss = functools.partial(
+            variants.mode_switch_loss, settings=ModeSwitch(), config=actor_config(), rollouts=rollouts, temperature=1.0
+        )
+        ((_, metrics, _),) = micro_steps(responses.of, data, loss)
+        shown.append({name: metrics[name].aggregate() for name in ("mode_loss", "mode_prompts")})
+    assert shown[0] == shown[1] and shown[0]["mode_prompts"] == 1 and shown[0]["mode_loss"] > 0
+
+
 def test_the_ranking_needs_a_reward_that_samples_modes():
     settings = Settings.of(load_recipe("adaptive_deep", ["reward=correct"]))
     with pytest.raises(ConfigError, match="reward mode_switch_reward has sampled"):
@@ -187,8 +207,9 @@ def test_the_driver_writes_modes_and_preferences(monkeypatch):
     loss = GroupLoss.of(Settings.of(load_recipe("adaptive_deep")), a_trainer().refill)
     keys = [f"{uid}_{row}_0" for uid in "abc" for row in range(4)]
     batch = KVBatchMeta(keys=keys, tags=[{}] * 12, partition_id="train")
-    facts = [{"mode": mode} for mode in [1.0, 1.0, 0.0, 0.0] * 3]
-    correct_N = torch.tensor([1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0]).double()
+    cuts = [0.0] * 8 + [1.0] * 4  # the last prompt's answers stand before the cut: no preference
+    facts = [{"mode": mode, "truncated": cut} for mode, cut in zip([1.0, 1.0, 0.0, 0.0] * 3, cuts, strict=True)]
+    correct_N = torch.tensor([1, 1, 1, 1, 1, 0, 1, 0, 1, 1, 1, 1]).double()
     known = {"correct_N": correct_N, "reward_N": correct_N, "takes_part_N": correct_N >= 0, "facts": facts}
     metrics = loss.write(StepBatch(batch=batch, keys=keys, data={}, uids=[key[0] for key in keys], **known))
     assert written[losses.GROUP] == [0] * 4 + [1] * 4 + [2] * 4

@@ -100,7 +100,7 @@ class FactFinder:
         for part in self._measured:
             if not isinstance(part, PromptReward):
                 facts[part.column] = part.value_of(text, tokens)
-            elif facts["acc"] == 1:
+            elif facts["acc"] == 1 and not truncated:
                 await self._ask(part, columns, text, facts)
             else:
                 facts[part.column] = math.nan

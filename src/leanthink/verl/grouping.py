@@ -119,6 +119,11 @@ class StepBatch:
         codes = {uid: code for code, uid in enumerate(dict.fromkeys(self.uids))}
         return torch.tensor([codes[uid] for uid in self.uids])
 
+    @property
+    def complete_N(self) -> Tensor:
+        """Whether each response is correct and was not truncated: an answer that stands before the cut is none."""
+        return (self.correct_N == 1) & torch.tensor([fact["truncated"] == 0 for fact in self.facts], dtype=torch.bool)
+
     def put(self, fields: Mapping[str, Tensor]) -> None:
         """Write fields of the responses into verl's queue."""
         _put(self.keys, self.batch.partition_id, fields)
@@ -259,7 +264,7 @@ class _MasteredTokens(GroupLoss[MasteredTokenMask]):
         return functools.partial(variants.mastered_token_loss, settings=self.loss, config=self._actor())
 
     def _write(self, step: StepBatch) -> dict[str, float]:
-        step.put({losses.CORRECT: step.correct_N.double()})
+        step.put({losses.CORRECT: step.complete_N.double()})
         return {}
 
 
@@ -288,7 +293,7 @@ class _Modes(GroupLoss[ModeSwitch]):
         preferred_G = torch.zeros(int(group_N.max()) + 1, dtype=torch.float64)
         if bool(known_N.any()):  # a group of unknown verdicts only has no preference
             shown_G, code_M = torch.unique(group_N[known_N], return_inverse=True)
-            found_G = preferred_modes(step.correct_N[known_N] == 1, long_N[known_N], code_M, threshold)
+            found_G = preferred_modes(step.complete_N[known_N], long_N[known_N], code_M, threshold)
             preferred_G[shown_G] = found_G.double()
         preferring = int((preferred_G != 0).sum())
         groups = len(step.batch) // self._rollouts

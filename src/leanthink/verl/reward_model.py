@@ -22,7 +22,9 @@ PROMPT: Final = (
 DEADLINE: Final = 300.0
 """Seconds for one answer."""
 
-_NUMBER: Final = re.compile(r"(?<![\w.])(?:0?\.\d+|[01](?:\.\d+)?)(?!\w)")
+_MARKS: Final = r"[\s*`]*"
+_ANSWER: Final = re.compile(rf"{_MARKS}(?:[^\d:]*:{_MARKS})?(0?\.[0-9]+|[01]|1\.0+){_MARKS}\.?{_MARKS}")
+"""A number from 0 to 1 and no other; in front of it a label, such as "Score:", behind it a full stop."""
 
 _served: dict[str, str] = {}
 
@@ -33,7 +35,7 @@ def use(router: str, model: str) -> None:
 
 
 async def conciseness(prompt: str, response: str) -> float | None:
-    """The model's number; None where its answer has none.
+    """The model's number; None where its answer is none.
 
     Raises:
         ConfigError: verl serves no reward model to this process.
@@ -57,10 +59,10 @@ async def conciseness(prompt: str, response: str) -> float | None:
 
 
 def number_in(answer: str) -> float | None:
-    """The first number from 0 to 1 in an answer.
+    """The number from 0 to 1 that an answer is, a label, Markdown's marks and a full stop aside; None for any other.
 
-    >>> number_in("Score: 0.7."), number_in("10 of 10"), number_in("none")
-    (0.7, None, None)
+    >>> number_in("**Score:** 0.7."), number_in("10 of 10"), number_in("1/10"), number_in("none")
+    (0.7, None, None, None)
     """
-    found = _NUMBER.search(answer)
-    return None if found is None or float(found[0]) > 1 else float(found[0])
+    found = _ANSWER.fullmatch(answer)
+    return None if found is None else float(found[1])

@@ -248,8 +248,8 @@ class _Shaping:
         self._keeps_all_correct = filter_metric(run) == ACC_THEN_REWARD
         if self._keeps_all_correct and self.shaper.recipe.reward.scope > Scope.GROUP:
             raise ConfigError(
-                f"algorithm.filter_groups.metric is {ACC_THEN_REWARD}, but the reward of recipe "
-                f"{settings.recipe} compares groups with each other; filter with metric acc"
+                f"algorithm.filter_groups.metric is {ACC_THEN_REWARD}, which looks at one group at a time, but the "
+                f"reward of recipe {settings.recipe} reads the whole batch; filter with metric acc"
             )
         self._told_apart: dict[str, bool] = {}  # all-correct groups by id, so that each is scored once
         super().__init__(  # type: ignore[call-arg]  # the replay buffer that a subclass adds

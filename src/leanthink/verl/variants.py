@@ -75,8 +75,9 @@ def mode_switch_loss(
 ) -> tuple[Tensor, dict[str, Any]]:
     """verl's PPO loss, and the ranking of the two modes' first tokens.
 
-    The driver has written each response's mode (1 long, -1 short, 0 neither) and its prompt's preference: of the same
-    sign, and as large as it takes for the mean over all prompts to be the mean over those with a preference.
+    The driver has written each response's mode (1 long, -1 short, 0 for a row that fills up its group) and its prompt's
+    preference: of the same sign, and as large as it takes for the mean over all prompts to be the mean over those with
+    a preference.
 
     Args:
         model_output: with ``log_probs``, as verl's engines return them.
@@ -95,7 +96,7 @@ def mode_switch_loss(
     mode_N, preferred_N = field_of(data, MODE, "mode_switch"), field_of(data, PREFERRED, "mode_switch")
     first_N = no_padding_2_padding(model_output["log_probs"], data)[:, 0] * temperature
     long_G, short_G = (group_mean(first_N, group_N, mode_N == side) for side in (1, -1))
-    preferred_G = group_mean(preferred_N, group_N)
+    preferred_G = group_mean(preferred_N, group_N, mode_N != 0).nan_to_num(nan=0.0)
     counts_G = (preferred_G != 0) & ~(long_G.isnan() | short_G.isnan())
     gap_M = ((long_G - short_G) * preferred_G.sign())[counts_G]
     loss_M = mode_loss(gap_M, settings.form, settings.margin) * preferred_G.abs()[counts_G]
