@@ -190,7 +190,10 @@ REWARDS: dict[str, list[Reward]] = {
     ],
     "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
     "think_outcome": [ThinkOutcome(no_box=0.0, no_block=0.0)],  # with its penalties, form comes before correctness
-    "thinking_compression": [ThinkingCompression(), ThinkingCompression(gamma=0.5, opened_by_prompt=True)],
+    "thinking_compression": [
+        ThinkingCompression(),
+        ThinkingCompression(gamma=0.5, kept="nonempty", opened_by_prompt=True),
+    ],
     "token_repetition": [TokenRepetition(size=1), TokenRepetition(size=2, penalty=-1, discount=1)],
     "top_pass_rate": [
         TopPassRate(top_fraction=0.5),
