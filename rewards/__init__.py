@@ -33,6 +33,7 @@ from leanthink.rewards.mode_switch_reward import ModeSwitchReward
 from leanthink.rewards.pass_rate_length import PassRateLength
 from leanthink.rewards.probed import ProbedReward
 from leanthink.rewards.quantile_budget import QuantileBudget
+from leanthink.rewards.readable import Readable
 from leanthink.rewards.repetition import Repetition, TokenRepetition, WordRepetition
 from leanthink.rewards.shortest_correct_length import ShortestCorrectLength
 from leanthink.rewards.sigmoid_length import SigmoidLength
@@ -74,6 +75,7 @@ __all__ = [
     "PassRateLength",
     "ProbedReward",
     "QuantileBudget",
+    "Readable",
     "Repetition",
     "Running",
     "Scale",

@@ -45,6 +45,7 @@ from leanthink.rewards import (
     ModeSwitchReward,
     PassRateLength,
     QuantileBudget,
+    Readable,
     Repetition,
     Scale,
     ShortestCorrectLength,
@@ -273,7 +274,7 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     "siri_high": (Correct(), Grpo(scale="std"), PpoClip(low=0.2, high=0.28)),
     "siri_low": (Correct(), Grpo(scale="std"), PpoClip(low=0.2, high=0.28)),
     "surrogate": (
-        SurrogateLength(limit=3072.0, turning_point=0.5, format_weight=0.5, format=WELL_FORMED),
+        SurrogateLength(limit=3072.0, turning_point=0.5, format_weight=0.5, format=Readable()),
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
     ),

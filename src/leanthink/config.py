@@ -54,6 +54,7 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "pass_rate_at_least": rewards.PassRateAtLeast,
         "pass_rate_length": rewards.PassRateLength,
         "quantile_budget": rewards.QuantileBudget,
+        "readable": rewards.Readable,
         "repetition": rewards.Repetition,
         "running": rewards.Running,
         "scale": rewards.Scale,

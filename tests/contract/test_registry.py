@@ -63,6 +63,7 @@ from leanthink.rewards import (
     PassRateAtLeast,
     PassRateLength,
     QuantileBudget,
+    Readable,
     Repetition,
     Running,
     Scale,
@@ -170,6 +171,7 @@ REWARDS: dict[str, list[Reward]] = {
             longest=12_000, floor=9, tau=1.0, lengths="all", strict=True, anchor="observed_max", remembered=2
         ),
     ],
+    "readable": [Readable(), Readable(opened_by_prompt=True)],
     "repetition": [Repetition(size=1), Repetition(size=2, penalty=-1)],
     "running": [Running()],
     "scale": [Scale(by=Linear(start=1.0, stop=0.1, steps=30), of=Correct()), Scale(by=-2.0)],
@@ -186,7 +188,7 @@ REWARDS: dict[str, list[Reward]] = {
     ],
     "surrogate_length": [
         SurrogateLength(limit=12_000),
-        SurrogateLength(limit=12_000, turning_point=0.25, format=FORM, gate_on_correct=True),
+        SurrogateLength(limit=12_000, turning_point=0.25, format=Readable(), gate_on_correct=True),
     ],
     "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
     "think_outcome": [ThinkOutcome(no_box=0.0, no_block=0.0)],  # with its penalties, form comes before correctness
@@ -269,6 +271,7 @@ SERVED = ConcisenessScore(scorer="leanthink.verl.reward_model:conciseness")  # n
 
 COLUMNS: Columns = {  # how to draw each column that some reward reads
     SERVED.column: lambda generator, n: 0.1 + 0.9 * torch.rand(n, generator=generator),
+    Readable().column: lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "answer_kept": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "at_most": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,

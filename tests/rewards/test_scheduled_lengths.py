@@ -11,20 +11,19 @@ import oracles_adaptive as oracles
 from leanthink.algorithms import DifficultyWeight, Grpo
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
+from leanthink.module import Reward
 from leanthink.recipe import load_recipe
 from leanthink.rewards import (
     DynamicLength,
     Format,
     LevelLength,
+    Readable,
     SurrogateLength,
-    ThinkOutcome,
     TriangleLength,
     WordRepetition,
 )
 from leanthink.schedules import Decay, Interleaved
-from leanthink.scoring import batch_advantage
-
-FORM = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
+from leanthink.scoring import batch_advantage, measured_rewards
 
 
 def group_of(length: list[float], correct: list[int], **columns: Any) -> RolloutBatch:
@@ -182,10 +181,22 @@ def test_weights_agree_with_the_loop(merged: RolloutBatch, stage: Any) -> None:
     assert lifted_N.tolist() == pytest.approx(expected, abs=1e-9)
 
 
+def measured(reward: Reward, batch: RolloutBatch, texts: list[str]) -> RolloutBatch:
+    """The batch with what the reward's parts measure on the responses' texts."""
+    columns = {part.column: [part.value_of(text, text.split()) for text in texts] for part in measured_rewards(reward)}
+    return batch.replace(**columns)
+
+
 def test_worked_example_surrogate() -> None:
-    tokens, readable = [256.0, 768, 1536, 2304, 2623, 3072, 1536, 2800], [2.0, 2, 2, 2, 2, 2, 0, 0]
-    batch = group_of(tokens, [0] * 8, **{FORM.column: readable})
-    given = load_recipe("surrogate").reward(batch)[0].tolist()
+    tokens = [256.0, 768, 1536, 2304, 2623, 3072, 1536, 2800]
+    texts = [
+        *(r"So it is \boxed{5}.", r"\boxed{\frac{1}{2}} is the answer", "<answer> x = 5 </answer>"),
+        *(r"<think> 5? </think> \boxed{5}", r"\boxed{1} or \boxed{2}", r"\[ \boxed{5} \]"),
+        *(r"So it is \boxed{}.", r"<think> \boxed{5} </think> So it is 5."),
+    ]
+    recipe = load_recipe("surrogate")
+    batch = measured(recipe.reward, group_of(tokens, [0] * 8), texts)
+    given = recipe.reward(batch)[0].tolist()
     assert given == pytest.approx([0.805556, 1.25, 1.5, 1.0, 0.498372, -0.5, 0.0, -0.354384], abs=1e-6)
     plain = SurrogateLength(limit=3072)(batch)[0].tolist()
     assert plain == pytest.approx([0.305556, 0.75, 1.0, 0.5, -0.001628, -1.0, 1.0, -0.354384], abs=1e-6)
@@ -193,8 +204,8 @@ def test_worked_example_surrogate() -> None:
 
 def test_surrogate_agrees_with_the_loop(merged: RolloutBatch) -> None:
     readable = [row % 3 > 0 for row in range(len(merged))]
-    batch = merged.replace(**{FORM.column: [2.0 * one for one in readable]})
-    given_N = SurrogateLength(limit=12_000, turning_point=0.3, format=FORM)(batch)[0]
+    batch = merged.replace(**{Readable().column: [float(one) for one in readable]})
+    given_N = SurrogateLength(limit=12_000, turning_point=0.3, format=Readable())(batch)[0]
     assert given_N.tolist() == pytest.approx(oracles.surrogate(merged.length.tolist(), readable, 12_000, 0.3), abs=1e-9)
 
 
