@@ -22,7 +22,7 @@ from leanthink.rewards.correct import Correct
 from leanthink.rewards.cosine_length import CosineLength
 from leanthink.rewards.dynamic_length import DynamicLength
 from leanthink.rewards.early_exit import EarlyExit
-from leanthink.rewards.format import Format
+from leanthink.rewards.format import Format, TagPair
 from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
@@ -87,6 +87,7 @@ __all__ = [
     "Sum",
     "SurrogateLength",
     "Switch",
+    "TagPair",
     "ThinkOutcome",
     "ThinkingCompression",
     "TokenRepetition",

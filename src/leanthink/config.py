@@ -66,6 +66,7 @@ REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
         "sum": rewards.Sum,
         "surrogate_length": rewards.SurrogateLength,
         "switch": rewards.Switch,
+        "tag_pair": rewards.TagPair,
         "think_outcome": rewards.ThinkOutcome,
         "thinking_compression": rewards.ThinkingCompression,
         "token_repetition": rewards.TokenRepetition,

@@ -75,6 +75,7 @@ from leanthink.rewards import (
     Sum,
     SurrogateLength,
     Switch,
+    TagPair,
     ThinkingCompression,
     ThinkOutcome,
     TokenRepetition,
@@ -123,7 +124,11 @@ REWARDS: dict[str, list[Reward]] = {
     "dynamic_length": [DynamicLength(limit=12_000), DynamicLength(limit=4096, apply_to_correct=True)],
     "early_exit": [EarlyExit(), EarlyExit(decay=1.5, include_full_path=False, inducer=" </think> ")],
     "exact_budget": [ExactBudget(), ExactBudget(alpha=0.002, counts="thinking")],
-    "format": [Format(), Format(kept=0.0, broken=-1, opened_by_prompt=True)],
+    "format": [
+        Format(),
+        Format(kept=0.0, broken=-1, opened_by_prompt=True),
+        Format(answer_tags=("<answer>", "</answer>"), strict=True),
+    ],
     "freeze": [Freeze(of=Sum(correct=Correct(), format=Scale(by=0.5, of=Format())))],
     "gate": [
         Gate(column="budget", of=OVERLONG),
@@ -191,6 +196,7 @@ REWARDS: dict[str, list[Reward]] = {
         SurrogateLength(limit=12_000, turning_point=0.25, format=Readable(), gate_on_correct=True),
     ],
     "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
+    "tag_pair": [TagPair(), TagPair(open_tag="<think>", close_tag="</think>", apart_from=("<answer>", "</answer>"))],
     "think_outcome": [ThinkOutcome(no_box=0.0, no_block=0.0)],  # with its penalties, form comes before correctness
     "thinking_compression": [
         ThinkingCompression(),

@@ -15,12 +15,10 @@ from leanthink.module import Reward
 from leanthink.recipe import load_recipe
 from leanthink.rewards import (
     DynamicLength,
-    Format,
     LevelLength,
     Readable,
     SurrogateLength,
     TriangleLength,
-    WordRepetition,
 )
 from leanthink.schedules import Decay, Interleaved
 from leanthink.scoring import batch_advantage, measured_rewards
@@ -28,6 +26,12 @@ from leanthink.scoring import batch_advantage, measured_rewards
 
 def group_of(length: list[float], correct: list[int], **columns: Any) -> RolloutBatch:
     return RolloutBatch.of(group=[0] * len(length), length=length, correct=correct, **columns)
+
+
+def measured(reward: Reward, batch: RolloutBatch, texts: list[str]) -> RolloutBatch:
+    """The batch with what the reward's parts measure on the responses' texts."""
+    columns = {part.column: [part.value_of(text, text.split()) for text in texts] for part in measured_rewards(reward)}
+    return batch.replace(**columns)
 
 
 @pytest.mark.parametrize(
@@ -105,14 +109,23 @@ def test_worked_example_curriculum() -> None:
     triangle_N = TriangleLength(budget=125.44)(batch)[0]
     assert triangle_N.tolist() == pytest.approx(triangle, abs=1e-6)
     assert TriangleLength(budget=125.44, shape="band")(batch)[0].tolist() == pytest.approx(band, abs=1e-6)
-    form_N = 0.5 * torch.tensor(think) + 0.5 * torch.tensor(answer)
-    reward_N = 0.6 * batch.correct + 0.3 * triangle_N + 0.1 * form_N
-    assert reward_N.tolist() == pytest.approx(reward, abs=1e-6)
     recipe = load_recipe("curriculum")
+    texts = [
+        ("<think> 2+2 </think>" if thinks else "2+2") + (" <answer> 4 </answer>" if answers else " 4")
+        for thinks, answers in zip(think, answer, strict=True)
+    ]
+    reward_N = recipe.reward(measured(recipe.reward, batch.replace(step=300), texts))[0]  # 256 times 0.7 twice: 125.44
+    assert reward_N.tolist() == pytest.approx(reward, abs=1e-6)
     assert isinstance(recipe.advantage, Grpo)
     assert recipe.advantage(reward_N, batch.group).tolist() == pytest.approx(advantage, abs=1e-6)
-    kept = batch.replace(step=300, **{Format().column: [1.0] * 8})
-    assert recipe.reward(kept)[0].tolist() == pytest.approx((0.6 * batch.correct + 0.3 * triangle_N + 0.1).tolist())
+
+
+@pytest.mark.parametrize(("name", "share"), [("curriculum", 0.1), ("vl_cogito", 0.5)])
+def test_on_the_cpu_profile_an_answer_has_no_tags(name: str, share: float) -> None:
+    recipe = load_recipe(name, profile="cpu")
+    texts = [r"<think> 30 + 12 = 42 </think> \boxed{ 42 }", "<think> 30 + 12"]
+    part = recipe.reward.breakdown(measured(recipe.reward, group_of([9, 4], [1, 0]), texts)).parts["format"]
+    assert part.tolist() == pytest.approx([share, 0.0])
 
 
 @pytest.mark.parametrize("band", [False, True])
@@ -125,9 +138,9 @@ def test_the_triangle_agrees_with_the_loop(merged: RolloutBatch, band: bool) -> 
 
 def cogito(length: list[float], correct: list[int]) -> tuple[list[float], list[float]]:
     recipe = load_recipe("vl_cogito")
-    repetition = WordRepetition(max_penalty=-0.5, size=20)
-    count = len(length)
-    batch = group_of(length, correct, **{Format().column: [1.0] * count, repetition.column: [0.0] * count})
+    batch = measured(
+        recipe.reward, group_of(length, correct), ["<think> 2+2 </think> <answer> 4 </answer>"] * len(length)
+    )
     reward_N = recipe.reward(batch)[0]
     assert isinstance(recipe.advantage, DifficultyWeight)
     return reward_N.tolist(), batch_advantage(recipe.advantage, reward_N, batch).tolist()
@@ -179,12 +192,6 @@ def test_weights_agree_with_the_loop(merged: RolloutBatch, stage: Any) -> None:
         of_group.setdefault(code, []).append(right)
     expected = [oracles.odsw(of_group[code], stage) for code in merged.group.tolist()]
     assert lifted_N.tolist() == pytest.approx(expected, abs=1e-9)
-
-
-def measured(reward: Reward, batch: RolloutBatch, texts: list[str]) -> RolloutBatch:
-    """The batch with what the reward's parts measure on the responses' texts."""
-    columns = {part.column: [part.value_of(text, text.split()) for text in texts] for part in measured_rewards(reward)}
-    return batch.replace(**columns)
 
 
 def test_worked_example_surrogate() -> None:
