@@ -22,6 +22,7 @@ from leanthink.rewards import (
 )
 from leanthink.schedules import Decay, Interleaved
 from leanthink.scoring import batch_advantage, measured_rewards
+from leanthink.verify import Verifier
 
 
 def group_of(length: list[float], correct: list[int], **columns: Any) -> RolloutBatch:
@@ -68,9 +69,22 @@ def test_siri_agrees_with_the_phase_formula(shape: Any, period: int) -> None:
 
 
 def test_siris_limit_follows_the_step_and_what_is_cut_earns_nothing_unless_answered() -> None:
-    limit = load_recipe("siri_low").limit
-    assert limit is not None and limit.tokens(["p"], 80, {}) == pytest.approx([15184.309376])
+    recipe = load_recipe("siri_low")
+    assert recipe.limit is not None and recipe.limit.tokens(["p"], 80, {}) == pytest.approx([15184.309376])
     assert load_recipe("siri_high", profile="cpu").limit.tokens(["p"], 12, {}) == [40]  # type: ignore[union-attr]
+    (cut,) = recipe.limit.tokens(["p"], 320, {})
+    assert cut == 8192
+    box = [r"\boxed{", "56", "}"]
+    texts = []
+    for tokens, answered, said in ((6000, 5000, box), (8192, 8192, box), (9000, 8900, box), (9000, 8193, box),
+                                   (9000, 7000, box), (3000, 3000, [r"\boxed{", "57", "}"])):  # fmt: skip
+        words = ["</think>", *["so"] * (answered - 4), *said, *["so"] * (tokens - answered)]
+        assert len(words) == tokens
+        texts.append((" ".join(words[: round(cut)]), tokens > cut))
+    with Verifier(workers=1) as verifier:
+        correct = [verifier.check("56", text, truncated=truncated).correct for text, truncated in texts]
+    reward_N = recipe.reward(group_of([min(len(text.split()), cut) for text, _ in texts], correct))[0]
+    assert reward_N.tolist() == [1, 1, 0, 0, 1, 0]  # the fourth is cut inside its box
 
 
 def test_worked_example_decay() -> None:
