@@ -22,7 +22,7 @@ from leanthink.rewards.correct import Correct
 from leanthink.rewards.cosine_length import CosineLength
 from leanthink.rewards.dynamic_length import DynamicLength
 from leanthink.rewards.early_exit import EarlyExit
-from leanthink.rewards.format import Format
+from leanthink.rewards.format import Format, TagPair
 from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
@@ -33,6 +33,7 @@ from leanthink.rewards.mode_switch_reward import ModeSwitchReward
 from leanthink.rewards.pass_rate_length import PassRateLength
 from leanthink.rewards.probed import ProbedReward
 from leanthink.rewards.quantile_budget import QuantileBudget
+from leanthink.rewards.readable import Readable
 from leanthink.rewards.repetition import Repetition, TokenRepetition, WordRepetition
 from leanthink.rewards.shortest_correct_length import ShortestCorrectLength
 from leanthink.rewards.sigmoid_length import SigmoidLength
@@ -74,6 +75,7 @@ __all__ = [
     "PassRateLength",
     "ProbedReward",
     "QuantileBudget",
+    "Readable",
     "Repetition",
     "Running",
     "Scale",
@@ -85,6 +87,7 @@ __all__ = [
     "Sum",
     "SurrogateLength",
     "Switch",
+    "TagPair",
     "ThinkOutcome",
     "ThinkingCompression",
     "TokenRepetition",

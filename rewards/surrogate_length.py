@@ -41,8 +41,8 @@ class SurrogateLength(Composite):
     Args:
         limit: ``L_max``, tokens; 3072 in the paper. The best length is an absolute one: half of it.
         turning_point: ``p`` in (0, 1); 0.5 in the paper's runs, 0.25 the function's default in its code.
-        format: a reward that is nonzero where an answer can be read; None: every response counts as readable, and the
-            format weight is not paid.
+        format: a reward that is nonzero where an answer can be read, as `readable` is; None: every response counts as
+            readable, and the format weight is not paid.
         format_weight: 0.5 in the paper.
         gate_on_correct: pay correct responses only; not in the paper.
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias, final
+from typing import Final, Literal, NamedTuple, TypeAlias, final, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leanthink.batch import RolloutBatch
+from leanthink.boxes import last_box
 from leanthink.errors import BatchError, ConfigError
 from leanthink.functions import check_name, load_function
 from leanthink.module import PlacedReward, RewardN
@@ -26,34 +27,51 @@ THINKING_TOKENS: Final = "thinking_tokens"
 KEPT_TOKENS: Final = "kept_thinking_tokens"
 """The column of the thinking's tokens that are left; they stand before the tag that ends the thinking."""
 ANSWER_KEPT: Final = "answer_kept"
-"""The column of whether the answer is among what is left of the thinking, 1 or 0."""
+"""The column of whether the answer is among what is left of the thinking, 1 or 0, by the rule of ``kept``."""
 END_TOKEN: Final = "thinking_end_token"
 """The column of the token (from 0) that ends the thinking of the compressed response; -1 where there is none."""
 
 Extractor: TypeAlias = Callable[[str, str, str], str]
 """From the question, the thinking and the answer part to the valid thinking, a beginning of the thinking."""
 
+Kept: TypeAlias = Literal["mention", "nonempty"]
+
 RULE: Final = "leanthink.rewards.thinking_compression:until_answer"
 
-_BOX: Final = re.compile(r"\\boxed\s*\{\s*(.*?)\s*\}\s*[.$]*\s*$", re.DOTALL)
+_MARKS: Final = re.compile(r"<[^<>\s]*>|\\[()\[\]]|\s+")  # of tags and maths, and white space
+_THOUSANDS: Final = re.compile(r"(\d{1,3})((?:(?:,|\{,\})?\d{3})+)(\.\d+)?")
+_FRACTION: Final = re.compile(r"\\[dtc]?frac\{(\d+)\}\{(\d+)\}|(\d+)/(\d+)")
 
 
 def final_answer(answer: str) -> str:
-    r"""What an answer part answers: what its last box holds, else its last word.
+    r"""What an answer part answers: what its last box holds, else its last word, without the marks around it.
 
-    >>> final_answer(r"So it is \boxed{ 56 }"), final_answer("It is 56.")
+    >>> final_answer(r"So it is \boxed{ 56 } apples."), final_answer("It is **56**.")
     ('56', '56')
     """
-    box = _BOX.search(answer[answer.rfind("\\boxed") :]) if "\\boxed" in answer else None
-    words = answer.split()
-    return box[1] if box else words[-1].rstrip(".,;") if words else ""
+    box = last_box(answer)
+    words = (word.lstrip("*$`").rstrip("*$`.,;:") for word in _MARKS.split(answer))
+    return box if box is not None else next(reversed([word for word in words if word]), "")
 
 
 def position_of(answer: str, thinking: str) -> int | None:
-    """Where the first mention of an answer in a thinking ends, as a word of its own; None without one."""
+    r"""Where the first mention of an answer in a thinking ends, as a word of its own; None without one.
+
+    A number counts with and without commas between its thousands, a fraction of whole numbers also as ``1/2``.
+
+    >>> position_of("5,000", "That is 5000."), position_of(r"\frac{1}{2}", "1/2 it is"), position_of("5", "5.5 or 15")
+    (12, 3, None)
+    """
     if not answer:
         return None
-    found = re.search(rf"(?<![\w.]){re.escape(answer)}(?!\w|\.\d)", thinking)
+    written = re.escape(answer)
+    if number := _THOUSANDS.fullmatch(answer):
+        groups = re.findall(r"\d{3}", number[2])
+        written = r"(?:,|\{,\})?".join([number[1], *groups]) + re.escape(number[3] or "")
+    elif fraction := _FRACTION.fullmatch(answer):
+        over, under = (part for part in fraction.groups() if part)
+        written = rf"(?:\\[dtc]?frac\{{{over}\}}\{{{under}\}}|{over}/{under})"
+    found = re.search(rf"(?<![\w.]){written}(?!\w|\.\d|,\d{{3}}(?!\d))", thinking)
     return found.end() if found else None
 
 
@@ -105,6 +123,10 @@ class ThinkingCompression(PlacedReward):
         extractor: "pkg.mod:fn", called with question, thinking and answer part; returns the valid thinking, which must
             be a beginning of the thinking, "" for none. LC-R1 uses a fine-tuned model of 3B parameters; put a call of
             yours here. The default is a rule: up to the first mention of the final answer.
+        kept: when the answer is in ``t(o')``: "mention" looks for it there, letter by letter but for the notation of
+            plain numbers, which is the nearest to the paper; "nonempty", the released code's, is for extractors that
+            read: whatever is left holds it. Where the rule that is the default cuts nothing, it has found no mention,
+            which says little of a right answer: that counts as kept, and the reward is 0.
         open_tag: what opens the thinking.
         close_tag: what closes it.
         opened_by_prompt: the chat template ends in the opening tag, as DeepSeek-R1's does.
@@ -119,6 +141,7 @@ class ThinkingCompression(PlacedReward):
 
     gamma: float = 1.0
     extractor: str = RULE
+    kept: Kept = "mention"
     open_tag: str = "<think>"
     close_tag: str = "</think>"
     opened_by_prompt: bool = False
@@ -127,6 +150,8 @@ class ThinkingCompression(PlacedReward):
     def __post_init__(self) -> None:
         if self.gamma < 0:
             raise ConfigError(f"thinking_compression: gamma is {self.gamma}; give 0 or more")
+        if self.kept not in get_args(Kept):
+            raise ConfigError(f"thinking_compression: kept is {self.kept!r}; give {' or '.join(get_args(Kept))}")
         if not self.open_tag or not self.close_tag:
             raise ConfigError("thinking_compression: open_tag and close_tag may not be empty; give the model's own")
         check_name(self.extractor, "thinking_compression: extractor")
@@ -186,10 +211,15 @@ class ThinkingCompression(PlacedReward):
         cut = thinking.begin + len(valid)
         stop = close if cut >= thinking.end else first if not valid else min(token_at(pieces, [cut - 1])[0] + 1, close)
         left = [*everything[:stop], *everything[close:]]
+        if self.kept == "nonempty":
+            kept = bool(valid)
+        else:
+            whole = self.extractor == RULE and stop == close
+            kept = whole or position_of(final_answer(answer), valid) is not None
         columns = {
             THINKING_TOKENS: float(close - first),
             KEPT_TOKENS: float(stop - first),
-            ANSWER_KEPT: float(position_of(final_answer(answer), valid) is not None),
+            ANSWER_KEPT: float(kept),
             END_TOKEN: float(stop + last - close),
         }
         return Compressed(left, columns)

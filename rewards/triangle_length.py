@@ -32,7 +32,8 @@ class TriangleLength(Reward):
 
     With the budget ``B``, tokens: ``peak L / B`` up to ``B``, ``peak (1 - (L - B) / B)`` up to ``2 B``, 0 beyond. The
     paper pays it to wrong responses, too: with a weight above correctness' a wrong one may win. Truncated responses are
-    judged by their length. The budget is a real number; a schedule makes the curriculum.
+    judged by their length. ``L`` counts the whole response, as the paper's method says (its figure: the thinking). The
+    budget is a real number; a schedule makes the curriculum.
 
     Args:
         budget: ``B``, a number or a schedule such as ``decay``.

@@ -8,14 +8,22 @@ from collections.abc import Sequence
 from oracles_groups import Flags, Groups, Numbers, members
 
 
-def gfpo(reward: Numbers, length: Numbers, group: Groups, k: int, metric: str) -> list[float]:
-    """arXiv 2508.09726, Eq. 2: population deviation over the kept k, ties by index, 0 for the rest."""
+def gfpo(
+    reward: Numbers, length: Numbers, group: Groups, k: int, metric: str, shift_negative: bool = False
+) -> list[float]:
+    """arXiv 2508.09726, Eq. 2: population deviation over the kept k, ties by index, 0 for the rest.
+
+    With ``shift_negative`` ranked by rewards that are lifted until none of the group is below 0.
+    """
     result = [0.0] * len(reward)
     for of in members(group).values():
         if metric == "shortest":
             ranked = sorted(of, key=lambda i: (length[i], i))
         else:
-            ranked = sorted(of, key=lambda i: (-reward[i] / max(length[i], 1.0), i))
+            lowest = min(reward[i] for i in of)
+            lift = -lowest if shift_negative and lowest < 0 else 0.0
+            efficiency = {i: (reward[i] + lift) / max(length[i], 1.0) for i in of}
+            ranked = sorted(of, key=lambda i: (-efficiency[i], i))
         kept = [i for i in ranked if length[i] > 0][:k]
         if not kept:
             continue
@@ -66,16 +74,24 @@ def compress_reward(before: float, after: float, correct: bool, answer_kept: boo
     return 1 - after / before if answer_kept else -1.0
 
 
-def outcome_and_steps(reward: Sequence[Numbers], length: Sequence[int], group: Groups) -> list[list[float]]:
-    """arXiv 2506.14755: the outcome less the group's mean on every token, what falls on a token there alone."""
+def outcome_and_steps(
+    reward: Sequence[Numbers], length: Sequence[int], group: Groups, eps: float | None = None
+) -> list[list[float]]:
+    """arXiv 2506.14755: the outcome less the group's mean on every token, what falls on a token there alone.
+
+    With ``eps`` the outcome's part is divided by the group's sample deviation plus it; equal outcomes give 0.
+    """
     result = [[0.0] * len(row) for row in reward]
     for of in members(group).values():
         alive = [i for i in of if length[i]]
         for i in alive:
-            mean = sum(reward[j][length[j] - 1] for j in alive) / len(alive)
+            outcomes = [reward[j][length[j] - 1] for j in alive]
+            mean = sum(outcomes) / len(alive)
+            whole = reward[i][length[i] - 1] - mean
+            if eps is not None and len(set(outcomes)) > 1:
+                whole /= math.sqrt(sum((one - mean) ** 2 for one in outcomes) / (len(outcomes) - 1)) + eps
             for t in range(length[i]):
-                step = reward[i][t] if t < length[i] - 1 else 0.0
-                result[i][t] = reward[i][length[i] - 1] - mean + step
+                result[i][t] = whole + (reward[i][t] if t < length[i] - 1 else 0.0)
     return result
 
 

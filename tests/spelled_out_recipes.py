@@ -45,6 +45,7 @@ from leanthink.rewards import (
     ModeSwitchReward,
     PassRateLength,
     QuantileBudget,
+    Readable,
     Repetition,
     Scale,
     ShortestCorrectLength,
@@ -54,6 +55,7 @@ from leanthink.rewards import (
     StepwiseGain,
     Sum,
     SurrogateLength,
+    TagPair,
     ThinkingCompression,
     ThinkOutcome,
     TokenRepetition,
@@ -77,6 +79,7 @@ VSRM = Sum(
     ),
 )
 
+ANSWER = ("<answer>", "</answer>")
 WELL_FORMED = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
 
 
@@ -274,7 +277,7 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     "siri_high": (Correct(), Grpo(scale="std"), PpoClip(low=0.2, high=0.28)),
     "siri_low": (Correct(), Grpo(scale="std"), PpoClip(low=0.2, high=0.28)),
     "surrogate": (
-        SurrogateLength(limit=3072.0, turning_point=0.5, format_weight=0.5, format=WELL_FORMED),
+        SurrogateLength(limit=3072.0, turning_point=0.5, format_weight=0.5, format=Readable()),
         Grpo(scale="std"),
         PpoClip(low=0.2, high=0.2),
     ),
@@ -300,7 +303,16 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
         Sum(
             correct=Scale(by=0.6, of=Correct()),
             length=Scale(by=0.3, of=TriangleLength(budget=Decay(start=256.0, factor=0.7, interval=150, stop=87.0))),
-            format=Scale(by=0.1, of=Format()),
+            format=Scale(
+                by=0.1,
+                of=Sum(
+                    think=Scale(by=0.5, of=TagPair(open_tag="<think>", close_tag="</think>", apart_from=ANSWER)),
+                    answer=Scale(
+                        by=0.5,
+                        of=TagPair(open_tag="<answer>", close_tag="</answer>", apart_from=("<think>", "</think>")),
+                    ),
+                ),
+            ),
         ),
         Grpo(scale="std", ddof=0, eps=0.0),
         PpoClip(low=0.2, high=0.2),
@@ -316,7 +328,7 @@ RECIPES: dict[str, tuple[Reward, Advantage, Loss]] = {
     "vl_cogito": (
         Sum(
             correct=Correct(),
-            format=Scale(by=0.5, of=Format()),
+            format=Scale(by=0.5, of=Format(answer_tags=ANSWER)),
             length=DynamicLength(limit=4096.0, unsolved_target=750.0, unsolved_weight=0.5),
             repetition=Gate(column="correct", negate=True, of=WordRepetition(max_penalty=-0.5, size=20)),
         ),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 
 from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError
+from leanthink.errors import BatchError, ConfigError
 from leanthink.importance import long_thoughts, thought_importance
 from leanthink.recipe import load_recipe
 from leanthink.rewards import Format
@@ -56,11 +57,38 @@ def test_equal_scores_are_short_and_the_first_is_long() -> None:
 
 @pytest.mark.parametrize(
     ("length", "accuracy", "fact"),
-    [([1, 2], [0.5], "2 lengths and 1 accuracies"), ([0], [0.5], "0 tokens"), ([4], [1.5], "accuracy 1.5")],
+    [
+        ([1, 2], [0.5], "2 lengths and 1 accuracies"),
+        ([0], [0.5], "thought 0: 0 tokens"),
+        ([-3], [0.5], "-3 tokens"),
+        ([4, math.inf], [0.5, 0.5], "thought 1: inf tokens"),
+        ([math.nan], [0.5], "nan tokens"),
+        ([4], [1.5], "accuracy 1.5"),
+        ([4, 5], [0.5, None], "thought 1: accuracy None, that of a failed probe; ask again"),
+        ([4], [math.nan], "accuracy nan, that of a failed probe"),
+    ],
 )
-def test_what_is_no_thought_is_refused(length: list[float], accuracy: list[float], fact: str) -> None:
+def test_what_is_no_thought_is_refused(length: list[float], accuracy: list[float | None], fact: str) -> None:
     with pytest.raises(BatchError, match=fact):
         thought_importance(length, accuracy)
+
+
+@pytest.mark.parametrize("without", [math.nan, -0.1, 1.1, math.inf])
+def test_an_accuracy_without_thought_is_a_share(without: float) -> None:
+    with pytest.raises(BatchError, match=r"accuracy_without is .*; give a share of 0 to 1, or None"):
+        thought_importance([4], [0.5], without)
+
+
+@pytest.mark.parametrize("penalty", [-0.1, math.nan, math.inf])
+def test_a_penalty_is_no_bonus(penalty: float) -> None:
+    with pytest.raises(ConfigError, match=r"redundancy_penalty is .*; give 0 or more"):
+        thought_importance([4], [0.5], redundancy_penalty=penalty)
+
+
+@pytest.mark.parametrize("value", [math.nan, None, math.inf])
+def test_thoughts_of_unknown_importance_are_not_split(value: Any) -> None:
+    with pytest.raises(BatchError, match="thought 1: importance"):
+        long_thoughts([0.5, value])
 
 
 @pytest.mark.parametrize(("mu", "expected"), [(0.0, [2, 2, 1, 0]), (0.5, [2.25, 2, 0.75, 0]), (1.0, [2.5, 2, 0.5, 0])])

@@ -19,7 +19,7 @@ LINKS = ("rewards", "algorithms", "recipes")
 
 KERNEL = {
     *("errors", "functions", "groups", "schedules", "batch", "placement", "module", "measured", "control", "history"),
-    *("limits", "stopping"),
+    *("limits", "stopping", "boxes"),
 }
 ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "errors": set(),
@@ -34,6 +34,7 @@ ALLOWED = {  # top-level part -> the parts of leanthink it may import
     "history": {"errors", "groups", "batch"},
     "limits": {"errors", "groups", "schedules", "batch", "placement", "module", "control", "history"},
     "stopping": {"errors"},
+    "boxes": set(),
     "rewards": {*KERNEL, "rewards"},
     "algorithms": {"errors", "groups", "schedules", "algorithms"},
     "metrics": {"errors", "metrics"},

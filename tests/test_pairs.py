@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import oracles_pairs as oracles
 from leanthink.cli import main
 from leanthink.errors import ConfigError
 from leanthink.pairs import (
@@ -60,6 +61,34 @@ def test_the_margin_is_one_more_correct_sample_and_strict() -> None:
     assert preferred_style(long, short, PAPER) == "long"
     assert preferred_style(long, short, PairSettings(margin=0.25)) == "short"
     assert preferred_style(long, short, PairSettings(margin=0.2)) == "long"
+
+
+@pytest.mark.parametrize(
+    ("margin", "right", "of"),
+    [(0.3, 3, 10), (0.6, 3, 5), (0.15, 3, 20), (0.29, 29, 100), (0.1, 1, 10), (1e-5, 1, 100_000)],
+)
+def test_a_margin_is_the_number_as_it_is_written(margin: float, right: int, of: int) -> None:
+    long, short = (
+        style(letter, [1] * count + [0] * (of - count), [9] * of) for letter, count in (("L", right), ("S", 0))
+    )
+    assert preferred_style(long, short, PairSettings(margin=margin)) == "short"  # equal is not above
+    more = [*style("L", [1], [9]), *long[:-1]]
+    assert preferred_style(more, short, PairSettings(margin=margin)) == "long"
+
+
+def test_with_unknown_verdicts_the_larger_number_of_samples_gives_the_margin() -> None:
+    long, short = style("L", [1, 0, 0], [9] * 3), style("S", [0], [3])
+    assert preferred_style(long, short, PAPER) == preferred_style(long, short, RELEASED) == "long"  # 1/3 > 1/6
+    long, short = style("L", [1], [9]), style("S", [1, 1, 1, 0], [3] * 4)
+    assert preferred_style(long, short, PAPER) == preferred_style(long, short, RELEASED) == "long"  # 1/4 > 1/8, not 1/2
+
+
+def test_the_released_script_prefers_a_style_that_solves_nothing_where_the_sign_turns() -> None:
+    """Long responses that are shorter: the gain of a worse accuracy is above 0."""
+    long, short = style("L", [0, 0, 0], [7, 5, 6]), style("S", [1, 1, 1], [20, 20, 20])
+    assert preferred_style(long, short, RELEASED) == "long" and preferred_style(long, short, PAPER) == "short"
+    assert texts(instance_candidates(long, RELEASED)) == [("L1", "L0"), ("L1", "L2")]
+    assert instance_candidates(long, PAPER) == []
 
 
 def test_a_problem_that_nothing_solves() -> None:
@@ -114,6 +143,32 @@ def test_agrees_with_the_loop() -> None:
         assert {pair.preferred for pair in pairs} <= {name}
         assert len(given) == len(set(given)) == min(4, k * k) and set(given) <= group
         assert [(pair.chosen, pair.rejected) for pair in pairs if pair.kind == "instance"] == instance
+
+
+def test_as_released_agrees_with_the_loop() -> None:
+    draw = random.Random(4)
+    turned = 0
+    for number in range(2000):
+        long, short = (
+            style(letter, [draw.randint(0, 1) for _ in range(k)], [draw.randint(1, 6) for _ in range(k)])
+            for letter, k in (("L", draw.randint(1, 6)), ("S", draw.randint(1, 6)))
+        )
+        pairs = problem_pairs(long, short, RELEASED, number)
+        facts = [[(one.correct, int(one.length)) for one in rows] for rows in (long, short)]
+        expected = oracles.released_pairs(*facts)
+        if expected is None:
+            assert pairs == []
+            continue
+        name, group, instance = expected
+        mine, other = ("L", "S") if name == "long" else ("S", "L")
+        turned += not any(one.correct for one in (long if name == "long" else short))
+        given = [(pair.chosen, pair.rejected) for pair in pairs if pair.kind == "group"]
+        assert {pair.preferred for pair in pairs} == {name}
+        assert len(given) == len(set(given)) == min(4, len(group))
+        assert set(given) <= {(f"{mine}{own}", f"{other}{its}") for own, its in group}
+        written = [(f"{mine}{best}", f"{mine}{row}") for best, row in instance]
+        assert [(pair.chosen, pair.rejected) for pair in pairs if pair.kind == "instance"] == written
+    assert turned > 20
 
 
 @pytest.mark.parametrize(
@@ -181,7 +236,7 @@ def test_prompts_may_be_messages(tmp_path: Path) -> None:
 def test_missing_prompts_and_strange_problems_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     long = rollouts(tmp_path, "long", LONG)
     without = rollouts(tmp_path, "without", LONG, prompt=None)
-    other = rollouts(tmp_path, "other", SHORT, group="elsewhere")
+    other = rollouts(tmp_path, "other", SHORT, group="elsewhere", prompt="What else?")
     out = ["--out", str(tmp_path / "pairs.jsonl")]
     assert main(["pairs", long, other, *out]) == 1
     assert "no prompt in common" in capsys.readouterr().err
@@ -189,8 +244,48 @@ def test_missing_prompts_and_strange_problems_are_said(tmp_path: Path, capsys: p
     assert "without.jsonl, line 1: no prompt; give its text" in capsys.readouterr().err
 
 
-def test_multiple_choice_is_left_out_as_released(tmp_path: Path) -> None:
-    files = [rollouts(tmp_path, "long", LONG, gold="(B)"), rollouts(tmp_path, "short", SHORT, gold="(B)")]
+@pytest.mark.parametrize("gold", ["(B)", "", None])
+def test_multiple_choice_and_empty_answers_are_left_out_as_released(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], gold: str | None
+) -> None:
+    files = [rollouts(tmp_path, "long", LONG, gold=gold), rollouts(tmp_path, "short", SHORT, gold=gold)]
     out = tmp_path / "pairs.jsonl"
-    assert main(["pairs", *files, "--released", "--out", str(out)]) == 0
-    assert out.read_text() == ""
+    assert main(["pairs", *files, "--released", "--out", str(out)]) == 1
+    assert "short.jsonl: no pairs from 2 problems" in capsys.readouterr().err and not out.exists()
+    assert main(["pairs", *files, "--out", str(out)]) == 0
+
+
+def test_without_a_reference_answer_verdicts_are_enough_as_released(tmp_path: Path) -> None:
+    files = [rollouts(tmp_path, "long", LONG), rollouts(tmp_path, "short", SHORT)]
+    assert main(["pairs", *files, "--released", "--out", str(tmp_path / "pairs.jsonl")]) == 0
+
+
+@pytest.mark.parametrize("same_file", [False, True])
+def test_one_name_for_two_problems_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], same_file: bool
+) -> None:
+    long = rollouts(tmp_path, "long", LONG)
+    other = Path(rollouts(tmp_path, "other", SHORT))
+    rows = [json.loads(line) for line in other.read_text().splitlines()]
+    for row in rows[len(SHORT) - 1 :] if same_file else rows[len(SHORT) :]:
+        row["prompt"] = f"{'Be brief. ' * 20}What is 1 + 1?"
+    other.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["pairs", long, str(other), "--out", str(tmp_path / "pairs.jsonl")]) == 1
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert f"other.jsonl, line {len(SHORT) if same_file else len(SHORT) + 1}: prompt 'p" in told
+    assert "'Be brief. Be brief." in told and "'What is p" in told and "as prompt_key or prompt_id" in told
+
+
+def test_texts_and_messages_do_not_fit_into_one_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [Path(rollouts(tmp_path, "long", LONG)), Path(rollouts(tmp_path, "short", SHORT))]
+    for file in files:
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for row in rows:
+            if row["group"] == "p2":
+                row["prompt"] = [{"role": "user", "content": "What is p2?"}]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "pairs.parquet"
+    assert main(["pairs", *map(str, files), "--out", str(out)]) == 1
+    assert "pairs.parquet: the prompts do not fit into one column" in capsys.readouterr().err.replace("\n", " ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.jsonl", "short.jsonl"]
+    assert main(["pairs", *map(str, files), "--out", str(tmp_path / "pairs.jsonl")]) == 0

@@ -57,11 +57,12 @@ class PairSettings:
         group_pairs: pairs of a problem's preferred style over the other, drawn at random (M1).
         instance_pairs: pairs of the shortest correct response over the longest of the preferred style (M2).
         margin: by how much the long style's accuracy must be higher to be preferred; the paper says above 0, None is
-            the released ``1 / (2 K)`` with K samples of a style.
+            the released ``1 / (2 K)`` with K samples of a style, the larger K where unknown verdicts make them unequal.
         chosen_correct_only: of group pairs, choose correct responses where the preferred style has any.
         rejected_wrong_first: and reject wrong ones where the other style has any.
         released: do as the released script does: both of these, problems that nothing solves, multiple choice and empty
-            answers left out, the preferred style by its gain, and the longest correct responses rejected.
+            answers left out, the preferred style by its gain, and the longest correct responses rejected; where the
+            preferred style has none, which takes a gain of the other sign, its shortest wrong over its longest.
         seed: of the draws.
     """
 
@@ -93,8 +94,9 @@ def accuracy(candidates: Sequence[Candidate]) -> Fraction:
 def released_gain(long: Sequence[Candidate], short: Sequence[Candidate]) -> float:
     """What the released script prefers the long style by, where it is above 0.
 
-    ``g / l`` if ``g > 0``, else ``g l / 10``: ``g = C_L - C_S - 1 / (2 K)``, ``l`` how much longer long responses are,
-    as a share of the short. Where both are equally long, which divides by zero there, ``g`` itself.
+    ``g / l`` if ``g > 0``, else ``g l / 10``: ``g = C_L - C_S - 1 / (2 K)``, K the larger number of samples, ``l`` how
+    much longer long responses are, as a share of the short; shorter ones turn the sign. Where both are equally long,
+    which divides by zero there, ``g`` itself.
     """
     edge = accuracy(long) - accuracy(short) - Fraction(1, 2 * max(len(long), len(short)))
     mean_long, mean_short = (sum(one.length for one in style) / len(style) for style in (long, short))
@@ -109,7 +111,7 @@ def preferred_style(long: Sequence[Candidate], short: Sequence[Candidate], setti
     if settings.released:
         return "long" if released_gain(long, short) > 0 else "short"
     widest = Fraction(1, 2 * max(len(long), len(short)))
-    margin = widest if settings.margin is None else Fraction(settings.margin)
+    margin = widest if settings.margin is None else Fraction(str(settings.margin))  # 0.3 itself, not the float below it
     return "long" if accuracy(long) - accuracy(short) > margin else "short"
 
 
@@ -126,13 +128,18 @@ def group_candidates(
 
 
 def instance_candidates(preferred: Sequence[Candidate], settings: PairSettings) -> list[tuple[Candidate, Candidate]]:
-    """The shortest correct response over the longest of its style; the first of equals, none over itself."""
-    correct = [row for row, one in enumerate(preferred) if one.correct]
-    if not correct:
+    """The shortest correct response over the longest of its style; the first of equals, none over itself.
+
+    As released, over the longest correct ones; where none is correct, the shortest over the longest.
+    """
+    rows = [row for row, one in enumerate(preferred) if one.correct]
+    if not rows and settings.released:
+        rows = list(range(len(preferred)))
+    if not rows:
         return []
-    best = min(correct, key=lambda row: (preferred[row].length, row))
+    best = min(rows, key=lambda row: (preferred[row].length, row))
     if settings.released:
-        longest = sorted(correct, key=lambda row: (preferred[row].length, row))[::-1]
+        longest = sorted(rows, key=lambda row: (preferred[row].length, row))[::-1]
     else:
         longest = sorted(range(len(preferred)), key=lambda row: (-preferred[row].length, row))
         longest = [row for row in longest if row != best]
@@ -180,7 +187,7 @@ def build_pairs(long: Rollouts, short: Rollouts, settings: PairSettings) -> Buil
     """Pairs of every problem that both have responses to, shuffled; unknown verdicts take no part.
 
     Raises:
-        DataError: texts or prompts are missing, or no problem is in both.
+        DataError: texts or prompts are missing, no problem is in both, one name stands for two, or there are no pairs.
     """
     styles = {"long": _by_problem(long), "short": _by_problem(short)}
     shared = [name for name in styles["long"] if name in styles["short"]]
@@ -192,7 +199,8 @@ def build_pairs(long: Rollouts, short: Rollouts, settings: PairSettings) -> Buil
     rows: list[dict[str, Any]] = []
     counts = {"problems": len(shared), "long preferred": 0, "short preferred": 0, "without pairs": 0}
     for name in shared:
-        (record, of_long), (_, of_short) = styles["long"][name], styles["short"][name]
+        (record, of_long), (other, of_short) = styles["long"][name], styles["short"][name]
+        _check_same(record, other, name)
         skipped = settings.released and _is_choice(record)
         pairs = [] if skipped else problem_pairs(of_long, of_short, settings, name)
         if not pairs:
@@ -201,6 +209,12 @@ def build_pairs(long: Rollouts, short: Rollouts, settings: PairSettings) -> Buil
         counts[f"{pairs[0].preferred} preferred"] += 1
         prompt = _prompt(record)
         rows += [row_of(prompt, pair) for pair in pairs]
+    if not rows:
+        raise DataError(
+            f"{long.records[0].file} and {short.records[0].file}: no pairs from {len(shared)} problems; a pair needs "
+            "different responses, and an instance pair a right one; --released leaves out multiple choice, empty "
+            "answers, and what nothing solves"
+        )
     random.Random(settings.seed).shuffle(rows)
     for kind in ("group", "instance"):
         counts[f"{kind} pairs"] = sum(row["kind"] == kind for row in rows)
@@ -235,7 +249,12 @@ def check_path(path: Path) -> None:
 
 
 def write_pairs(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write JSONL or parquet by the name's ending; a whole file or none, and never over another."""
+    """Write JSONL or parquet by the name's ending; a whole file or none, and never over another.
+
+    Raises:
+        ConfigError: as :func:`check_path`.
+        DataError: the prompts do not fit into one column of parquet.
+    """
     check_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -244,7 +263,14 @@ def write_pairs(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), part)
+            try:
+                table = pa.Table.from_pylist([dict(row) for row in rows])
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise DataError(
+                    f"--out {path}: the prompts do not fit into one column ({error}); give all of them as text, or "
+                    "all as messages of one form, or write JSONL"
+                ) from error
+            pq.write_table(table, part)
         else:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             part.write_text("".join(lines), encoding="utf-8")
@@ -266,8 +292,22 @@ def _by_problem(rollouts: Rollouts) -> dict[Hashable, tuple[Record, list[Candida
         candidate = Candidate(
             text=rollouts.texts[row], correct=judgement.verdict is Verdict.CORRECT, length=rollouts.length[row]
         )
-        problems.setdefault(names[row], (record, []))[1].append(candidate)
+        first, candidates = problems.setdefault(names[row], (record, []))
+        _check_same(first, record, names[row])
+        candidates.append(candidate)
     return problems
+
+
+def _check_same(one: Record, other: Record, name: Hashable) -> None:
+    """Refuse two rows of one name that have different prompts."""
+    if (prompt := _prompt(one)) != (another := _prompt(other)):
+        texts = [prompt if isinstance(prompt, str) else str(prompt) for prompt in (prompt, another)]
+        parting = next((at for at, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+        mine, its = (text[max(parting - 20, 0) :][:60] for text in texts)
+        raise DataError(
+            f"{other.place}: prompt {name!r} is {its!r}, but {mine!r} at {one.place}; give each problem a name of its "
+            "own, the same in both files, as prompt_key or prompt_id"
+        )
 
 
 def _prompt(record: Record) -> Prompt:
@@ -281,6 +321,7 @@ def _prompt(record: Record) -> Prompt:
 
 
 def _is_choice(record: Record) -> bool:
-    """Whether the reference answer is empty, or the letter of a choice."""
-    gold = next((str(record.fields[name]).strip() for name in GOLD if record.has(name)), None)
-    return gold is not None and (not gold or CHOICE.fullmatch(gold) is not None)
+    """Whether the reference answer is empty or null, or the letter of a choice; not where the row has no such field."""
+    golds = [record.fields[name] for name in GOLD if name in record.fields]
+    gold = next((str(value).strip() for value in golds if value is not None), "")
+    return bool(golds) and (not gold or CHOICE.fullmatch(gold) is not None)

@@ -27,13 +27,15 @@ def test_worked_example() -> None:
     assert torch.equal(efficient, torch.zeros(8, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("metric", ["shortest", "token_efficiency"])
+@pytest.mark.parametrize(
+    ("metric", "shift"), [("shortest", False), ("token_efficiency", False), ("token_efficiency", True)]
+)
 @pytest.mark.parametrize("k", [2, 3])
-def test_agrees_with_the_loop(batches: list[RolloutBatch], metric: Metric, k: int) -> None:
+def test_agrees_with_the_loop(batches: list[RolloutBatch], metric: Metric, shift: bool, k: int) -> None:
     for number, batch in enumerate(batches):
         reward_N = batch.correct - (number % 3) * batch.length / 100_000
-        expected = oracles.gfpo(reward_N.tolist(), batch.length.tolist(), batch.group.tolist(), k, metric)
-        given_N = FilterTopK(k=k, metric=metric)(reward_N, batch.group, batch.length)
+        expected = oracles.gfpo(reward_N.tolist(), batch.length.tolist(), batch.group.tolist(), k, metric, shift)
+        given_N = FilterTopK(k=k, metric=metric, shift_negative=shift)(reward_N, batch.group, batch.length)
         torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
 
 

@@ -19,15 +19,23 @@ def test_worked_example() -> None:
         assert advantage_NT[:, t].tolist() == pytest.approx([0.6, 0.4, 0.0, -1.0], abs=1e-6)
 
 
-def test_agrees_with_the_loop(batches: list[RolloutBatch]) -> None:
+@pytest.mark.parametrize(
+    ("advantage", "eps"),
+    [
+        (OutcomeAndSteps(), None),
+        (OutcomeAndSteps(scale="std"), 1e-6),
+        (OutcomeAndSteps(scale="std", eps=0.1), 0.1),
+    ],
+)
+def test_agrees_with_the_loop(batches: list[RolloutBatch], advantage: OutcomeAndSteps, eps: float | None) -> None:
     generator = torch.Generator().manual_seed(0)
     for batch in batches:
         length_N = batch.length.long() % 7
         width = int(length_N.max()) if len(batch) else 0
         mask_NT = torch.arange(width) < length_N[:, None]
         reward_NT = torch.randint(-2, 3, (len(batch), width), generator=generator) / 2 * mask_NT
-        expected = oracles.outcome_and_steps(reward_NT.tolist(), length_N.tolist(), batch.group.tolist())
-        given_NT = OutcomeAndSteps()(reward_NT, mask_NT, batch.group)
+        expected = oracles.outcome_and_steps(reward_NT.tolist(), length_N.tolist(), batch.group.tolist(), eps)
+        given_NT = advantage(reward_NT, mask_NT, batch.group)
         torch.testing.assert_close(given_NT, torch.tensor(expected, dtype=torch.float64).view_as(given_NT))
 
 

@@ -63,6 +63,7 @@ from leanthink.rewards import (
     PassRateAtLeast,
     PassRateLength,
     QuantileBudget,
+    Readable,
     Repetition,
     Running,
     Scale,
@@ -74,6 +75,7 @@ from leanthink.rewards import (
     Sum,
     SurrogateLength,
     Switch,
+    TagPair,
     ThinkingCompression,
     ThinkOutcome,
     TokenRepetition,
@@ -122,7 +124,11 @@ REWARDS: dict[str, list[Reward]] = {
     "dynamic_length": [DynamicLength(limit=12_000), DynamicLength(limit=4096, apply_to_correct=True)],
     "early_exit": [EarlyExit(), EarlyExit(decay=1.5, include_full_path=False, inducer=" </think> ")],
     "exact_budget": [ExactBudget(), ExactBudget(alpha=0.002, counts="thinking")],
-    "format": [Format(), Format(kept=0.0, broken=-1, opened_by_prompt=True)],
+    "format": [
+        Format(),
+        Format(kept=0.0, broken=-1, opened_by_prompt=True),
+        Format(answer_tags=("<answer>", "</answer>"), strict=True),
+    ],
     "freeze": [Freeze(of=Sum(correct=Correct(), format=Scale(by=0.5, of=Format())))],
     "gate": [
         Gate(column="budget", of=OVERLONG),
@@ -170,6 +176,7 @@ REWARDS: dict[str, list[Reward]] = {
             longest=12_000, floor=9, tau=1.0, lengths="all", strict=True, anchor="observed_max", remembered=2
         ),
     ],
+    "readable": [Readable(), Readable(opened_by_prompt=True)],
     "repetition": [Repetition(size=1), Repetition(size=2, penalty=-1)],
     "running": [Running()],
     "scale": [Scale(by=Linear(start=1.0, stop=0.1, steps=30), of=Correct()), Scale(by=-2.0)],
@@ -186,11 +193,15 @@ REWARDS: dict[str, list[Reward]] = {
     ],
     "surrogate_length": [
         SurrogateLength(limit=12_000),
-        SurrogateLength(limit=12_000, turning_point=0.25, format=FORM, gate_on_correct=True),
+        SurrogateLength(limit=12_000, turning_point=0.25, format=Readable(), gate_on_correct=True),
     ],
     "switch": [Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct())],
+    "tag_pair": [TagPair(), TagPair(open_tag="<think>", close_tag="</think>", apart_from=("<answer>", "</answer>"))],
     "think_outcome": [ThinkOutcome(no_box=0.0, no_block=0.0)],  # with its penalties, form comes before correctness
-    "thinking_compression": [ThinkingCompression(), ThinkingCompression(gamma=0.5, opened_by_prompt=True)],
+    "thinking_compression": [
+        ThinkingCompression(),
+        ThinkingCompression(gamma=0.5, kept="nonempty", opened_by_prompt=True),
+    ],
     "token_repetition": [TokenRepetition(size=1), TokenRepetition(size=2, penalty=-1, discount=1)],
     "top_pass_rate": [
         TopPassRate(top_fraction=0.5),
@@ -266,6 +277,7 @@ SERVED = ConcisenessScore(scorer="leanthink.verl.reward_model:conciseness")  # n
 
 COLUMNS: Columns = {  # how to draw each column that some reward reads
     SERVED.column: lambda generator, n: 0.1 + 0.9 * torch.rand(n, generator=generator),
+    Readable().column: lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "answer_kept": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "at_most": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,

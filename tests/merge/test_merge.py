@@ -350,3 +350,21 @@ def test_progress_is_shown_on_a_terminal(tmp_path: Path, save: Save, models: tup
     with (tmp_path / "screen").open("w", encoding="utf-8") as screen:
         assert run_command(args, Console(file=screen, force_terminal=True, width=120)) == 0
     assert "merging" in (tmp_path / "screen").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("share", [0.8, 0.85])
+def test_at_full_density_it_is_adar1s_average_of_two_models(
+    save: Save, tmp_path: Path, models: tuple[Model, Model], share: float, dtype: str
+) -> None:
+    """arXiv 2504.21659, Eq. 2: a of the long model and 1 - a of the short one, but for rounding."""
+    kind = getattr(torch, dtype)
+    short, long = ({name: model[name].to(kind) for name in FLOATS} for model in models)
+    folders = [str(save("short", short)), str(save("long", long))]
+    arguments = ["merge", *folders, "--out", str(tmp_path / "out"), "--density", "1", "--scale", str(share)]
+    assert cli.main(arguments) == 0
+    for name, merged in load_model(tmp_path / "out").items():
+        average = share * long[name].double() + (1 - share) * short[name].double()
+        assert merged.dtype == kind and not merged.equal(long[name])
+        largest = torch.maximum(long[name].double().abs(), short[name].double().abs()).max()
+        assert float((merged.double() - average).abs().max()) <= float(torch.finfo(kind).eps * largest)

@@ -16,6 +16,8 @@ from leanthink.rewards.thinking_compression import (
     END_TOKEN,
     KEPT_TOKENS,
     THINKING_TOKENS,
+    final_answer,
+    position_of,
     until_answer,
 )
 from leanthink.testbed.tokenizer import build_tokenizer
@@ -119,9 +121,91 @@ def test_the_rule_finds_the_answer_as_a_word_of_its_own(thinking: str, answer: s
 
 
 @pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (r"\[ \boxed{56} \]", "56"),
+        (r"It is \(\boxed{56}\).", "56"),
+        (r"\boxed{56} is the answer.", "56"),
+        (r"\boxed{56} apples", "56"),
+        (r"\boxed{5} \text{cm}", "5"),
+        (r"\boxed{56}</answer>", "56"),
+        (r"\fbox{56}", "56"),
+        (r"\boxed 5 it is", "5"),
+        (r"\boxed{1} or rather $\boxed{\frac{1}{2}}$", r"\frac{1}{2}"),
+        (r"\boxed{56} and \boxed{5", "56"),
+        (r"\boxed{56} or \boxed{}", "56"),
+        ("**56**", "56"),
+        ("It is **56**.", "56"),
+        ("So $56$.", "56"),
+        (r"\[ 56 \]", "56"),
+        (r"It is \(56\).", "56"),
+        ("<answer>56</answer>", "56"),
+        ("It is 56.<|im_end|>", "56"),
+        ("It is .5", ".5"),
+        ("", ""),
+    ],
+)
+def test_the_final_answer_is_the_last_box_whatever_follows_it_or_the_last_word(answer: str, expected: str) -> None:
+    assert final_answer(answer) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "thinking", "mentioned"),
+    [
+        ("5,000", "so 5000 of them", "so 5000"),
+        ("5000", "so 5,000 of them", "so 5,000"),
+        (r"5{,}000.25", "5,000.25", "5,000.25"),
+        ("5,000", "5,000,000", None),
+        ("5000", "15,000", None),
+        (r"\frac{1}{2}", "that is 1/2", "that is 1/2"),
+        ("1/2", r"\dfrac{1}{2}, so", r"\dfrac{1}{2}"),
+        ("1/2", "11/2 and 1/20", None),
+        ("0.5", "one half", None),
+    ],
+)
+def test_plain_numbers_are_mentioned_in_either_notation(answer: str, thinking: str, mentioned: str | None) -> None:
+    end = position_of(answer, thinking)
+    assert (None if end is None else thinking[:end]) == mentioned
+
+
+def all_of_it(question: str, thinking: str, answer: str) -> str:
+    return thinking
+
+
+def first_word(question: str, thinking: str, answer: str) -> str:
+    return thinking[:3]
+
+
+RULE = ThinkingCompression().extractor
+
+
+@pytest.mark.parametrize(
+    ("kept", "extractor", "says", "reward"),
+    [
+        ("mention", RULE, "59", 0.5),
+        ("mention", RULE, "61", 0.0),  # no mention, so nothing is cut: nothing is paid, and nothing is lost
+        ("nonempty", RULE, "61", 0.0),
+        ("mention", f"{__name__}:all_of_it", "59", 0.0),
+        ("mention", f"{__name__}:all_of_it", "61", -1.0),  # Eq. 11 to the letter
+        ("nonempty", f"{__name__}:all_of_it", "61", 0.0),
+        ("mention", f"{__name__}:first_word", "59", -1.0),
+        ("nonempty", f"{__name__}:first_word", "59", 0.9),
+        ("mention", f"{__name__}:nothing", "59", -1.0),
+        ("nonempty", f"{__name__}:nothing", "59", -1.0),
+    ],
+)
+def test_what_a_right_answer_earns_by_the_rule_of_keeping(kept: Any, extractor: str, says: str, reward: float) -> None:
+    part = ThinkingCompression(extractor=extractor, kept=kept)
+    _, columns = compress(part, rf"<think> 47 + 12 = 59 wait + 12 = 59 </think> \boxed{{ {says} }}")
+    batch = RolloutBatch.of(group=[0], length=[20], correct=[1], **{name: [value] for name, value in columns.items()})
+    assert part.place(batch)[0].tolist() == pytest.approx([reward])
+
+
+@pytest.mark.parametrize(
     ("settings", "fact"),
     [
         ({"gamma": -1.0}, "gamma is -1.0"),
+        ({"kept": "all"}, "kept is 'all'; give mention or nonempty"),
         ({"extractor": "nowhere"}, "'nowhere'"),
         ({"close_tag": ""}, "may not be empty"),
     ],

@@ -11,24 +11,28 @@ import oracles_adaptive as oracles
 from leanthink.algorithms import DifficultyWeight, Grpo
 from leanthink.batch import RolloutBatch
 from leanthink.errors import BatchError, ConfigError
+from leanthink.module import Reward
 from leanthink.recipe import load_recipe
 from leanthink.rewards import (
     DynamicLength,
-    Format,
     LevelLength,
+    Readable,
     SurrogateLength,
-    ThinkOutcome,
     TriangleLength,
-    WordRepetition,
 )
 from leanthink.schedules import Decay, Interleaved
-from leanthink.scoring import batch_advantage
-
-FORM = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
+from leanthink.scoring import batch_advantage, measured_rewards
+from leanthink.verify import Verifier
 
 
 def group_of(length: list[float], correct: list[int], **columns: Any) -> RolloutBatch:
     return RolloutBatch.of(group=[0] * len(length), length=length, correct=correct, **columns)
+
+
+def measured(reward: Reward, batch: RolloutBatch, texts: list[str]) -> RolloutBatch:
+    """The batch with what the reward's parts measure on the responses' texts."""
+    columns = {part.column: [part.value_of(text, text.split()) for text in texts] for part in measured_rewards(reward)}
+    return batch.replace(**columns)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +69,22 @@ def test_siri_agrees_with_the_phase_formula(shape: Any, period: int) -> None:
 
 
 def test_siris_limit_follows_the_step_and_what_is_cut_earns_nothing_unless_answered() -> None:
-    limit = load_recipe("siri_low").limit
-    assert limit is not None and limit.tokens(["p"], 80, {}) == pytest.approx([15184.309376])
+    recipe = load_recipe("siri_low")
+    assert recipe.limit is not None and recipe.limit.tokens(["p"], 80, {}) == pytest.approx([15184.309376])
     assert load_recipe("siri_high", profile="cpu").limit.tokens(["p"], 12, {}) == [40]  # type: ignore[union-attr]
+    (cut,) = recipe.limit.tokens(["p"], 320, {})
+    assert cut == 8192
+    box = [r"\boxed{", "56", "}"]
+    texts = []
+    for tokens, answered, said in ((6000, 5000, box), (8192, 8192, box), (9000, 8900, box), (9000, 8193, box),
+                                   (9000, 7000, box), (3000, 3000, [r"\boxed{", "57", "}"])):  # fmt: skip
+        words = ["</think>", *["so"] * (answered - 4), *said, *["so"] * (tokens - answered)]
+        assert len(words) == tokens
+        texts.append((" ".join(words[: round(cut)]), tokens > cut))
+    with Verifier(workers=1) as verifier:
+        correct = [verifier.check("56", text, truncated=truncated).correct for text, truncated in texts]
+    reward_N = recipe.reward(group_of([min(len(text.split()), cut) for text, _ in texts], correct))[0]
+    assert reward_N.tolist() == [1, 1, 0, 0, 1, 0]  # the fourth is cut inside its box
 
 
 def test_worked_example_decay() -> None:
@@ -106,14 +123,23 @@ def test_worked_example_curriculum() -> None:
     triangle_N = TriangleLength(budget=125.44)(batch)[0]
     assert triangle_N.tolist() == pytest.approx(triangle, abs=1e-6)
     assert TriangleLength(budget=125.44, shape="band")(batch)[0].tolist() == pytest.approx(band, abs=1e-6)
-    form_N = 0.5 * torch.tensor(think) + 0.5 * torch.tensor(answer)
-    reward_N = 0.6 * batch.correct + 0.3 * triangle_N + 0.1 * form_N
-    assert reward_N.tolist() == pytest.approx(reward, abs=1e-6)
     recipe = load_recipe("curriculum")
+    texts = [
+        ("<think> 2+2 </think>" if thinks else "2+2") + (" <answer> 4 </answer>" if answers else " 4")
+        for thinks, answers in zip(think, answer, strict=True)
+    ]
+    reward_N = recipe.reward(measured(recipe.reward, batch.replace(step=300), texts))[0]  # 256 times 0.7 twice: 125.44
+    assert reward_N.tolist() == pytest.approx(reward, abs=1e-6)
     assert isinstance(recipe.advantage, Grpo)
     assert recipe.advantage(reward_N, batch.group).tolist() == pytest.approx(advantage, abs=1e-6)
-    kept = batch.replace(step=300, **{Format().column: [1.0] * 8})
-    assert recipe.reward(kept)[0].tolist() == pytest.approx((0.6 * batch.correct + 0.3 * triangle_N + 0.1).tolist())
+
+
+@pytest.mark.parametrize(("name", "share"), [("curriculum", 0.1), ("vl_cogito", 0.5)])
+def test_on_the_cpu_profile_an_answer_has_no_tags(name: str, share: float) -> None:
+    recipe = load_recipe(name, profile="cpu")
+    texts = [r"<think> 30 + 12 = 42 </think> \boxed{ 42 }", "<think> 30 + 12"]
+    part = recipe.reward.breakdown(measured(recipe.reward, group_of([9, 4], [1, 0]), texts)).parts["format"]
+    assert part.tolist() == pytest.approx([share, 0.0])
 
 
 @pytest.mark.parametrize("band", [False, True])
@@ -126,9 +152,9 @@ def test_the_triangle_agrees_with_the_loop(merged: RolloutBatch, band: bool) -> 
 
 def cogito(length: list[float], correct: list[int]) -> tuple[list[float], list[float]]:
     recipe = load_recipe("vl_cogito")
-    repetition = WordRepetition(max_penalty=-0.5, size=20)
-    count = len(length)
-    batch = group_of(length, correct, **{Format().column: [1.0] * count, repetition.column: [0.0] * count})
+    batch = measured(
+        recipe.reward, group_of(length, correct), ["<think> 2+2 </think> <answer> 4 </answer>"] * len(length)
+    )
     reward_N = recipe.reward(batch)[0]
     assert isinstance(recipe.advantage, DifficultyWeight)
     return reward_N.tolist(), batch_advantage(recipe.advantage, reward_N, batch).tolist()
@@ -183,9 +209,15 @@ def test_weights_agree_with_the_loop(merged: RolloutBatch, stage: Any) -> None:
 
 
 def test_worked_example_surrogate() -> None:
-    tokens, readable = [256.0, 768, 1536, 2304, 2623, 3072, 1536, 2800], [2.0, 2, 2, 2, 2, 2, 0, 0]
-    batch = group_of(tokens, [0] * 8, **{FORM.column: readable})
-    given = load_recipe("surrogate").reward(batch)[0].tolist()
+    tokens = [256.0, 768, 1536, 2304, 2623, 3072, 1536, 2800]
+    texts = [
+        *(r"So it is \boxed{5}.", r"\boxed{\frac{1}{2}} is the answer", "<answer> x = 5 </answer>"),
+        *(r"<think> 5? </think> \boxed{5}", r"\boxed{1} or \boxed{2}", r"\[ \boxed{5} \]"),
+        *(r"So it is \boxed{}.", r"<think> \boxed{5} </think> So it is 5."),
+    ]
+    recipe = load_recipe("surrogate")
+    batch = measured(recipe.reward, group_of(tokens, [0] * 8), texts)
+    given = recipe.reward(batch)[0].tolist()
     assert given == pytest.approx([0.805556, 1.25, 1.5, 1.0, 0.498372, -0.5, 0.0, -0.354384], abs=1e-6)
     plain = SurrogateLength(limit=3072)(batch)[0].tolist()
     assert plain == pytest.approx([0.305556, 0.75, 1.0, 0.5, -0.001628, -1.0, 1.0, -0.354384], abs=1e-6)
@@ -193,8 +225,8 @@ def test_worked_example_surrogate() -> None:
 
 def test_surrogate_agrees_with_the_loop(merged: RolloutBatch) -> None:
     readable = [row % 3 > 0 for row in range(len(merged))]
-    batch = merged.replace(**{FORM.column: [2.0 * one for one in readable]})
-    given_N = SurrogateLength(limit=12_000, turning_point=0.3, format=FORM)(batch)[0]
+    batch = merged.replace(**{Readable().column: [float(one) for one in readable]})
+    given_N = SurrogateLength(limit=12_000, turning_point=0.3, format=Readable())(batch)[0]
     assert given_N.tolist() == pytest.approx(oracles.surrogate(merged.length.tolist(), readable, 12_000, 0.3), abs=1e-9)
 
 

@@ -13,8 +13,8 @@ from leanthink.records import files_of, read_records
 from leanthink.rollouts import Rollouts, read_rollouts, unknown_rows
 
 EPILOG = """Rows are read as by `leanthink score`, and need a prompt (prompt or input) and the response's text beside. A
-problem is the same in both files where its name is (prompt_key, prompt_id, group or input). What is written has the
-columns prompt, chosen, rejected, kind (group or instance) and preferred (long or short)."""
+problem is the same in both files where its name is (prompt_key, prompt_id, group or input), and then has one prompt.
+What is written has the columns prompt, chosen, rejected, kind (group or instance) and preferred (long or short)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

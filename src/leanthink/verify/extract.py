@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from leanthink.boxes import Box, boxes_in, unwrap
 
 TAIL = 32_768  # characters searched for marks
 SEARCH_TAIL = 4_096  # characters searched when there is no mark
@@ -39,12 +41,6 @@ class Found:
     text: str | None = None
     form: Form = "boxed"
     reason: str = ""
-
-
-class _Box(NamedTuple):
-    start: int
-    end: int
-    content: str
 
 
 def extract_answer(
@@ -94,7 +90,7 @@ def find_answer(
     if part is None:
         return Found(reason="unfinished_thinking")
     tail = part[-TAIL:]
-    boxes = _boxes(tail, truncated=truncated)
+    boxes = boxes_in(tail, truncated=truncated)
     filled = [box for box in boxes if box.content]
     if not filled and len(part) > TAIL and "}" in tail:
         tail, filled = _box_into_tail(part)
@@ -133,40 +129,12 @@ def answer_part(response: str, *, thinking_end: str, require_thinking_end: bool)
     return seen + "".join(block.partition(thinking_end)[2] for block in blocks)
 
 
-_BRACES = re.compile(r"\\(?:boxed|fbox)\s*(\{)|\\[{}]|[{}]")
-_BARE_BOX = re.compile(
-    r"\\(?:boxed|fbox)\s*"
-    r"([-+]?\d+(?:[.,/]\d+)*|[A-Za-z](?![A-Za-z])|\\[A-Za-z]+(?:\{[^{}]*\})+)"
-    r"(?=[^\w{.,/]|[.,]\s)"
-)
-
-
-def _boxes(text: str, *, truncated: bool) -> list[_Box]:
-    """The closed boxes in order, in one pass; of nested boxes the innermost, as math-verify has it."""
-    ended = text if truncated else text + "\n"  # a box without braces ends where something else begins
-    boxes = [_Box(match.start(), match.end(), match[1]) for match in _BARE_BOX.finditer(ended)]
-    stack: list[tuple[int, int] | None] = []
-    first = re.search(r"\\(?:boxed|fbox)", text)
-    for match in _BRACES.finditer(text, first.start() if first else len(text)):
-        if match[1]:
-            stack.append((match.start(), match.end()))
-        elif match[0] == "{":
-            stack.append(None)
-        elif match[0] == "}" and stack:
-            opened = stack.pop()
-            if opened is not None:
-                boxes.append(_Box(opened[0], match.end(), text[opened[1] : match.start()].strip()))
-    boxes.sort()
-    starts = [*(box.start for box in boxes[1:]), len(ended)]
-    return [box for box, following in zip(boxes, starts, strict=False) if box.end <= following]
-
-
-def _box_into_tail(part: str) -> tuple[str, list[_Box]]:
+def _box_into_tail(part: str) -> tuple[str, list[Box]]:
     """The text from the last box that opens before the tail and closes in it, and that box."""
     edge = len(part) - TAIL
     start = max(part.rfind(command, 0, edge) for command in ("\\boxed", "\\fbox"))
     text = part[max(start, 0) :]
-    boxes = _boxes(text, truncated=True) if start >= 0 else []
+    boxes = boxes_in(text, truncated=True) if start >= 0 else []
     return text, [box for box in boxes if box.content and start + box.end > edge]
 
 
@@ -185,7 +153,7 @@ _CONNECTOR = re.compile(r",?\s*and|,?\s*or|,|")
 _SEPARATOR = re.compile(r"\b(?:and|or)\b|,|;")
 
 
-def _join(text: str, boxes: list[_Box]) -> str:
+def _join(text: str, boxes: list[Box]) -> str:
     r"""The last box and those before it that belong to the same answer, joined by commas.
 
     math-verify's rules: boxes in separate maths environments belong together when nothing but "and", "or" or a comma
@@ -213,7 +181,6 @@ _HASHES = re.compile(r"^####[ \t]*([-+]?\$?\d[\d,]*(?:\.\d+)?(?:/\d+)?)[ \t]*(\.
 _FINAL = re.compile(r"final\s+answer[^.\n:=]{0,80}?(?:\bis\b|[:=])[\s:*_]*([^\n]+)(\n|\Z)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?:\*\*)?(?:\s|\Z)")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
-_WRAPPERS = (("**", "**"), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("`", "`"))
 
 
 def _marked_text(text: str, *, truncated: bool) -> str | None:
@@ -221,27 +188,13 @@ def _marked_text(text: str, *, truncated: bool) -> str | None:
     end = text.rfind("</answer>")
     start = text.rfind("<answer>", 0, end) if end >= 0 else -1
     if start >= 0:
-        return _unwrap(text[start + len("<answer>") : end])
+        return unwrap(text[start + len("<answer>") : end])
     for match in reversed(list(_HASHES.finditer(text))):
         if not truncated or "\n" in match[2]:
-            return _unwrap(match[1].replace("$", ""))
+            return unwrap(match[1].replace("$", ""))
     for match in reversed(list(_FINAL.finditer(text))):
         sentence = _SENTENCE_END.search(match[1])
         if truncated and not match[2] and (sentence is None or sentence.end() == len(match[1]) == sentence.start() + 1):
             continue
-        return _unwrap((match[1][: sentence.start()] if sentence else match[1]).strip("* "))
+        return unwrap((match[1][: sentence.start()] if sentence else match[1]).strip("* "))
     return None
-
-
-def _unwrap(text: str) -> str:
-    r"""The text without spaces, a final stop and the marks of bold, code or maths around it.
-
-    >>> _unwrap(" **$\\frac{1}{2}$**. ")
-    '\\frac{1}{2}'
-    """
-    text = text.strip().removesuffix(".")
-    for left, right in _WRAPPERS:
-        inner = text.removeprefix(left).removesuffix(right)
-        if len(inner) == len(text) - len(left) - len(right) and left not in inner and right not in inner:
-            text = inner.strip()
-    return text
