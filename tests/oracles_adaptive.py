@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 from oracles import Flags, Numbers
 
@@ -107,6 +108,28 @@ def siri(step: int, period: int, high: float, low: float, shape: str) -> float:
     if phi < 5 * quarter:
         return low
     return mid + half * math.cos(2 * (phi - 3 * quarter))
+
+
+def decay_by_factor(start: float, stop: float, factor: float, interval: int, steps: int) -> list[float]:
+    """arXiv 2508.08940, Sec. 3.4: the budget of each step, cut by ``factor`` whenever an interval is over."""
+    budgets, budget = [], start
+    for step in range(steps):
+        if step > 0 and step % interval == 0:
+            budget *= factor
+        budgets.append(max(budget, stop))
+    return budgets
+
+
+def decay_by_drops(start: float, stop: float, drops: int, total: int, linear: bool, steps: int) -> list[float]:
+    """Sec. 4.4: as many equal drops, each when its share of all steps is over; the last one reaches the stop."""
+    due = [Fraction(total * drop, drops + 1) for drop in range(1, drops + 1)]
+    budgets, budget = [], start
+    for step in range(steps):
+        while due and step >= due[0]:
+            due.pop(0)
+            budget = budget - (start - stop) / drops if linear else budget * (stop / start) ** (1 / drops)
+        budgets.append(budget)
+    return budgets
 
 
 def triangle(length: Numbers, budget: float, band: bool) -> list[float]:
