@@ -23,15 +23,28 @@ def laser(length: Numbers, right: Flags, target: float, alpha: float) -> list[fl
 class LaserD:
     """Secs. 5.1 to 5.3 with the training batches as the monitoring set."""
 
-    def __init__(self, lower: float, upper: float, interval: float, alpha: float, every: int, k: int, explore: bool):
+    def __init__(
+        self,
+        lower: float,
+        upper: float,
+        interval: float,
+        alpha: float,
+        every: int,
+        k: int | None,
+        explore: bool,
+        explore_invalid: bool = False,
+    ):
         self.lower, self.upper, self.interval = lower, upper, interval
-        self.alpha, self.every, self.k, self.explore = alpha, every, k, explore
+        self.alpha, self.every, self.k = alpha, every, k
+        self.explore, self.explore_invalid = explore, explore_invalid
         self.target = {"easy": upper, "medium": upper, "hard": upper}
         self.seen: list[tuple[str, float]] = []
+        self.sizes: list[int] = []
         self.batches = self.searches = 0
 
     def search(self) -> None:
-        least = {"easy": math.ceil(2 * self.k / 3), "medium": math.ceil(self.k / 3), "hard": 1}
+        k = max(self.sizes) if self.k is None else self.k
+        least = {"easy": math.ceil(2 * k / 3), "medium": math.ceil(k / 3), "hard": 1}
         for level in self.target:
             lengths = [tokens for name, tokens in self.seen if name == level]
             chosen, candidate = self.upper, self.lower
@@ -42,18 +55,22 @@ class LaserD:
                     break
                 candidate += self.interval
             self.target[level] = chosen
-        self.seen, self.batches, self.searches = [], 0, self.searches + 1
+        self.seen, self.sizes, self.batches, self.searches = [], [], 0, self.searches + 1
 
-    def step(self, length: Numbers, correct: Flags, group: Sequence[int]) -> list[float]:
+    def step(self, length: Numbers, correct: Flags, group: Sequence[int], formed: Flags | None = None) -> list[float]:
         if self.batches >= (self.every if self.searches else 1):
             self.search()
-        level = {code: laser_level([c for c, g in zip(correct, group, strict=True) if g == code]) for code in group}
+        formed = [True] * len(length) if formed is None else formed
+        right = [bool(ok and form) for ok, form in zip(correct, formed, strict=True)]
+        level = {code: laser_level([c for c, g in zip(right, group, strict=True) if g == code]) for code in group}
         result = []
-        for tokens, ok, code in zip(length, correct, group, strict=True):
+        for tokens, ok, form, code in zip(length, right, formed, group, strict=True):
             target = self.target[level[code]]
-            pays = tokens <= target if ok else self.explore and tokens > target
+            explores = self.explore and (form or self.explore_invalid)
+            pays = tokens <= target if ok else explores and tokens > target
             result.append(self.alpha if pays else 0.0)
             self.seen.append((level[code], tokens))
+        self.sizes += [list(group).count(code) for code in set(group)]
         self.batches += len(length) > 0
         return result
 
