@@ -211,8 +211,18 @@ def tldr(length: Numbers, correct: Flags, price: float, limit: float, penalise: 
 class Guard:
     """Our collapse guard, from its documentation."""
 
-    def __init__(self, window: int, drop: float, release: float, relax: float, tighten: float):
+    def __init__(
+        self,
+        window: int,
+        drop: float,
+        release: float,
+        relax: float,
+        tighten: float,
+        floor: float = 0.0,
+        forget: float = 0.0,
+    ):
         self.window, self.drop, self.release, self.relax, self.tighten = window, drop, release, relax, tighten
+        self.floor, self.forget = floor, forget
         self.n, self.s, self.r, self.w, self.relaxing, self.interventions = 0, 0.0, 0.0, 1.0, False, 0
 
     def step(self, correct: Flags) -> float:
@@ -221,12 +231,14 @@ class Guard:
         self.n += 1
         accuracy = sum(1 for ok in correct if ok) / len(correct)
         self.s += (accuracy - self.s) / (self.n if self.n < self.window else self.window)
-        self.r = self.s if self.n <= self.window or self.s > self.r else self.r
+        self.r -= self.forget
+        if self.n <= self.window or self.s > self.r:
+            self.r = self.s
         before = self.relaxing
         if not self.relaxing and self.s < self.r - self.drop:
             self.relaxing = True
         elif self.relaxing and self.s >= self.r - self.release:
             self.relaxing = False
         self.interventions += before != self.relaxing
-        self.w = max(0.0, self.w - self.relax) if self.relaxing else min(1.0, self.w + self.tighten)
+        self.w = max(self.floor, self.w - self.relax) if self.relaxing else min(1.0, self.w + self.tighten)
         return self.w

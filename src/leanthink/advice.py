@@ -15,6 +15,7 @@ from leanthink.errors import AdviceWarning
 from leanthink.groups import group_max, group_min
 from leanthink.module import Reward
 from leanthink.recipe import Recipe
+from leanthink.rewards import CollapseGuard
 
 Rule: TypeAlias = Callable[[Recipe, Mapping[str, Any]], str | None]
 
@@ -120,4 +121,20 @@ def placement_lost(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     )
 
 
-RULES: Final[tuple[Rule, ...]] = (std_hides_strength, filter_drops_solved, loss_reads_no_reward, placement_lost)
+def guard_sees_kept_groups(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
+    """A guard goes by the accuracy of the batch, and dynamic sampling chooses what comes into it."""
+    if not keys.get(f"{FILTER}.enable") or not any(isinstance(part, CollapseGuard) for part in recipe.reward.walk()):
+        return None
+    return (
+        f"collapse_guard reads the accuracy of the batch, and {FILTER} leaves its all-wrong groups out, so that a "
+        f"collapse hardly shows; set {FILTER}.enable=false"
+    )
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    std_hides_strength,
+    filter_drops_solved,
+    loss_reads_no_reward,
+    placement_lost,
+    guard_sees_kept_groups,
+)
