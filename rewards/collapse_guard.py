@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from leanthink.batch import RolloutBatch
-from leanthink.control import StatefulComposite
+from leanthink.control import StatefulComposite, wrong_count
 from leanthink.errors import ConfigError
 from leanthink.module import Part, Reward, RewardN, Scope, State
 
@@ -29,12 +29,14 @@ class CollapseGuard(StatefulComposite):
 
     The batch is scored by the new ``w``: its accuracy is known before it is trained on. Each beginning and each end is
     an intervention: it is counted, shown among the metrics and written to the log. Validation is never read. An empty
-    batch changes nothing. Until the ``window``-th batch the reference is the mean so far.
+    batch changes nothing. Until the ``window``-th batch the reference is the mean so far. Where
+    ``algorithm.filter_groups`` is on, the batch is of the groups kept, and so is its accuracy: without the all-wrong
+    groups, it hides a collapse.
 
     Args:
         of: the penalty, or a whole reward with a penalty in it.
-        relaxed: what takes its place; none is 0, for a penalty that is a term to be added. Give the plain reward
-            (``correct``) where ``of`` is a whole reward.
+        relaxed: what takes its place, a term for a term; none is 0, for a penalty that is a term to be added. Give the
+            plain reward (``correct``) where ``of`` is a whole reward.
         drop: how far accuracy may fall below the reference, in (0, 1).
         release: how near it must be again; below ``drop``.
         window: batches over which accuracy is smoothed. Choose ``drop`` above twice the noise of that mean: 16 prompts
@@ -70,10 +72,10 @@ class CollapseGuard(StatefulComposite):
                 f"collapse_guard: drop is {self.drop} and release {self.release}; give a drop in accuracy between 0 "
                 "and 1, and a release from 0 on below it"
             )
-        if self.window < 1 or not 0 <= self.forget < 1:
+        if self.window < 1 or self.window % 1 or not 0 <= self.forget < 1:
             raise ConfigError(
-                f"collapse_guard: window is {self.window} and forget {self.forget}; give a window of 1 batch or more, "
-                "and a forget from 0 on, below 1"
+                f"collapse_guard: window is {self.window} and forget {self.forget}; give a window of whole batches, 1 "
+                "or more, and a forget from 0 on, below 1"
             )
         if not 0 < self.relax <= 1 or not 0 < self.tighten <= 1 or not 0 <= self.floor < 1:
             raise ConfigError(
@@ -84,6 +86,13 @@ class CollapseGuard(StatefulComposite):
             raise ConfigError(
                 f"collapse_guard: {type(self.of).__name__} is a whole reward, and relaxed it would vanish; give "
                 "`relaxed`, the reward without the penalty, such as correct"
+            )
+        if self.relaxed is not None and self.relaxed.is_term != self.of.is_term:
+            kinds = {True: "a term to be added", False: "a whole reward"}
+            raise ConfigError(
+                f"collapse_guard: of is {kinds[self.of.is_term]} ({type(self.of).__name__}), and relaxed, which takes "
+                f"its place, {kinds[self.relaxed.is_term]} ({type(self.relaxed).__name__}); give two of a kind, or, "
+                "where of is a term, no relaxed"
             )
 
     @property
@@ -135,8 +144,14 @@ class CollapseGuard(StatefulComposite):
         return (f"{what}: accuracy {after['accuracy']:.3f}, reference {after['reference']:.3f}",)
 
     def wrong_state(self, state: State) -> str | None:
-        """A weight or an accuracy that is none."""
-        for name in ("weight", "accuracy", "reference"):
-            if not 0 <= state[name] <= 1:
-                return f"{name} is {state[name]}; give a number from 0 to 1"
-        return None
+        """A weight, an accuracy, or a count that is none."""
+        for name, least in (("weight", self.floor), ("accuracy", 0.0), ("reference", 0.0)):
+            if not least <= state[name] <= 1:
+                return f"{name} is {state[name]}; give a number from {least:g} to 1"
+        if state["relaxing"] not in (0, 1):
+            return f"relaxing is {state['relaxing']}; give 0 or 1"
+        return wrong_count({name: state[name] for name in ("batches", "interventions")})
+
+    def taken_over(self, before: CollapseGuard, saved: State) -> State:
+        """The weight, from the present floor on."""
+        return {**saved, "weight": max(saved["weight"], self.floor)}

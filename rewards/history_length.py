@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leanthink.batch import PROMPT_KEY, RolloutBatch
+from leanthink.control import wrong_count
 from leanthink.errors import ConfigError
 from leanthink.groups import group_count, group_min, group_sum
 from leanthink.history import REMEMBERED, check_remembered, prompts_of, updated
@@ -55,8 +56,9 @@ class HistoryLength(StatefulReward):
     ``h`` is the length of the shortest correct response that the prompt has had in earlier steps (tokens).
     ``f = cos(min(pi/2 L/h, pi))`` is 1 for nothing, 0 at ``h``, -1 from ``2 h`` on; a correct response earns
     ``max(f, floor)``, a wrong one ``min(f, 0)``, both 0 at the prompt's first visit. ``h`` moves after the batch. The
-    weight ``w`` of the paper (1.0, at most 1) belongs to a surrounding ``scale``; with it, every correct response stays
-    above every wrong one. Within one epoch each prompt is met once, and the term stays 0.
+    weight ``w`` of the paper (1.0, at most 1) belongs to a surrounding ``scale``. Added to 1 for correct, 0 for wrong,
+    it keeps every correct response above every wrong one where ``w |floor| < 1``: for a floor above -1, up to a weight
+    of 1 at least. Within one epoch each prompt is met once, and the term stays 0.
 
     Prompts are told apart by the column ``prompt_key``, the same in every epoch; training fills it in. The state is one
     number for each prompt that was ever solved (two with "mean"): some 30 bytes of JSON, 3 MB for 100,000 prompts, in
@@ -141,8 +143,17 @@ class HistoryLength(StatefulReward):
         return {"prompts": len(state["length"])}
 
     def wrong_state(self, state: State) -> str | None:
-        """A length below one token."""
-        for key, length in state["length"].items():
-            if length < 1:
-                return f"length.{key} is {length}; give 1 token or more"
-        return None
+        """A length below one token, or a mean without the count that it is of."""
+        length, count = state["length"], state["count"]
+        for key, tokens in length.items():
+            if tokens < 1:
+                return f"length.{key} is {tokens}; give 1 token or more"
+        if self.mode == "min":
+            return None
+        if alone := sorted(length.keys() ^ count.keys()):
+            return f"{alone[0]!r} is in one of length and count only; give both, or neither"
+        return wrong_count({f"count.{key}": number for key, number in count.items()}, least=1)
+
+    def taken_over(self, before: HistoryLength, saved: State) -> State | None:
+        """Nothing from another mode: the shortest length is no mean, and a mean no shortest length."""
+        return saved if before.mode == self.mode else None

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leanthink.batch import PROMPT_KEY, RolloutBatch
-from leanthink.control import BudgetReward
+from leanthink.control import BudgetReward, wrong_count
 from leanthink.errors import ConfigError
 from leanthink.history import REMEMBERED, check_remembered, prompts_of, updated
 from leanthink.module import RewardN, Scope, State
@@ -160,8 +160,13 @@ class QuantileBudget(BudgetReward):
         return {**mean, "prompts": len(known), "cuts": state["cuts"], "resets": state["resets"]}
 
     def wrong_state(self, state: State) -> str | None:
-        """A budget out of range."""
+        """A budget out of range, or a count that is none."""
         for key, budget in state["budget"].items():
             if not self.floor <= budget <= self.longest:
                 return f"budget.{key} is {budget}; give {self.floor:g} to {self.longest:g} tokens"
-        return None
+        return wrong_count({name: state[name] for name in ("cuts", "resets")})
+
+    def taken_over(self, before: QuantileBudget, saved: State) -> State:
+        """The budgets, within the present range."""
+        budgets = {key: min(max(budget, self.floor), self.longest) for key, budget in saved["budget"].items()}
+        return {**saved, "budget": budgets}

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from leanthink.batch import RolloutBatch
-from leanthink.control import StatefulComposite
+from leanthink.control import StatefulComposite, wrong_count
 from leanthink.errors import ConfigError
 from leanthink.groups import group_mean
 from leanthink.module import Composite, Part, Reward, RewardN, Scope, State
@@ -80,11 +80,11 @@ def search_target(
     )
 
 
-def _check(name: str, alpha: float, shortest: float) -> None:
+def _check(name: str, alpha: float, argument: str, shortest: float) -> None:
     if not alpha > 0:
         raise ConfigError(f"{name}: alpha is {alpha}; give a bonus above 0")
     if not shortest >= 1:
-        raise ConfigError(f"{name}: the target is {shortest}; give tokens, 1 or more at every step")
+        raise ConfigError(f"{name}: {argument} is {shortest}; give tokens, 1 or more at every step")
 
 
 @final
@@ -112,7 +112,7 @@ class StepLength(Composite):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check("step_length", self.alpha, bounds(self.target)[0])
+        _check("step_length", self.alpha, "target", bounds(self.target)[0])
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The bonus of each response."""
@@ -135,12 +135,13 @@ class AdaptiveStepLength(StatefulComposite):
 
     Every ``monitor_freq`` steps the targets are searched anew (Eq. 3): for each level the least candidate ``l`` with
     ``P(l) |C| >= expected``, ``P`` being the share of the level's responses, correct or not, of up to ``l`` tokens and
-    ``|C|`` the least number of correct ones that makes the level (6, 3, 1 of 8); ``upper_bound`` where no candidate
-    qualifies or no prompt was of that level. Lengths in tokens.
+    ``|C|`` the least number of correct ones of ``K`` that makes the level (6, 3, 1 of 8); ``upper_bound`` where no
+    candidate qualifies or no prompt was of that level. Lengths in tokens.
 
     The paper samples 500 prompts for each search. Here the training batches since the last search are what is
     monitored, which costs nothing; the first search follows the first batch. A batch never moves its own targets. The
-    state is a table of counts, levels by candidates, whatever the size of the data.
+    state is a table of counts, levels by candidates, whatever the size of the data. Under another recipe the counts
+    serve the same candidates only; targets go on within its bounds.
 
     Args:
         lower_bound: first candidate: 1024, 2048 or 4096 in the paper.
@@ -149,12 +150,12 @@ class AdaptiveStepLength(StatefulComposite):
         alpha: 0.5 in the paper.
         target_length: of every level until the first search; the code: 8192. None: ``upper_bound``.
         monitor_freq: steps between searches; 20.
-        n_rollout: rollouts a prompt, ``K``; 8.
+        n_rollout: rollouts a prompt, ``K``; 8 in the paper. None: the largest group of what was monitored.
         rounding: of ``2K/3`` and ``K/3``: "ceil" (the paper's 6 and 3) or "floor" (the released code's 5 and 2).
         expected: 1.
         explore: LASER-DE.
-        explore_invalid: whether ill-formed wrong responses are paid for length, too: not in the code, and most
-            responses that are cut are ill-formed.
+        explore_invalid: whether ill-formed responses, which count as wrong whatever their answer, are paid for length,
+            too: not in the code, and most responses that are cut are ill-formed.
         valid: a reward that is nonzero for a well-formed response. Others are neither right nor, unless
             ``explore_invalid``, paid. None: all are.
 
@@ -171,7 +172,7 @@ class AdaptiveStepLength(StatefulComposite):
     alpha: float = 0.5
     target_length: float | None = None
     monitor_freq: int = 20
-    n_rollout: int = 8
+    n_rollout: int | None = None
     rounding: Literal["ceil", "floor"] = "ceil"
     expected: float = 1.0
     explore: bool = False
@@ -181,18 +182,22 @@ class AdaptiveStepLength(StatefulComposite):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check("adaptive_step_length", self.alpha, self.lower_bound)
+        _check("adaptive_step_length", self.alpha, "lower_bound", self.lower_bound)
         if not self.lower_bound <= self.upper_bound or not self.interval > 0:
             raise ConfigError(
                 f"adaptive_step_length: candidates from {self.lower_bound} to {self.upper_bound}, {self.interval} "
                 "apart; give an upper_bound not below lower_bound, and an interval above 0"
             )
-        if self.target_length is not None and not self.target_length >= 1:
-            raise ConfigError(f"adaptive_step_length: target_length is {self.target_length}; give tokens, 1 or more")
-        if self.monitor_freq < 1 or self.n_rollout < 2 or not self.expected > 0:
+        if self.target_length is not None and not 1 <= self.target_length <= self.upper_bound:
+            raise ConfigError(
+                f"adaptive_step_length: target_length is {self.target_length}; give tokens, 1 or more, up to "
+                f"upper_bound, {self.upper_bound}"
+            )
+        fewest = 2 if self.n_rollout is None else self.n_rollout
+        if self.monitor_freq < 1 or fewest < 2 or not self.expected > 0:
             raise ConfigError(
                 f"adaptive_step_length: monitor_freq is {self.monitor_freq}, n_rollout {self.n_rollout} and expected "
-                f"{self.expected}; give 1 step or more, 2 rollouts or more, and a number above 0"
+                f"{self.expected}; give 1 step or more, 2 rollouts or more (or none), and a number above 0"
             )
         if self.rounding not in ("ceil", "floor"):
             raise ConfigError(f"adaptive_step_length: rounding is {self.rounding!r}; give ceil or floor")
@@ -217,6 +222,7 @@ class AdaptiveStepLength(StatefulComposite):
             "within": {level: [0] * len(self.candidates) for level in LEVELS},
             "count": dict.fromkeys(LEVELS, 0),
             "batches": 0,
+            "rollouts": 0,
         }
 
     def update(self, batch: RolloutBatch, part: Part, own: State) -> tuple[RewardN, State]:
@@ -227,13 +233,14 @@ class AdaptiveStepLength(StatefulComposite):
         right_N = (batch.correct == 1) & valid_N
         level_N = levels_of(group_mean(right_N.double(), batch.group))[batch.group]
         target_N = batch.length.new_tensor([own["target"][level] for level in LEVELS])[level_N]
-        wrong_N = (batch.correct == 0) & (valid_N | self.explore_invalid)
+        wrong_N = ~right_N & (valid_N | self.explore_invalid)
         reward_N = step_length(batch.length, right_N, target_N, self.alpha, wrong_N if self.explore else None)
-        return reward_N, self._monitored(batch.length, level_N, own)
+        return reward_N, self._monitored(batch, level_N, own)
 
-    def _monitored(self, length_N: Float[Tensor, " N"], level_N: Int[Tensor, " N"], own: State) -> State:
+    def _monitored(self, batch: RolloutBatch, level_N: Int[Tensor, " N"], own: State) -> State:
         """The counts with those of a batch; an empty one is none."""
-        if not len(length_N):
+        length_N = batch.length
+        if not len(batch):
             return own
         candidate_K = length_N.new_tensor(self.candidates)
         within, count = {}, {}
@@ -242,10 +249,11 @@ class AdaptiveStepLength(StatefulComposite):
             now = (of_level_M[:, None] <= candidate_K).sum(0).tolist()
             within[level] = [before + more for before, more in zip(own["within"][level], now, strict=True)]
             count[level] = own["count"][level] + len(of_level_M)
-        return {**own, "within": within, "count": count, "batches": own["batches"] + 1}
+        rollouts = max(own["rollouts"], int(batch.group.bincount().max()))
+        return {**own, "within": within, "count": count, "batches": own["batches"] + 1, "rollouts": rollouts}
 
     def _searched(self, own: State) -> dict[str, float]:
-        fewest = fewest_correct(self.n_rollout, self.rounding)
+        fewest = fewest_correct(own["rollouts"] if self.n_rollout is None else self.n_rollout, self.rounding)
         targets = {}
         for level in LEVELS:
             coverage = [inside / max(own["count"][level], 1) for inside in own["within"][level]]
@@ -259,11 +267,30 @@ class AdaptiveStepLength(StatefulComposite):
         return {**{f"target/{level}": state["target"][level] for level in LEVELS}, "searches": state["searches"]}
 
     def wrong_state(self, state: State) -> str | None:
-        """A target that is none."""
+        """A target out of range, a number that counts nothing, or shorter responses that outnumber longer ones."""
         for level, target in state["target"].items():
-            if not target >= 1:
-                return f"target.{level} is {target}; give 1 token or more"
+            if not 1 <= target <= self.upper_bound:
+                return f"target.{level} is {target}; give 1 to {self.upper_bound:g} tokens"
+        counts = {name: state[name] for name in ("batches", "rollouts", "searches")}
+        for level in LEVELS:
+            counts[f"count.{level}"] = state["count"][level]
+            counts |= {f"within.{level}[{at}]": count for at, count in enumerate(state["within"][level])}
+        if (wrong := wrong_count(counts)) is not None:
+            return wrong
+        if state["batches"] and not state["rollouts"]:
+            return "rollouts is 0 after a batch; give the size of its largest group"
+        for level in LEVELS:
+            within, count = state["within"][level], state["count"][level]
+            if [*within, count] != sorted([*within, count]):
+                return f"within.{level} is {within}; give numbers that never fall, up to count.{level}, {count}"
         return None
+
+    def taken_over(self, before: AdaptiveStepLength, saved: State) -> State:
+        """The targets, within the present bounds; the counts where they are by the same candidates."""
+        same = before.candidates == self.candidates
+        least = 1.0 if same else self.lower_bound
+        target = {level: min(max(one, least), self.upper_bound) for level, one in saved["target"].items()}
+        return {**saved, **({} if same else self._unmonitored()), "target": target}
 
 
 def _valid(valid: Reward | None, batch: RolloutBatch, part: Part) -> Bool[Tensor, " N"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 from oracles import Flags, Numbers
 
@@ -22,15 +23,28 @@ def laser(length: Numbers, right: Flags, target: float, alpha: float) -> list[fl
 class LaserD:
     """Secs. 5.1 to 5.3 with the training batches as the monitoring set."""
 
-    def __init__(self, lower: float, upper: float, interval: float, alpha: float, every: int, k: int, explore: bool):
+    def __init__(
+        self,
+        lower: float,
+        upper: float,
+        interval: float,
+        alpha: float,
+        every: int,
+        k: int | None,
+        explore: bool,
+        explore_invalid: bool = False,
+    ):
         self.lower, self.upper, self.interval = lower, upper, interval
-        self.alpha, self.every, self.k, self.explore = alpha, every, k, explore
+        self.alpha, self.every, self.k = alpha, every, k
+        self.explore, self.explore_invalid = explore, explore_invalid
         self.target = {"easy": upper, "medium": upper, "hard": upper}
         self.seen: list[tuple[str, float]] = []
+        self.sizes: list[int] = []
         self.batches = self.searches = 0
 
     def search(self) -> None:
-        least = {"easy": math.ceil(2 * self.k / 3), "medium": math.ceil(self.k / 3), "hard": 1}
+        k = max(self.sizes) if self.k is None else self.k
+        least = {"easy": math.ceil(2 * k / 3), "medium": math.ceil(k / 3), "hard": 1}
         for level in self.target:
             lengths = [tokens for name, tokens in self.seen if name == level]
             chosen, candidate = self.upper, self.lower
@@ -41,18 +55,22 @@ class LaserD:
                     break
                 candidate += self.interval
             self.target[level] = chosen
-        self.seen, self.batches, self.searches = [], 0, self.searches + 1
+        self.seen, self.sizes, self.batches, self.searches = [], [], 0, self.searches + 1
 
-    def step(self, length: Numbers, correct: Flags, group: Sequence[int]) -> list[float]:
+    def step(self, length: Numbers, correct: Flags, group: Sequence[int], formed: Flags | None = None) -> list[float]:
         if self.batches >= (self.every if self.searches else 1):
             self.search()
-        level = {code: laser_level([c for c, g in zip(correct, group, strict=True) if g == code]) for code in group}
+        formed = [True] * len(length) if formed is None else formed
+        right = [bool(ok and form) for ok, form in zip(correct, formed, strict=True)]
+        level = {code: laser_level([c for c, g in zip(right, group, strict=True) if g == code]) for code in group}
         result = []
-        for tokens, ok, code in zip(length, correct, group, strict=True):
+        for tokens, ok, form, code in zip(length, right, formed, group, strict=True):
             target = self.target[level[code]]
-            pays = tokens <= target if ok else self.explore and tokens > target
+            explores = self.explore and (form or self.explore_invalid)
+            pays = tokens <= target if ok else explores and tokens > target
             result.append(self.alpha if pays else 0.0)
             self.seen.append((level[code], tokens))
+        self.sizes += [list(group).count(code) for code in set(group)]
         self.batches += len(length) > 0
         return result
 
@@ -107,6 +125,28 @@ def siri(step: int, period: int, high: float, low: float, shape: str) -> float:
     if phi < 5 * quarter:
         return low
     return mid + half * math.cos(2 * (phi - 3 * quarter))
+
+
+def decay_by_factor(start: float, stop: float, factor: float, interval: int, steps: int) -> list[float]:
+    """arXiv 2508.08940, Sec. 3.4: the budget of each step, cut by ``factor`` whenever an interval is over."""
+    budgets, budget = [], start
+    for step in range(steps):
+        if step > 0 and step % interval == 0:
+            budget *= factor
+        budgets.append(max(budget, stop))
+    return budgets
+
+
+def decay_by_drops(start: float, stop: float, drops: int, total: int, linear: bool, steps: int) -> list[float]:
+    """Sec. 4.4: as many equal drops, each when its share of all steps is over; the last one reaches the stop."""
+    due = [Fraction(total * drop, drops + 1) for drop in range(1, drops + 1)]
+    budgets, budget = [], start
+    for step in range(steps):
+        while due and step >= due[0]:
+            due.pop(0)
+            budget = budget - (start - stop) / drops if linear else budget * (stop / start) ** (1 / drops)
+        budgets.append(budget)
+    return budgets
 
 
 def triangle(length: Numbers, budget: float, band: bool) -> list[float]:
@@ -171,8 +211,18 @@ def tldr(length: Numbers, correct: Flags, price: float, limit: float, penalise: 
 class Guard:
     """Our collapse guard, from its documentation."""
 
-    def __init__(self, window: int, drop: float, release: float, relax: float, tighten: float):
+    def __init__(
+        self,
+        window: int,
+        drop: float,
+        release: float,
+        relax: float,
+        tighten: float,
+        floor: float = 0.0,
+        forget: float = 0.0,
+    ):
         self.window, self.drop, self.release, self.relax, self.tighten = window, drop, release, relax, tighten
+        self.floor, self.forget = floor, forget
         self.n, self.s, self.r, self.w, self.relaxing, self.interventions = 0, 0.0, 0.0, 1.0, False, 0
 
     def step(self, correct: Flags) -> float:
@@ -181,12 +231,14 @@ class Guard:
         self.n += 1
         accuracy = sum(1 for ok in correct if ok) / len(correct)
         self.s += (accuracy - self.s) / (self.n if self.n < self.window else self.window)
-        self.r = self.s if self.n <= self.window or self.s > self.r else self.r
+        self.r -= self.forget
+        if self.n <= self.window or self.s > self.r:
+            self.r = self.s
         before = self.relaxing
         if not self.relaxing and self.s < self.r - self.drop:
             self.relaxing = True
         elif self.relaxing and self.s >= self.r - self.release:
             self.relaxing = False
         self.interventions += before != self.relaxing
-        self.w = max(0.0, self.w - self.relax) if self.relaxing else min(1.0, self.w + self.tighten)
+        self.w = max(self.floor, self.w - self.relax) if self.relaxing else min(1.0, self.w + self.tighten)
         return self.w

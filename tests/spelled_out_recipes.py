@@ -96,7 +96,6 @@ def laser_adaptive(explore: bool) -> AdaptiveStepLength:
         interval=1024,
         alpha=0.5,
         monitor_freq=20,
-        n_rollout=8,
         explore=explore,
         valid=WELL_FORMED,
     )

@@ -19,6 +19,7 @@ from leanthink.module import Reward, RewardN, Scope
 from leanthink.recipe import Recipe, load_recipe
 from leanthink.rewards import (
     AdaptiveStepLength,
+    CollapseGuard,
     Correct,
     EarlyExit,
     Format,
@@ -208,6 +209,17 @@ def test_score_prints_each_recipes_advice(capsys: pytest.CaptureFixture[str], tm
     assert main(["score", str(file), "--recipe", "alp", "--recipe", "trle", "--recipe", "hapo"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[2] for line in lines] == ["recipe alp", "recipe hapo"]
+
+
+def test_a_guard_that_sees_the_kept_groups_only_is_told() -> None:
+    guarded = Sum(correct=Correct(), length=Scale(by=0.0, of=CollapseGuard(of=KimiLength())))
+    for metric in ("acc", "acc_then_reward"):
+        (text,) = advice(Recipe(name="mine", reward=guarded), {**FILTER, "algorithm.filter_groups.metric": metric})
+        assert text.startswith("recipe mine: collapse_guard reads the accuracy of the batch")
+        assert text.endswith("set algorithm.filter_groups.enable=false")
+    for keys in ({}, {**FILTER, "algorithm.filter_groups.enable": False}):
+        assert advice(Recipe(name="mine", reward=guarded), keys) == []
+    assert advice(Recipe(name="mine", reward=Correct()), FILTER) == []
 
 
 def test_a_penalty_that_the_loss_never_reads_is_told() -> None:

@@ -51,6 +51,11 @@ def test_the_prompt_seen_longest_ago_makes_room() -> None:
     assert limit.update(seen(d=[1], e=[0], f=[1]), state)["pass_rate"] == {"e": 0.0, "f": 1.0}
 
 
+def test_numbers_will_do_as_keys() -> None:
+    numbered = RolloutBatch.of(group=[0, 0, 1], length=[9] * 3, correct=[1, 0, 1], prompt_key=[7, 7, 8])
+    assert EASY_IS_SHORT.update(numbered, EASY_IS_SHORT.init()) == {"pass_rate": {"7.0": 0.5, "8.0": 1.0}}
+
+
 def test_state_goes_in_and_comes_out_as_json() -> None:
     before = EASY_IS_SHORT.update(seen(a=[1, 1, 0]), EASY_IS_SHORT.init())
     copied = json.loads(json.dumps(before))

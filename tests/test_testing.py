@@ -86,6 +86,10 @@ class BadState(StatefulReward):
             after["step"] = (1, 2)
         if self.how == "number as key":
             after = {**after, "by step": {batch.step: 1}}
+        if self.how == "another key":
+            after["extra"] = 1
+        if self.how == "lists in a list":
+            after["seen"] = [[1.0]]
         if self.how == "differs":
             SEEN.append(1)
             after["step"] = len(SEEN)
@@ -200,6 +204,8 @@ def test_a_bad_reward_is_found(how: str, promise: str) -> None:
         ("nan", "JSON gives the state back|deterministic"),
         ("tuple", "JSON gives the state back"),
         ("number as key", "JSON gives the state back"),
+        ("another key", "JSON gives the state back.*'extra' is no entry"),
+        ("lists in a list", r"JSON gives the state back.*state.seen\[0\] is \[1.0\]; give a finite number"),
         ("differs", "deterministic"),
         ("fails later", "must be finite"),
     ],

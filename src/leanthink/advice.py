@@ -15,7 +15,7 @@ from leanthink.control import BudgetReward
 from leanthink.errors import AdviceWarning
 from leanthink.module import Reward
 from leanthink.recipe import Recipe
-from leanthink.rewards import EarlyExit
+from leanthink.rewards import CollapseGuard, EarlyExit
 from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.rewards.early_exit import EXIT_ORDER
 
@@ -164,6 +164,16 @@ def placement_lost(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     )
 
 
+def guard_sees_kept_groups(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
+    """A guard goes by the accuracy of the batch, and dynamic sampling chooses what comes into it."""
+    if not keys.get(f"{FILTER}.enable") or not any(isinstance(part, CollapseGuard) for part in recipe.reward.walk()):
+        return None
+    return (
+        f"collapse_guard reads the accuracy of the batch, and {FILTER} leaves its all-wrong groups out, so that a "
+        f"collapse hardly shows; set {FILTER}.enable=false"
+    )
+
+
 RULES: Final[tuple[Rule, ...]] = (
     std_hides_strength,
     std_undoes_decay,
@@ -171,4 +181,5 @@ RULES: Final[tuple[Rule, ...]] = (
     filter_stops_budgets,
     loss_reads_no_reward,
     placement_lost,
+    guard_sees_kept_groups,
 )

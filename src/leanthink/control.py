@@ -125,11 +125,14 @@ def check_state(reward: Reward, state: Any, place: str) -> None:
     check_like(state, reward.init(), place)
     for path, part, own in states(reward, state):
         if own and (wrong := part.wrong_state(own)) is not None:
-            raise StateError(f"{'.'.join([place, *path])}: {wrong}, or resume from an earlier checkpoint")
+            where = ".".join([place, *path, *([OWN] if isinstance(part, StatefulComposite) else [])])
+            raise StateError(f"{where}: {wrong}, or resume from an earlier checkpoint")
 
 
 def check_like(value: Any, like: Any, place: str) -> None:
-    """Refuse a value that has not the shape of another: the same keys, numbers for numbers; an empty mapping may grow.
+    """Refuse a value that has not the shape of another: the same keys, numbers for numbers.
+
+    An empty mapping, or list, is a table that grows: it may hold any number of numbers.
 
     Raises:
         StateError: naming the entry, what it holds, what it may hold and the cure.
@@ -145,10 +148,10 @@ def check_like(value: Any, like: Any, place: str) -> None:
                 f"{place}: {odd!r} {what}; the entries are {', '.join(sorted(like))}: put it right, {cure}"
             )
         for key, inner in value.items():
-            check_like(inner, like[key] if like else _any_like(inner), f"{place}.{key}")
+            check_like(inner, like[key] if like else 0.0, f"{place}.{key}")
     elif isinstance(like, list):
         if not isinstance(value, list) or (like and len(value) != len(like)):
-            raise StateError(f"{place} is {value!r:.80}; give a list of {len(like)} numbers, {cure}")
+            raise StateError(f"{place} is {value!r:.80}; give a list of {len(like) or 'any number of'} numbers, {cure}")
         for at, inner in enumerate(value):
             check_like(inner, 0.0, f"{place}[{at}]")
     elif isinstance(like, str):
@@ -160,16 +163,24 @@ def check_like(value: Any, like: Any, place: str) -> None:
         raise StateError(f"{place} is {value!r:.80}; give a finite number, {cure}")
 
 
-def _any_like(value: Any) -> Any:
-    """What an entry of a table that grows may be: a number, or a list of numbers."""
-    return [0.0] * len(value) if isinstance(value, list) else 0.0
+def wrong_count(counts: Mapping[str, float], least: int = 0) -> str | None:
+    """What is wrong with numbers that count something, by their names in the state; None for nothing.
+
+    >>> wrong_count({"cuts": 3, "resets": 0.5})
+    'resets is 0.5; give a whole number, 0 or more'
+    """
+    for name, count in counts.items():
+        if count < least or count % 1:
+            return f"{name} is {count}; give a whole number, {least} or more"
+    return None
 
 
 def moved(reward: Reward, before: Reward, saved: State) -> tuple[State, list[str]]:
     """The state for ``reward`` from one saved under another tree: by name, and never in silence.
 
-    A stateful part takes what was saved under the same path by a part of the same class. One that finds nothing starts
-    afresh, and what nobody takes is dropped; both are told.
+    A stateful part takes what was saved under the same path by a part of the same class, as far as its settings let it
+    (:meth:`~leanthink.module.Reward.taken_over`). One that finds nothing starts afresh, and what nobody takes is
+    dropped; all of it is told.
     """
     told, old = [], {path: (part, own) for path, part, own in states(before, saved) if own}
     state = reward.init()
@@ -178,11 +189,14 @@ def moved(reward: Reward, before: Reward, saved: State) -> tuple[State, list[str
             continue
         name = ".".join(path) or "the reward"
         source, kept = old.pop(path, (None, {}))
-        if type(source) is type(part) and kept.keys() == own.keys():
-            own.clear()
-            own.update(kept)
-            told.append(f"{name} goes on with the state saved under that name")
-        else:
+        if source is None or type(source) is not type(part) or kept.keys() != own.keys():
             told.append(f"{name} starts afresh: nothing was saved under that name by a {type(part).__name__}")
+        elif (taken := part.taken_over(source, kept)) is None:
+            told.append(f"{name} starts afresh: what was saved under that name means nothing under its new settings")
+        else:
+            own.clear()
+            own.update(taken)
+            fitted = "" if taken == kept else ", made to fit its new settings"
+            told.append(f"{name} goes on with the state saved under that name{fitted}")
     told += [f"the state of {'.'.join(path) or 'the reward'} is dropped: no such part any more" for path in old]
     return state, told

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.batch import PROMPT_KEY, RolloutBatch
+from leanthink.batch import RolloutBatch
 from leanthink.control import BudgetReward, states
 from leanthink.errors import ConfigError, StateError
 from leanthink.groups import group_mean
-from leanthink.history import check_remembered, updated
+from leanthink.history import check_remembered, prompts_of, updated
 from leanthink.module import Reward, State
 from leanthink.schedules import Number, at, bounds
 
@@ -134,9 +134,9 @@ class PerPassRate(Limit):
         return values
 
     def update(self, batch: RolloutBatch, state: State) -> State:
-        """The rates of the batch's groups, the latest last."""
-        rate_N = group_mean(batch.correct, batch.group)[batch.group].tolist()
-        now = dict(zip(map(str, batch.values(PROMPT_KEY)), rate_N, strict=True))
+        """The rates of the batch's prompts, the latest last."""
+        keys, key_N = prompts_of(batch)
+        now = dict(zip(keys, group_mean(batch.correct, key_N).tolist(), strict=True))
         return {"pass_rate": updated(state["pass_rate"], now, self.remembered)}
 
     def shown(self, step: int, state: State) -> Mapping[str, float]:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -122,6 +122,13 @@ class Reward(ABC):
         """What is wrong with a state of the right shape, as somebody may have edited it; None for nothing."""
         return None
 
+    def taken_over(self, before: Self, saved: State) -> State | None:
+        """What this goes on with where ``before``, the same class with other settings, saved a state.
+
+        None where it means nothing under the present settings: then this starts afresh.
+        """
+        return saved
+
     @abstractmethod
     def score(self, batch: RolloutBatch) -> RewardN:
         """The reward (N,) of each response; must not change the batch."""
@@ -141,7 +148,8 @@ class StatefulReward(Reward):
     """A reward that remembers across training steps. Write :meth:`init` and :meth:`update`.
 
     State goes in and comes out; it is a dict that JSON can hold, and its keys are always those of :meth:`init` (what
-    grows goes below one of them). It is saved with the checkpoint and never sees a validation batch.
+    grows goes below one of them: a table, or a list, of numbers, empty at first). It is saved with the checkpoint and
+    never sees a validation batch.
     """
 
     reads_state = True

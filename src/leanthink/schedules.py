@@ -291,10 +291,11 @@ class Decay(Schedule):
     def __post_init__(self) -> None:
         by_factor = self.factor is not None and self.interval is not None
         by_drops = self.drops is not None and self.steps is not None
-        if by_factor == by_drops or (self.factor is None) != (self.interval is None):
+        given = sum(one is not None for one in (self.factor, self.interval, self.drops, self.steps))
+        if by_factor == by_drops or given != 2:
             raise ConfigError(
                 f"decay: factor is {self.factor}, interval {self.interval}, drops {self.drops} and steps {self.steps}; "
-                "give factor and interval, or drops and steps"
+                "give factor and interval, or drops and steps, and not the others"
             )
         if not 0 < self.stop <= self.start:
             raise ConfigError(f"decay: start is {self.start} and stop {self.stop}; give a stop above 0, up to start")

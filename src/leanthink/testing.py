@@ -20,7 +20,8 @@ from torch import Generator, Tensor
 from leanthink.algorithms import Advantage, TokenAdvantage
 from leanthink.batch import Column, RolloutBatch
 from leanthink.config import Kind, build, describe
-from leanthink.errors import LeanthinkError
+from leanthink.control import check_state
+from leanthink.errors import LeanthinkError, StateError
 from leanthink.measured import MeasuredReward
 from leanthink.module import Breakdown, Reward, RewardN, Scope, State
 from leanthink.placement import Placement
@@ -99,8 +100,8 @@ def check_reward(
     It compares, hashes, prints, pickles and can be described as YAML; it never changes itself, the batch or the state;
     it is deterministic; it gives one finite float64 number per response in every corner; permuting the responses
     permutes the result and what falls on single tokens (with groups, and the responses of each, in order, where it
-    declares ``reads_order``); nothing leaks beyond its scope; its state survives JSON; and in no group does a correct
-    response score below a wrong one, unless the reward is a term.
+    declares ``reads_order``); nothing leaks beyond its scope; its state survives JSON and a resume; and in no group
+    does a correct response score below a wrong one, unless the reward is a term.
 
     Args:
         reward: the reward, at the settings to be checked.
@@ -263,7 +264,8 @@ def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: G
         _fail(reward, "deterministic", batch, f"new states are {result.state} and {again.state}")
     try:
         restored = json.loads(json.dumps(result.state, allow_nan=False))
-    except (TypeError, ValueError) as error:
+        check_state(reward, restored, "state")
+    except (TypeError, ValueError, StateError) as error:
         restored = error
     if restored != result.state:
         _fail(reward, "JSON gives the state back", batch, f"{result.state} became {restored!r}")

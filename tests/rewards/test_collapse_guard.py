@@ -10,7 +10,7 @@ import torch
 
 import oracles_adaptive as oracles
 from leanthink.batch import RolloutBatch
-from leanthink.control import check_state, events, shown
+from leanthink.control import check_state, events, moved, shown
 from leanthink.errors import ConfigError, StateError
 from leanthink.recipe import Recipe
 from leanthink.rewards import CollapseGuard, Correct, KimiLength, Scale, SigmoidLength, Sum
@@ -55,8 +55,9 @@ def test_the_reference_forgets_if_asked() -> None:
     assert [own["relaxing"] for own in seen] == [0, 0, 0, 0, 0]
 
 
-def test_agrees_with_the_loop_over_many_steps(batches: list[RolloutBatch]) -> None:
-    settings: dict[str, Any] = {"window": 4, "drop": 0.1, "release": 0.04, "relax": 0.3, "tighten": 0.2}
+@pytest.mark.parametrize("more", [{}, {"floor": 0.25}, {"forget": 0.004}, {"floor": 0.5, "forget": 0.02}], ids=str)
+def test_agrees_with_the_loop_over_many_steps(batches: list[RolloutBatch], more: dict[str, float]) -> None:
+    settings: dict[str, Any] = {"window": 4, "drop": 0.1, "release": 0.04, "relax": 0.3, "tighten": 0.2, **more}
     guard, slow, penalty = CollapseGuard(of=KimiLength(), **settings), oracles.Guard(**settings), KimiLength()
     state = guard.init()
     for batch in batches:
@@ -95,11 +96,14 @@ def test_interventions_are_shown_and_told() -> None:
         ({"drop": 0}, "drop is 0"),
         ({"release": 0.05}, "release 0.05"),
         ({"window": 0}, "window is 0"),
+        ({"window": 2.5}, "window is 2.5"),
         ({"forget": 1}, "forget 1"),
         ({"relax": 0}, "relax is 0"),
         ({"tighten": 0}, "tighten 0"),
         ({"floor": 1}, "floor 1"),
         ({"of": Correct()}, "Correct is a whole reward"),
+        ({"relaxed": Correct()}, r"a term to be added \(KimiLength\), and relaxed, .* a whole reward \(Correct\)"),
+        ({"of": SigmoidLength(alpha=0.5), "relaxed": KimiLength()}, r"of is a whole reward \(SigmoidLength\), and rel"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
@@ -113,3 +117,30 @@ def test_state_of_another_shape_is_refused() -> None:
         guard(batch_of(0.5), {"of": {}})
     with pytest.raises(StateError, match=r"reference is 7; give a number from 0 to 1"):
         check_state(guard, {"own": {**guard.start(), "reference": 7}}, "state")
+
+
+@pytest.mark.parametrize(
+    ("edit", "fact"),
+    [
+        ({"batches": -1}, "batches is -1; give a whole number, 0 or more"),
+        ({"batches": 1.5}, "batches is 1.5; give a whole number"),
+        ({"interventions": -2}, "interventions is -2; give a whole number"),
+        ({"relaxing": 0.5}, "relaxing is 0.5; give 0 or 1"),
+        ({"relaxing": 2}, "relaxing is 2; give 0 or 1"),
+        ({"weight": 0.2}, "weight is 0.2; give a number from 0.25 to 1"),
+    ],
+    ids=str,
+)
+def test_an_edited_state_must_make_sense(edit: dict[str, float], fact: str) -> None:
+    guard = CollapseGuard(of=KimiLength(), floor=0.25)
+    check_state(guard, {"own": guard.start()}, "state")
+    with pytest.raises(StateError, match=rf"state\.own: {fact}.*earlier checkpoint"):
+        check_state(guard, {"own": {**guard.start(), **edit}}, "state")
+
+
+def test_a_higher_floor_lifts_the_weight_of_a_state_that_moves() -> None:
+    before, after = CollapseGuard(of=KimiLength()), CollapseGuard(of=KimiLength(), floor=0.25)
+    for weight, expected in ((0.0, 0.25), (0.5, 0.5)):
+        state, _ = moved(after, before, {"own": {**before.start(), "weight": weight, "batches": 7}})
+        assert state == {"own": {**before.start(), "weight": expected, "batches": 7}}
+        check_state(after, state, "state")

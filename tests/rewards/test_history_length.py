@@ -12,7 +12,8 @@ import torch
 
 import oracles_groups as oracles
 from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError, MissingColumnError
+from leanthink.control import check_state, moved
+from leanthink.errors import ConfigError, MissingColumnError, StateError
 from leanthink.module import State
 from leanthink.recipe import load_recipe
 from leanthink.rewards import Correct, Freeze, HistoryLength, Scale, Sum
@@ -125,6 +126,49 @@ def test_a_frozen_history_is_not_written() -> None:
 def test_the_floor_keeps_correct_above_wrong_up_to_a_weight_of_1() -> None:
     keys = {"prompt_key": lambda generator, n: [f"p{k}" for k in torch.randint(3, (n,), generator=generator).tolist()]}
     check_reward(Sum(correct=Correct(), length=Scale(by=1.0, of=HistoryLength())), keys)
+
+
+@pytest.mark.parametrize("shape", ["cosine", "linear"])
+def test_above_wrong_holds_exactly_while_weight_times_floor_stays_below_1(shape: Any) -> None:
+    def gap(weight: float, floor: float) -> float:
+        """Of the worst right response, and the best wrong one."""
+        reward = Sum(correct=Correct(), length=Scale(by=weight, of=HistoryLength(floor=floor, shape=shape)))
+        _, state = reward(visit([100], [1]))
+        right, wrong = reward(visit([9000, 1], [1, 0]), state)[0].tolist()
+        return float(right - wrong)
+
+    assert gap(1.0, -0.7) == pytest.approx(0.3) and gap(1.0, -0.99) > 0 and gap(1.4, -0.7) > 0
+    assert gap(1.0, -1.0) == pytest.approx(0.0, abs=1e-12) and gap(1.5, -0.7) < 0
+
+
+HISTORY = {"length": {"p": 30.0, "q": 40.5}, "count": {"p": 1, "q": 2}}
+
+
+@pytest.mark.parametrize(
+    ("edit", "fact"),
+    [
+        ({"count": {"p": 0, "q": 2}}, "count.p is 0; give a whole number, 1 or more"),
+        ({"count": {"p": 1.5, "q": 2}}, "count.p is 1.5; give a whole number, 1 or more"),
+        ({"count": {"q": 2}}, "'p' is in one of length and count only; give both, or neither"),
+        ({"length": {"p": 30.0}}, "'q' is in one of length and count only"),
+        ({"length": {"p": 0.5, "q": 3.0}}, "length.p is 0.5; give 1 token or more"),
+    ],
+    ids=str,
+)
+def test_an_edited_mean_must_have_its_count(edit: dict[str, Any], fact: str) -> None:
+    check_state(HistoryLength(mode="mean"), HISTORY, "state")
+    with pytest.raises(StateError, match=rf"state: {fact}.*earlier checkpoint"):
+        check_state(HistoryLength(mode="mean"), {**HISTORY, **edit}, "state")
+
+
+@pytest.mark.parametrize(("before", "after"), [("min", "mean"), ("mean", "min")])
+def test_another_mode_starts_afresh_and_the_same_goes_on(before: Any, after: Any) -> None:
+    saved = HISTORY if before == "mean" else {"length": {"p": 30.0}, "count": {}}
+    state, told = moved(HistoryLength(mode=after), HistoryLength(mode=before), saved)
+    assert state == {"length": {}, "count": {}}
+    assert told == ["the reward starts afresh: what was saved under that name means nothing under its new settings"]
+    state, told = moved(HistoryLength(mode=before, floor=-0.1), HistoryLength(mode=before), saved)
+    assert state == saved and told == ["the reward goes on with the state saved under that name"]
 
 
 def test_without_the_column_it_says_so() -> None:

@@ -11,7 +11,7 @@ import torch
 
 import oracles_adaptive as oracles
 from leanthink.batch import RolloutBatch
-from leanthink.control import check_state
+from leanthink.control import check_state, moved
 from leanthink.errors import ConfigError, StateError
 from leanthink.limits import FromReward, limit_tokens
 from leanthink.recipe import load_recipe, recipe_from
@@ -102,9 +102,24 @@ def test_an_edited_budget_is_checked() -> None:
     check_state(reward, {"budget": {"p": 40}, "cuts": 0, "resets": 0}, "state")
     with pytest.raises(StateError, match=r"state: budget\.p is 400; give 1 to 100 tokens"):
         check_state(reward, {"budget": {"p": 400}, "cuts": 0, "resets": 0}, "state")
+    with pytest.raises(StateError, match=r"state: cuts is -1; give a whole number, 0 or more"):
+        check_state(reward, {"budget": {}, "cuts": -1, "resets": 0}, "state")
+    with pytest.raises(StateError, match=r"state: resets is 0\.5; give a whole number, 0 or more"):
+        check_state(reward, {"budget": {}, "cuts": 0, "resets": 0.5}, "state")
+    with pytest.raises(StateError, match=r"state\.budget\.p is \[40\.0\]; give a finite number, or resume"):
+        check_state(reward, {"budget": {"p": [40.0]}, "cuts": 0, "resets": 0}, "state")
     assert reward.shown(0, {"budget": {"p": 40, "q": 60}, "cuts": 3, "resets": 1}) == {
         "budget": 50, "prompts": 2, "cuts": 3, "resets": 1
     }  # fmt: skip
+
+
+def test_budgets_that_move_stay_in_range() -> None:
+    saved = {"budget": {"p": 40.0, "q": 90.0, "r": 100.0}, "cuts": 2, "resets": 1}
+    after = QuantileBudget(longest=80, floor=50)
+    state, told = moved(after, QuantileBudget(longest=100), saved)
+    assert state == {"budget": {"p": 50, "q": 80, "r": 80}, "cuts": 2, "resets": 1}
+    assert told == ["the reward goes on with the state saved under that name, made to fit its new settings"]
+    check_state(after, state, "state")
 
 
 @pytest.mark.parametrize(

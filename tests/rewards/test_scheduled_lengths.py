@@ -71,7 +71,7 @@ def test_siri_agrees_with_the_phase_formula(shape: Any, period: int) -> None:
 def test_siris_limit_follows_the_step_and_what_is_cut_earns_nothing_unless_answered() -> None:
     recipe = load_recipe("siri_low")
     assert recipe.limit is not None and recipe.limit.tokens(["p"], 80, {}) == pytest.approx([15184.309376])
-    assert load_recipe("siri_high", profile="cpu").limit.tokens(["p"], 12, {}) == [40]  # type: ignore[union-attr]
+    assert load_recipe("siri_low", profile="cpu").limit.tokens(["p"], 14, {}) == [40]  # type: ignore[union-attr]
     (cut,) = recipe.limit.tokens(["p"], 320, {})
     assert cut == 8192
     box = [r"\boxed{", "56", "}"]
@@ -102,6 +102,31 @@ def test_worked_example_decay() -> None:
         assert given == pytest.approx(expected, abs=1e-6) and schedule(10_000) == 87
     linear = Decay(start=256, stop=87, drops=3, steps=600, shape="linear")
     assert [linear(step) for step in (0, 150, 300, 450)] == pytest.approx([256, 199.666667, 143.333333, 87], abs=1e-6)
+
+
+@pytest.mark.parametrize("interval", [1, 7, 150])
+@pytest.mark.parametrize("factor", [0.7, 1.0])
+def test_decay_by_factor_agrees_with_the_loop(factor: float, interval: int) -> None:
+    schedule = Decay(start=256, stop=87, factor=factor, interval=interval)
+    expected = oracles.decay_by_factor(256, 87, factor, interval, 700)
+    assert [schedule(step) for step in range(700)] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", ["exponential", "linear"])
+@pytest.mark.parametrize(("drops", "steps"), [(1, 2), (3, 600), (6, 100), (7, 9)])
+def test_decay_by_drops_agrees_with_the_loop(shape: Any, drops: int, steps: int) -> None:
+    schedule = Decay(start=256, stop=87, drops=drops, steps=steps, shape=shape)
+    expected = oracles.decay_by_drops(256, 87, drops, steps, shape == "linear", 2 * steps)
+    assert [schedule(step) for step in range(2 * steps)] == pytest.approx(expected, rel=1e-9)
+
+
+def test_schedules_of_the_cpu_profile_fit_into_its_70_steps() -> None:
+    curriculum: Any = load_recipe("curriculum", profile="cpu").reward.children()["length"].children()["of"]
+    budgets = [curriculum.budget(step) for step in range(70)]
+    assert sorted(set(budgets), reverse=True) == [48, 36, 27, 20.25]  # three falls, as in the paper
+    limit: Any = load_recipe("siri_high", profile="cpu").limit
+    waves = [limit.at_most(step) for step in range(70)]
+    assert [step for step in range(70) if waves[step] == 96] == [0, 23, 46, 69]  # ends with the third expansion
 
 
 CURRICULUM = [  # correct, think, answer, tokens, triangle, band, reward, advantage
@@ -281,6 +306,9 @@ def test_an_answer_before_a_cut_earns_nothing_and_is_as_long_as_the_limit() -> N
         (lambda: Interleaved(high=2, low=1, period=3, shape="saw"), "shape is 'saw'"),  # type: ignore[arg-type]
         (lambda: Decay(start=256), "give factor and interval, or drops and steps"),
         (lambda: Decay(start=256, factor=0.7), "interval None"),
+        (lambda: Decay(start=256, factor=0.7, interval=3, drops=3), "drops 3"),
+        (lambda: Decay(start=256, factor=0.7, interval=3, steps=9), "steps 9"),
+        (lambda: Decay(start=256, stop=9, drops=3, steps=9, interval=3), "interval 3"),
         (lambda: Decay(start=256, factor=1.7, interval=3), r"factor is 1\.7"),
         (lambda: Decay(start=256, stop=300, drops=3, steps=9), "stop 300"),
         (lambda: Decay(start=256, factor=0.7, interval=3, shape="linear"), "shape is 'linear'"),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import random
 from typing import Any
 
 import pytest
+import torch
 
 import oracles_adaptive as oracles
 from leanthink.algorithms import Grpo
 from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
+from leanthink.control import check_state, moved
+from leanthink.errors import ConfigError, StateError
 from leanthink.recipe import load_recipe
 from leanthink.rewards import AdaptiveStepLength, StepLength, ThinkOutcome
 from leanthink.rewards.step_length import candidate_targets, fewest_correct, search_target
@@ -82,7 +86,7 @@ def test_a_fixed_target_agrees_with_the_loop(batches: list[RolloutBatch], merged
 def test_searched_targets_agree_with_the_loop_over_many_steps(
     batches: list[RolloutBatch], explore: bool, every: int
 ) -> None:
-    reward = AdaptiveStepLength(lower_bound=500, interval=500, monitor_freq=every, explore=explore)
+    reward = AdaptiveStepLength(lower_bound=500, interval=500, monitor_freq=every, explore=explore, n_rollout=8)
     slow = oracles.LaserD(500, 16384, 500, 0.5, every, 8, explore)
     state, targets = reward.init(), set()
     for batch in batches:
@@ -94,6 +98,36 @@ def test_searched_targets_agree_with_the_loop_over_many_steps(
     assert state["own"]["searches"] == slow.searches and len(targets) > 10
 
 
+@pytest.mark.parametrize("explore_invalid", [False, True])
+def test_ill_formed_responses_and_groups_of_any_size_agree_with_the_loop(
+    batches: list[RolloutBatch], explore_invalid: bool
+) -> None:
+    reward = AdaptiveStepLength(
+        lower_bound=500, interval=500, monitor_freq=3, explore=True, explore_invalid=explore_invalid, valid=VALID
+    )
+    slow = oracles.LaserD(500, 16384, 500, 0.5, 3, None, True, explore_invalid)
+    state, sizes, draw = reward.init(), set(), random.Random(5)
+    for batch in batches:
+        formed = [draw.random() < 0.8 for _ in range(len(batch))]
+        given_N, state = reward(batch.replace(**{VALID.column: [2.0 * one for one in formed]}), state)
+        correct = (batch.correct == 1).tolist()
+        assert given_N.tolist() == slow.step(batch.length.tolist(), correct, batch.group.tolist(), formed)
+        assert state["own"]["target"] == slow.target
+        sizes.add(state["own"]["rollouts"])
+    assert len(sizes) > 3
+
+
+@pytest.mark.parametrize(("given", "target"), [(None, 200), (8, 300)])
+def test_levels_go_by_the_largest_group_that_was_monitored_unless_told(given: int | None, target: float) -> None:
+    """A tenth of the responses has up to 200 tokens: of the 11 of 16 that make a prompt easy one, of 6 of 8 less."""
+    reward = AdaptiveStepLength(lower_bound=100, upper_bound=400, interval=100, monitor_freq=1, n_rollout=given)
+    easy = RolloutBatch.of(group=[0] * 16 + [1] * 4, length=[150] * 2 + [250] * 18, correct=[1] * 20)
+    _, state = reward(easy)
+    assert state["own"]["rollouts"] == 16
+    _, state = reward(easy.select(torch.arange(16, 20)), state)
+    assert state["own"]["target"]["easy"] == target and state["own"]["rollouts"] == 4
+
+
 def test_the_state_does_not_grow(batches: list[RolloutBatch]) -> None:
     reward = AdaptiveStepLength(lower_bound=1000)
     first = reward.init()
@@ -103,7 +137,9 @@ def test_the_state_does_not_grow(batches: list[RolloutBatch]) -> None:
 
 
 def test_a_batch_does_not_move_its_own_targets() -> None:
-    reward = AdaptiveStepLength(lower_bound=100, upper_bound=400, interval=100, target_length=200, monitor_freq=1)
+    reward = AdaptiveStepLength(
+        lower_bound=100, upper_bound=400, interval=100, target_length=200, monitor_freq=1, n_rollout=8
+    )
     batch = RolloutBatch.of(group=[0] * 3, length=[90, 150, 250], correct=[1, 1, 1])
     first_N, state = reward(batch)
     assert first_N.tolist() == [0.5, 0.5, 0.0] and state["own"]["target"]["easy"] == 200
@@ -122,14 +158,22 @@ def test_ill_formed_is_not_right_and_explores_only_if_asked() -> None:
     assert StepLength(target=5000, valid=VALID)(batch)[0].tolist() == [0.5, 0, 0.5, 0.5, 0, 0, 0, 0]
 
 
+def test_a_right_but_ill_formed_response_counts_as_wrong_so_that_a_long_one_explores_if_asked() -> None:
+    batch = RolloutBatch.of(group=[0] * 2, length=[100, 9000], correct=[1, 1], **{VALID.column: [0.0, 0.0]})
+    settings: dict[str, Any] = {"lower_bound": 1024, "target_length": 5000, "valid": VALID, "explore": True}
+    assert AdaptiveStepLength(**settings)(batch)[0].tolist() == [0, 0]
+    assert AdaptiveStepLength(**settings, explore_invalid=True)(batch)[0].tolist() == [0, 0.5]
+
+
 @pytest.mark.parametrize(
     ("settings", "fact"),
     [
         ({"alpha": 0}, "alpha is 0"),
-        ({"lower_bound": 0}, "the target is 0"),
+        ({"lower_bound": 0}, "lower_bound is 0"),
         ({"upper_bound": 100}, "from 1024 to 100"),
         ({"interval": 0}, "0 apart"),
         ({"target_length": 0}, "target_length is 0"),
+        ({"target_length": 9000, "upper_bound": 8192}, "target_length is 9000; give tokens, 1 or more, up to upper_bo"),
         ({"monitor_freq": 0}, "monitor_freq is 0"),
         ({"n_rollout": 1}, "n_rollout 1"),
         ({"rounding": "up"}, "rounding is 'up'"),
@@ -138,12 +182,63 @@ def test_ill_formed_is_not_right_and_explores_only_if_asked() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
     with pytest.raises(ConfigError, match=fact):
         AdaptiveStepLength(**{"lower_bound": 1024, **settings})
-    with pytest.raises(ConfigError, match=r"the target is 0\.5"):
+    with pytest.raises(ConfigError, match=r"step_length: target is 0\.5"):
         StepLength(target=0.5)
 
 
-def test_an_edited_target_must_be_one() -> None:
-    reward = AdaptiveStepLength(lower_bound=1024)
-    own = reward.start()
-    assert reward.wrong_state(own) is None
-    assert "target.easy is -3" in str(reward.wrong_state({**own, "target": {**own["target"], "easy": -3}}))
+EDITED = AdaptiveStepLength(lower_bound=100, upper_bound=300, interval=100)
+COUNTED = {
+    "target": {"hard": 300.0, "medium": 200.0, "easy": 100.0},
+    "within": {"hard": [0, 0, 0], "medium": [0, 1, 1], "easy": [2, 3, 3]},
+    "count": {"hard": 0, "medium": 2, "easy": 3},
+    "batches": 1,
+    "rollouts": 3,
+    "searches": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fact"),
+    [
+        (["target", "easy"], -3, "target.easy is -3; give 1 to 300 tokens"),
+        (["target", "easy"], 301, "target.easy is 301; give 1 to 300 tokens"),
+        (["batches"], -1, "batches is -1; give a whole number, 0 or more"),
+        (["searches"], 0.5, "searches is 0.5; give a whole number"),
+        (["rollouts"], 2.5, "rollouts is 2.5; give a whole number"),
+        (["rollouts"], 0, "rollouts is 0 after a batch; give the size"),
+        (["count", "hard"], -1, "count.hard is -1; give a whole number"),
+        (["count", "easy"], 2, "within.easy is [2, 3, 3]; give numbers that never fall, up to count.easy, 2"),
+        (["within", "easy", 0], 4, "within.easy is [4, 3, 3]; give numbers that never fall"),
+        (["within", "medium", 1], 0.5, "within.medium[1] is 0.5; give a whole number"),
+    ],
+)
+def test_an_edited_state_must_make_sense(path: list[Any], value: float, fact: str) -> None:
+    own: Any = copy.deepcopy(COUNTED)
+    check_state(EDITED, {"own": own}, "state")
+    at = own
+    for name in path[:-1]:
+        at = at[name]
+    at[path[-1]] = value
+    with pytest.raises(StateError) as caught:
+        check_state(EDITED, {"own": own}, "state")
+    assert str(caught.value).startswith(f"state.own: {fact}") and "earlier checkpoint" in str(caught.value)
+
+
+def test_other_candidates_take_over_the_targets_and_count_anew() -> None:
+    def taken(**settings: Any) -> Any:
+        reward = AdaptiveStepLength(**{"lower_bound": 100, "upper_bound": 300, "interval": 100, **settings})
+        state, told = moved(reward, EDITED, {"own": copy.deepcopy(COUNTED)})
+        check_state(reward, state, "state")
+        return state["own"], told[0]
+
+    fresh = {"count": dict.fromkeys(COUNTED["target"], 0), "batches": 0, "rollouts": 0}
+    assert taken(alpha=0.25) == (COUNTED, "the reward goes on with the state saved under that name")
+    own, told = taken(interval=20)  # more candidates
+    assert own == {**COUNTED, **fresh, "within": dict.fromkeys(COUNTED["target"], [0] * 11)}
+    assert told == "the reward goes on with the state saved under that name, made to fit its new settings"
+    own, _ = taken(lower_bound=150, upper_bound=350)  # as many, but others
+    assert own["target"] == {"hard": 300, "medium": 200, "easy": 150} and own["within"]["easy"] == [0, 0, 0]
+    own, _ = taken(upper_bound=250)  # fewer
+    assert own["target"] == {"hard": 250, "medium": 200, "easy": 100} and own["within"]["easy"] == [0, 0]
+    own, _ = taken(upper_bound=350)  # the same
+    assert own == COUNTED

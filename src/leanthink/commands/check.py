@@ -49,7 +49,8 @@ PROMISES: Final[Mapping[str, tuple[str, str]]] = {  # words of the contract test
     ),
     "JSON gives the state back": (
         "the state would not survive a checkpoint",
-        "keep numbers, texts, lists and dicts with text keys in it; no tensors",
+        "keep numbers, texts, lists and dicts with text keys in it; no tensors. What is empty in init() may grow, by "
+        "numbers; all else keeps its keys, and passes its own wrong_state",
     ),
     "permuting the responses": (
         "a response's value depends on where it stands in the batch",

@@ -68,8 +68,10 @@ def save_states(folder: Path, settings: Settings, states: States, step: int) -> 
     part.replace(folder / FILE)
 
 
-def load_states(folder: Path, settings: Settings, recipe: Recipe | None = None) -> States:
-    """The states in a checkpoint.
+def load_states(
+    folder: Path, settings: Settings, recipe: Recipe | None = None, after_step: int | None = None
+) -> States:
+    """The states in a checkpoint; ``after_step`` is the step that it has to be of, where that is known.
 
     They may have been edited by hand, and are checked. Where the reward changed since, or another part that remembers,
     the run is refused, unless ``leanthink.changed_recipe`` is "migrate": then each part goes on with what was saved
@@ -77,10 +79,15 @@ def load_states(folder: Path, settings: Settings, recipe: Recipe | None = None) 
     remembers nothing may change freely.
 
     Raises:
-        StateError: the checkpoint has no state, a malformed one, or one of another recipe.
+        StateError: the checkpoint has no state, a malformed one, or one of another recipe or step.
     """
     content = _read(folder)
     path, saved, migrates = folder / FILE, content["parts"], settings.changed_recipe == "migrate"
+    if after_step is not None and content["step"] != after_step:
+        raise StateError(
+            f"{path}: step is {content['step']!r}, but the run goes on after step {after_step}: the file is another "
+            "checkpoint's; put the right one back, or resume from an earlier checkpoint"
+        )
     recipe = settings.build() if recipe is None else recipe
     state: State = content["state"]
     if saved["reward"] != settings.reward:
@@ -102,27 +109,31 @@ def _state_of(kind: Other, content: dict[str, Any], settings: Settings, recipe: 
     """What the recipe's limit, or advantage, goes on with; empty where it remembers nothing."""
     saved, now = content["parts"].get(kind), getattr(settings, kind)
     before = None if saved is None else _memory(build(saved, kind, f"{path}, parts.{kind}"))
-    part = _memory(getattr(recipe, kind))
+    part, place = _memory(getattr(recipe, kind)), f"{path}, {kind}_state"
+    state = {} if before is None else _checked(before, content.get(f"{kind}_state", {}), place)
+    if saved == now or (part is None and before is None):
+        return state
+    if settings.changed_recipe != "migrate":
+        raise StateError(
+            f"{path}: the {kind} was {saved}, now it is {now}, and what it remembers would be lost; keep "
+            f"the {kind}, or set leanthink.changed_recipe=migrate: the same kind of {kind} goes on with its state, "
+            "another starts afresh"
+        )
     fresh: State = {} if part is None else part.init()
-    state: State = content.get(f"{kind}_state", fresh)
-    if saved != now:
-        if part is None and before is None:
-            return fresh
-        if settings.changed_recipe != "migrate":
-            raise StateError(
-                f"{path}: the {kind} was {saved}, now it is {now}, and what it remembers would be lost; keep "
-                f"the {kind}, or set leanthink.changed_recipe=migrate: the same kind of {kind} goes on with its state, "
-                "another starts afresh"
-            )
-        if type(before) is not type(part) or state.keys() != fresh.keys():
-            _tell([f"{kind} {now} starts afresh: what {saved} remembered is dropped"])
-            return fresh
-        _tell([f"{kind} {now} goes on with what {saved} remembered"])
-    if part is not None:
-        check_like(state, fresh, f"{path}, {kind}_state")
-        if (wrong := part.wrong_state(state)) is not None:
-            raise StateError(f"{path}, {kind}_state: {wrong}, or resume from an earlier checkpoint")
-    return state
+    if part is None or type(before) is not type(part) or state.keys() != fresh.keys():
+        _tell([f"{kind} {now} starts afresh: what {saved} remembered is dropped"])
+        return fresh
+    _tell([f"{kind} {now} goes on with what {saved} remembered"])
+    return _checked(part, state, place)
+
+
+def _checked(part: Limit | Advantage, state: Any, place: str) -> State:
+    """A state that the part can go on from, or an error; one that is missing lacks its entries."""
+    check_like(state, part.init(), place)
+    if (wrong := part.wrong_state(state)) is not None:
+        raise StateError(f"{place}: {wrong}, or resume from an earlier checkpoint")
+    checked: State = state
+    return checked
 
 
 def _memory(part: Any) -> Limit | Advantage | None:
@@ -152,4 +163,10 @@ def _read(folder: Path) -> dict[str, Any]:
     for key in ("recipe", "parts", "step", "state"):
         if not isinstance(content, dict) or key not in content:
             raise StateError(f"{path}: {key!r} is missing; put it back, or resume from an earlier checkpoint")
+    parts = content["parts"]
+    if not isinstance(parts, dict) or "reward" not in parts:
+        raise StateError(
+            f"{path}: parts is {parts!r:.80}; give the nodes of the recipe's parts, {{'reward': ...}} at least, or "
+            "resume from an earlier checkpoint"
+        )
     return content

@@ -95,7 +95,7 @@ class Shaper:
             self._states = States.start(self.recipe)
             return
         folder = self._resume_from or self._checkpoints / f"global_step_{step - 1}"
-        self._states = load_states(folder, self.settings, self.recipe)
+        self._states = load_states(folder, self.settings, self.recipe, step - 1)
 
     def limits(self, prompts: Sequence[str], step: int) -> list[int]:
         """The recipe's limit (tokens) of each prompt at verl's global step, from 1."""
