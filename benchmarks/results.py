@@ -59,12 +59,13 @@ SECTIONS = (
     Section(
         title="Adaptive and scheduled budgets, and the rest of the field",
         text="Each recipe as it ships, with the lengths of its block for the CPU. Where the testbed shows less than "
-        "the paper: LASER-D and -DE pay easy prompts for a short chain, medium ones for a longer one and hard ones "
-        "for any, as the table by length shows. PALU cuts a budget by the spread of a prompt's right lengths, a few "
-        "tokens here. S-GRPO's exits answer with the last number so far: the wrong ones among them punish what a "
-        "finished chain has to do. Adaptive Deep Reasoning begins with a model that has both modes; this policy has "
-        "one, so that half of the rollouts fail, and training on them costs accuracy. Surrogate signals pay a readable "
-        "answer and its length, right or wrong: so small a policy forgets its arithmetic. UloRL, VL-Cogito and SIRI's "
+        "the paper: LASER-D and -DE pay easy prompts for a short chain, medium ones for a longer one and hard "
+        "ones for any, as the table by length shows. PALU cuts a budget by the spread of a prompt's right "
+        "lengths, a few tokens here. S-GRPO's exits answer with the last number so far, as a finished chain has "
+        "to: the wrong ones among them punish that, and so does the path's own reward behind several right ones. "
+        "Adaptive Deep Reasoning begins with a model that has both modes; this policy has one, so that half of "
+        "the rollouts fail, and training on them costs accuracy. Surrogate signals pay a readable answer and its "
+        "length, right or wrong: so small a policy forgets its arithmetic. UloRL, VL-Cogito and SIRI's "
         "expansions are made for longer output.",
         papers={
             "laser": "10,177 → 4,509 tokens at +3.3 points (1.5B, target 8192)",
