@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Literal, final, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,6 +23,10 @@ from leanthink.rewards.segmentation import find_thinking, token_at, token_pieces
 
 EXIT_ORDER: Final = "exit_order"
 """The column of a response's place among its group's exits, by the position of the cut; the full path is the last."""
+
+Places = Literal["tokens", "steps"]
+
+_STEP_END: Final = re.compile(r"\n\s*\n\s*")
 
 INDUCER: Final = "Time is limited, stop thinking and start answering.\n</think>\n\n"
 
@@ -62,6 +67,8 @@ class EarlyExit(Reward):
         decay: the ratio between successive rewards, above 1.
         inducer: what is put after a cut; it closes the thinking.
         include_full_path: whether the full path is trained on, too.
+        places: where a cut may stand: behind each of the thinking's "tokens", or of its "steps", paragraphs that end in
+            an empty line. The paper's formula counts positions, its figures show thoughts.
         seed: of the places.
         open_tag: what opens the thinking.
         close_tag: what closes it.
@@ -75,6 +82,7 @@ class EarlyExit(Reward):
     decay: float = 2.0
     inducer: str = INDUCER
     include_full_path: bool = True
+    places: Places = "tokens"
     seed: int = 0
     open_tag: str = "<think>"
     close_tag: str = "</think>"
@@ -86,6 +94,8 @@ class EarlyExit(Reward):
     def __post_init__(self) -> None:
         if not self.decay > 1:
             raise ConfigError(f"early_exit: decay is {self.decay}; give a ratio above 1")
+        if self.places not in get_args(Places):
+            raise ConfigError(f"early_exit: places is {self.places!r}; give {' or '.join(get_args(Places))}")
         if not self.open_tag or not self.close_tag:
             raise ConfigError("early_exit: open_tag and close_tag may not be empty; give the model's own")
         if self.close_tag not in self.inducer:
@@ -112,5 +122,9 @@ class EarlyExit(Reward):
         if thinking is None:
             return []
         first, stop = token_at(pieces, [thinking.begin, thinking.end])
+        places: Sequence[int] = range(first + 1, stop + 1)
+        if self.places == "steps":
+            ends = [match.end() for match in _STEP_END.finditer("".join(pieces), thinking.begin, thinking.end)]
+            places = sorted(set(token_at(pieces, ends)).intersection(places))
         draw = random.Random(f"{self.seed}/{list(token_ids)}")
-        return sorted(draw.sample(range(first + 1, stop + 1), min(exits, max(stop - first, 0))))
+        return sorted(draw.sample(places, min(exits, len(places))))

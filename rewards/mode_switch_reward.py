@@ -24,17 +24,22 @@ MODE: Final = "mode"
 
 
 def preferred_modes(
-    correct_N: Bool[Tensor, " N"], long_N: Bool[Tensor, " N"], group_N: Int[Tensor, " N"], threshold: float
+    correct_N: Bool[Tensor, " N"],
+    long_N: Bool[Tensor, " N"],
+    group_N: Int[Tensor, " N"],
+    threshold: float,
+    margin: float | None = None,
 ) -> Int[Tensor, " G"]:
     """Of each group, 1 where long is preferred, -1 where short is, 0 where neither.
 
-    Short, where its accuracy is at least ``threshold``, or where it is right at times and long never. No preference
-    where nothing is right, or where one mode has no response.
+    Short, where its accuracy is at least ``threshold``, or, with a ``margin``, that of long less this, or where it is
+    right at times and long never. No preference where nothing is right, or where one mode has no response.
     """
     long_G = group_mean(correct_N.double(), group_N, long_N)
     short_G = group_mean(correct_N.double(), group_N, ~long_N)
     known_G = ~(long_G.isnan() | short_G.isnan()) & ((long_G > 0) | (short_G > 0))
-    easy_G = (short_G >= threshold) | ((long_G == 0) & (short_G > 0))
+    enough_G = torch.full_like(short_G, threshold) if margin is None else long_G - margin - 1e-9
+    easy_G = (short_G >= enough_G) | ((long_G == 0) & (short_G > 0))
     return torch.where(known_G, torch.where(easy_G, -1, 1), 0)
 
 
@@ -46,9 +51,10 @@ def mode_switch_reward(
     base: float = 1.0,
     bonus: float = 0.5,
     wrong: float = 0.0,
+    margin: float | None = None,
 ) -> Float[Tensor, " N"]:
     """``base`` for a correct response, ``bonus`` more in the preferred mode, ``wrong`` for a wrong one."""
-    preferred_N = preferred_modes(correct_N, long_N, group_N, threshold)[group_N]
+    preferred_N = preferred_modes(correct_N, long_N, group_N, threshold, margin)[group_N]
     matches_N = preferred_N == torch.where(long_N, 1, -1)
     return torch.where(correct_N, base + bonus * matches_N, torch.full_like(matches_N, wrong, dtype=torch.float64))
 
@@ -72,6 +78,8 @@ class ModeSwitchReward(Reward):
 
     Args:
         threshold: the accuracy of short answers from which a prompt is easy, in (0, 1].
+        margin: instead of the threshold, the prompt is easy where the accuracy of short answers is at most this below
+            that of long ones, in [0, 1); None: by the threshold. The paper's test is not known.
         base: for a correct response.
         bonus: for one in the preferred mode, in addition.
         wrong: for a wrong one.
@@ -87,6 +95,7 @@ class ModeSwitchReward(Reward):
     """
 
     threshold: float = 0.75
+    margin: float | None = None
     base: float = 1.0
     bonus: float = 0.5
     wrong: float = 0.0
@@ -102,6 +111,7 @@ class ModeSwitchReward(Reward):
         low, high = bounds(self.warm_up)
         for name, fine, allowed in (
             ("threshold", 0 < self.threshold <= 1, "above 0 and up to 1"),
+            ("margin", self.margin is None or 0 <= self.margin < 1, "0 or more, below 1, or nothing"),
             ("base", self.base > self.wrong, f"more than a wrong response earns, {self.wrong}"),
             ("bonus", self.bonus >= 0, "0 or more"),
             ("warm_up", not (low < 0 or high > 1), "0 to 1"),
@@ -117,7 +127,9 @@ class ModeSwitchReward(Reward):
         mode_N = batch.column(MODE)
         check_values(MODE, (mode_N == 0) | (mode_N == 1), mode_N, "give 1 for long thinking and 0 for short")
         right_N = (batch.correct == 1) & ~batch.truncated
-        return mode_switch_reward(right_N, mode_N == 1, batch.group, self.threshold, self.base, bonus, self.wrong)
+        return mode_switch_reward(
+            right_N, mode_N == 1, batch.group, self.threshold, self.base, bonus, self.wrong, self.margin
+        )
 
     def shown(self, step: int, state: State) -> Mapping[str, float]:
         """What counts of the bonus at the step."""

@@ -153,6 +153,8 @@ class AdaptiveStepLength(StatefulComposite):
         n_rollout: rollouts a prompt, ``K``; 8 in the paper. None: the largest group of what was monitored.
         rounding: of ``2K/3`` and ``K/3``: "ceil" (the paper's 6 and 3) or "floor" (the released code's 5 and 2).
         expected: 1.
+        cap_to_batch_max: whether no target found is above the longest response of the batch that is scored next, as in
+            the released code: that batch has none above it, but those up to the next search may.
         explore: LASER-DE.
         explore_invalid: whether ill-formed responses, which count as wrong whatever their answer, are paid for length,
             too: not in the code, and most responses that are cut are ill-formed.
@@ -175,6 +177,7 @@ class AdaptiveStepLength(StatefulComposite):
     n_rollout: int | None = None
     rounding: Literal["ceil", "floor"] = "ceil"
     expected: float = 1.0
+    cap_to_batch_max: bool = False
     explore: bool = False
     explore_invalid: bool = False
     valid: Reward | None = None
@@ -228,7 +231,7 @@ class AdaptiveStepLength(StatefulComposite):
     def update(self, batch: RolloutBatch, part: Part, own: State) -> tuple[RewardN, State]:
         """The bonus by the targets so far; what the batch shows counts at the next search."""
         if own["batches"] >= (self.monitor_freq if own["searches"] else 1):
-            own = {"target": self._searched(own), **self._unmonitored(), "searches": own["searches"] + 1}
+            own = {"target": self._searched(own, batch.length), **self._unmonitored(), "searches": own["searches"] + 1}
         valid_N = _valid(self.valid, batch, part)
         right_N = (batch.correct == 1) & valid_N
         level_N = levels_of(group_mean(right_N.double(), batch.group))[batch.group]
@@ -252,14 +255,16 @@ class AdaptiveStepLength(StatefulComposite):
         rollouts = max(own["rollouts"], int(batch.group.bincount().max()))
         return {**own, "within": within, "count": count, "batches": own["batches"] + 1, "rollouts": rollouts}
 
-    def _searched(self, own: State) -> dict[str, float]:
+    def _searched(self, own: State, length_N: Float[Tensor, " N"]) -> dict[str, float]:
         fewest = fewest_correct(own["rollouts"] if self.n_rollout is None else self.n_rollout, self.rounding)
+        most = float(self.upper_bound)
+        if self.cap_to_batch_max and len(length_N):
+            most = min(most, max(float(length_N.max()), 1.0))
         targets = {}
         for level in LEVELS:
             coverage = [inside / max(own["count"][level], 1) for inside in own["within"][level]]
-            targets[level] = float(
-                search_target(coverage, self.candidates, fewest[level], self.upper_bound, self.expected)
-            )
+            found = search_target(coverage, self.candidates, fewest[level], self.upper_bound, self.expected)
+            targets[level] = float(min(found, most))
         return targets
 
     def shown(self, step: int, state: State) -> Mapping[str, float]:

@@ -33,16 +33,18 @@ class LaserD:
         k: int | None,
         explore: bool,
         explore_invalid: bool = False,
+        cap: bool = False,
     ):
         self.lower, self.upper, self.interval = lower, upper, interval
         self.alpha, self.every, self.k = alpha, every, k
         self.explore, self.explore_invalid = explore, explore_invalid
+        self.cap = cap
         self.target = {"easy": upper, "medium": upper, "hard": upper}
         self.seen: list[tuple[str, float]] = []
         self.sizes: list[int] = []
         self.batches = self.searches = 0
 
-    def search(self) -> None:
+    def search(self, longest: float) -> None:
         k = max(self.sizes) if self.k is None else self.k
         least = {"easy": math.ceil(2 * k / 3), "medium": math.ceil(k / 3), "hard": 1}
         for level in self.target:
@@ -54,12 +56,12 @@ class LaserD:
                     chosen = candidate
                     break
                 candidate += self.interval
-            self.target[level] = chosen
+            self.target[level] = min(chosen, max(longest, 1)) if self.cap else chosen
         self.seen, self.sizes, self.batches, self.searches = [], [], 0, self.searches + 1
 
     def step(self, length: Numbers, correct: Flags, group: Sequence[int], formed: Flags | None = None) -> list[float]:
         if self.batches >= (self.every if self.searches else 1):
-            self.search()
+            self.search(max(length, default=math.inf))
         formed = [True] * len(length) if formed is None else formed
         right = [bool(ok and form) for ok, form in zip(correct, formed, strict=True)]
         level = {code: laser_level([c for c, g in zip(right, group, strict=True) if g == code]) for code in group}

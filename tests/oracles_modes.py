@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 from oracles_groups import Flags, Groups, Numbers, members
 
@@ -132,7 +133,14 @@ def serial_rewards(correct: Flags, order: Numbers, group: Groups, decay: float) 
 
 
 def mode_rewards(
-    correct: Flags, long: Flags, group: Groups, theta: float, base: float, bonus: float, wrong: float
+    correct: Flags,
+    long: Flags,
+    group: Groups,
+    theta: float,
+    base: float,
+    bonus: float,
+    wrong: float,
+    margin: float | None = None,
 ) -> tuple[list[float], list[int]]:
     """arXiv 2505.20101: the table of rewards, prompt by prompt, and each response's prompt's preference (1 long)."""
     rewards, preferences = [0.0] * len(correct), [0] * len(correct)
@@ -140,9 +148,10 @@ def mode_rewards(
         longs, shorts = [i for i in of if long[i]], [i for i in of if not long[i]]
         preferred = 0
         if longs and shorts and any(correct[i] for i in of):
-            a_long = sum(correct[i] for i in longs) / len(longs)
-            a_short = sum(correct[i] for i in shorts) / len(shorts)
-            preferred = -1 if a_short >= theta or a_long == 0 else 1
+            a_long = Fraction(sum(correct[i] for i in longs), len(longs))
+            a_short = Fraction(sum(correct[i] for i in shorts), len(shorts))
+            easy = a_short >= theta if margin is None else a_short >= a_long - Fraction(str(margin))
+            preferred = -1 if easy or a_long == 0 else 1
         for i in of:
             preferences[i] = preferred
             if not correct[i]:

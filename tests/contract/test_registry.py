@@ -96,6 +96,7 @@ FORM = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
 REWARDS: dict[str, list[Reward]] = {
     "adaptive_step_length": [
         AdaptiveStepLength(lower_bound=1000, interval=1000, monitor_freq=2),
+        AdaptiveStepLength(lower_bound=1000, interval=1000, monitor_freq=1, cap_to_batch_max=True),
         AdaptiveStepLength(lower_bound=500, target_length=4000, explore=True, valid=FORM, rounding="floor"),
     ],
     "chain": [Chain(base=Correct(right=2), overlong=Sum(so_far=Running(), late=OVERLONG), clip=Clip(low=0.0))],
@@ -122,7 +123,7 @@ REWARDS: dict[str, list[Reward]] = {
         ),
     ],
     "dynamic_length": [DynamicLength(limit=12_000), DynamicLength(limit=4096, apply_to_correct=True)],
-    "early_exit": [EarlyExit(), EarlyExit(decay=1.5, include_full_path=False, inducer=" </think> ")],
+    "early_exit": [EarlyExit(), EarlyExit(decay=1.5, include_full_path=False, inducer=" </think> ", places="steps")],
     "exact_budget": [ExactBudget(), ExactBudget(alpha=0.002, counts="thinking")],
     "format": [
         Format(),
@@ -163,6 +164,7 @@ REWARDS: dict[str, list[Reward]] = {
     "max_budget": [MaxBudget(alpha=0.0003), MaxBudget(delta=1.0, counts="thinking")],
     "mode_switch_reward": [
         ModeSwitchReward(),
+        ModeSwitchReward(margin=0.25),
         ModeSwitchReward(threshold=0.5, wrong=-1.0, warm_up=Linear(start=0.0, stop=1.0, steps=30)),
     ],
     "pass_rate_at_least": [

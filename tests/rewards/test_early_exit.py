@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -80,6 +81,18 @@ def test_cuts_are_places_of_the_thinking_each_once_and_the_same_every_time() -> 
     assert part.cuts(PATH, TOKENIZER.decode, 99) == list(range(2, 10))  # behind each of 8 tokens of thinking
 
 
+def test_cuts_behind_steps() -> None:
+    """Characters are tokens; a step ends behind its empty line."""
+    text = "<think>one.\ntwo.\n\nthree \n \n\nfour</think>4\n\n5"
+
+    def decode(ids: Sequence[int]) -> str:
+        return "".join(map(chr, ids))
+
+    cuts = EarlyExit(places="steps").cuts([ord(sign) for sign in text], decode, 9)
+    assert [text[:cut] for cut in cuts] == ["<think>one.\ntwo.\n\n", "<think>one.\ntwo.\n\nthree \n \n\n"]
+    assert len(EarlyExit(places="steps").cuts([ord(sign) for sign in text], decode, 1)) == 1
+
+
 @pytest.mark.parametrize("text", [r"\boxed{ 59 }", r"<think> </think> \boxed{ 59 }"])
 def test_without_a_thinking_there_is_nothing_to_cut(text: str) -> None:
     assert EarlyExit().cuts(TOKENIZER.encode(text), TOKENIZER.decode, 4) == []
@@ -91,6 +104,7 @@ def test_without_a_thinking_there_is_nothing_to_cut(text: str) -> None:
         ({"decay": 1.0}, "decay is 1.0"),
         ({"inducer": "Stop."}, "does not close"),
         ({"open_tag": ""}, "may not be empty"),
+        ({"places": "thoughts"}, "places is 'thoughts'; give tokens or steps"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:

@@ -60,8 +60,10 @@ def test_half_way_through_the_warm_up() -> None:
     assert (reward.shown(5, {}), reward.shown(99, {})) == ({"warm_up": 0.5}, {"warm_up": 1.0})
 
 
-@pytest.mark.parametrize("theta", [0.5, 0.75])
-def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch, theta: float) -> None:
+@pytest.mark.parametrize(("theta", "margin"), [(0.5, None), (0.75, None), (0.75, 0.0), (0.75, 0.5)])
+def test_agrees_with_the_loop(
+    batches: list[RolloutBatch], merged: RolloutBatch, theta: float, margin: float | None
+) -> None:
     mode_N = torch.randint(0, 2, (len(merged),), generator=torch.Generator().manual_seed(9))
     rewards: list[float] = []
     preferences: list[int] = []
@@ -70,12 +72,12 @@ def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch,
         mode = (mode_N[start : start + len(batch)] == 1).tolist()
         start += len(batch)
         right = [bool(ok) and not cut for ok, cut in zip(batch.correct.tolist(), batch.truncated.tolist(), strict=True)]
-        more, preferred = oracles.mode_rewards(right, mode, batch.group.tolist(), theta, 1.0, 0.5, -0.5)
+        more, preferred = oracles.mode_rewards(right, mode, batch.group.tolist(), theta, 1.0, 0.5, -0.5, margin)
         rewards, preferences = rewards + more, preferences + preferred
-    reward = ModeSwitchReward(threshold=theta, wrong=-0.5)
+    reward = ModeSwitchReward(threshold=theta, margin=margin, wrong=-0.5)
     given_N = reward(merged.replace(mode=mode_N))[0]
     torch.testing.assert_close(given_N, torch.tensor(rewards, dtype=torch.float64), rtol=1e-12, atol=1e-12)
-    preferred_G = preferred_modes((merged.correct == 1) & ~merged.truncated, mode_N == 1, merged.group, theta)
+    preferred_G = preferred_modes((merged.correct == 1) & ~merged.truncated, mode_N == 1, merged.group, theta, margin)
     assert preferred_G[merged.group].tolist() == preferences
 
 
@@ -99,6 +101,7 @@ def test_a_prompt_sampled_in_one_mode_only_has_no_preference() -> None:
     ("settings", "fact"),
     [
         ({"threshold": 0.0}, r"threshold is 0.0"),
+        ({"margin": 1.0}, r"margin is 1.0; give 0 or more, below 1"),
         ({"base": 0.0}, r"more than a wrong response earns, 0.0"),
         ({"bonus": -1.0}, r"bonus is -1.0"),
         ({"warm_up": 2.0}, r"warm_up is 2.0"),

@@ -98,6 +98,18 @@ def test_searched_targets_agree_with_the_loop_over_many_steps(
     assert state["own"]["searches"] == slow.searches and len(targets) > 10
 
 
+def test_targets_up_to_the_longest_of_the_batch_agree_with_the_loop(batches: list[RolloutBatch]) -> None:
+    reward = AdaptiveStepLength(lower_bound=500, interval=500, monitor_freq=2, n_rollout=8, cap_to_batch_max=True)
+    slow = oracles.LaserD(500, 16384, 500, 0.5, 2, 8, False, cap=True)
+    state, capped = reward.init(), 0
+    for batch in batches:
+        given_N, state = reward(batch, state)
+        expected = slow.step(batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist())
+        assert given_N.tolist() == expected and state["own"]["target"] == slow.target
+        capped += any(target % 500 for target in slow.target.values())
+    assert capped > 10
+
+
 @pytest.mark.parametrize("explore_invalid", [False, True])
 def test_ill_formed_responses_and_groups_of_any_size_agree_with_the_loop(
     batches: list[RolloutBatch], explore_invalid: bool

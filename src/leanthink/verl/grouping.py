@@ -287,13 +287,14 @@ class _Modes(GroupLoss[ModeSwitch]):
         )
 
     def _write(self, step: StepBatch) -> dict[str, float]:
-        threshold = only_part(self.recipe.reward, ModeSwitchReward).threshold
+        part = only_part(self.recipe.reward, ModeSwitchReward)
         group_N, known_N = step.group_N, step.takes_part_N
         long_N = torch.tensor([fact[MODE] == 1 for fact in step.facts], dtype=torch.bool)
         preferred_G = torch.zeros(int(group_N.max()) + 1, dtype=torch.float64)
         if bool(known_N.any()):  # a group of unknown verdicts only has no preference
             shown_G, code_M = torch.unique(group_N[known_N], return_inverse=True)
-            found_G = preferred_modes(step.complete_N[known_N], long_N[known_N], code_M, threshold)
+            right_M = step.complete_N[known_N]
+            found_G = preferred_modes(right_M, long_N[known_N], code_M, part.threshold, part.margin)
             preferred_G[shown_G] = found_G.double()
         preferring = int((preferred_G != 0).sum())
         groups = len(step.batch) // self._rollouts
