@@ -60,6 +60,19 @@ class Plain(Advantage):
         return reward_N.double()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gambles(Advantage):
+    """Leaves out whom it draws."""
+
+    reads_state = True
+
+    def __call__(self, reward_N, group_N, length_N=None):
+        return torch.zeros_like(reward_N.double())
+
+    def select(self, reward_N, group_N, length_N, state):
+        return torch.rand(len(reward_N)) < 0.5, {}
+
+
 class Other:
     pass
 '''
@@ -100,6 +113,7 @@ def test_registered_parts_with_arguments(capsys):
     [
         ("own_parts:Leaks", "responses do not leak", "depends on the others", "declare `scope = Scope.GROUP`"),
         ("own_parts:Crashes", "every batch has a finite value", "empty", "leanthink.groups"),
+        ("own_parts:Gambles", "it chooses alike", "leave out other responses", "by the arguments of `select`"),
         ("own_parts:Plain", "sums to 0 over a group", "pushed up or down", "--not-centred"),
     ],
 )

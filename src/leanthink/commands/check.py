@@ -78,6 +78,10 @@ PROMISES: Final[Mapping[str, tuple[str, str]]] = {  # words of the contract test
         "subtract the group's mean, or say --not-centred where that is meant",
     ),
     "inputs are not changed": ("whatever reads them after it sees other numbers", "work on new tensors"),
+    "chooses alike": (
+        "a run that is killed and goes on would leave out other responses",
+        "decide by the arguments of `select` alone, and return a new dict of numbers, lists and dicts for its state",
+    ),
     "0 where the mask is 0": ("tokens that are no part of the response would be trained on", "multiply by the mask"),
     "empty mask takes no part": (
         "a response without a verdict moves the others",
