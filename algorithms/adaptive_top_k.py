@@ -58,8 +58,9 @@ class AdaptiveTopK(Advantage):
 
     The paper keeps the distribution in a t-digest, which never forgets; here the means themselves are kept, up to
     ``remembered`` of them, so that quantiles are exact and follow the policy. A step's groups enter before its
-    quantiles are taken. It remembers through the trainer alone: called by itself, it keeps ``k[0]`` of each group, as
-    before the first quantiles.
+    quantiles are taken. What ranks is the length of the response, tool output and given tokens included, where
+    :class:`FilterTopK` has the tokens that are trained on. It remembers through the trainer alone: called by itself,
+    it keeps ``k[0]`` of each group, as before the first quantiles.
 
     Args:
         k: responses kept of each group, from the hardest prompts to the easiest, none above the one before; the paper:

@@ -21,7 +21,7 @@ from leanthink.functions import check_name, load_function
 from leanthink.groups import group_mean
 from leanthink.measured import PromptReward
 from leanthink.module import Breakdown, Composite, Part, Reward, RewardN, Scope, State
-from leanthink.rewards.correct import Correct
+from leanthink.rewards.truncation import Truncation
 from leanthink.schedules import Number, at, bounds
 
 Difficulty = Literal["pass_rate", "fail_rate", "column"]
@@ -31,7 +31,7 @@ PROMPT_DIFFICULTY: Final = "prompt_difficulty"
 DIFFICULTY: Final = "difficulty"
 UNSCORED: Final = "unscored"
 
-OUTCOME: Final = Correct()
+OUTCOME: Final = Truncation()
 
 
 def conciseness_reward(

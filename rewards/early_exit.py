@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import random
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, Literal, final, get_args
 
 import torch
@@ -26,7 +28,7 @@ EXIT_ORDER: Final = "exit_order"
 
 Places = Literal["tokens", "steps"]
 
-_STEP_END: Final = re.compile(r"\n\s*\n\s*")
+_STEP_END: Final = re.compile(r"(?<=\S)[^\S\n]*\n\s*\n\s*")
 
 INDUCER: Final = "Time is limited, stop thinking and start answering.\n</think>\n\n"
 
@@ -68,7 +70,8 @@ class EarlyExit(Reward):
         inducer: what is put after a cut; it closes the thinking.
         include_full_path: whether the full path is trained on, too.
         places: where a cut may stand: behind each of the thinking's "tokens", or of its "steps", paragraphs that end in
-            an empty line. The paper's formula counts positions, its figures show thoughts.
+            an empty line, with the token in which that ends. The paper's formula counts positions, its figures show
+            thoughts.
         seed: of the places.
         open_tag: what opens the thinking.
         close_tag: what closes it.
@@ -124,7 +127,8 @@ class EarlyExit(Reward):
         first, stop = token_at(pieces, [thinking.begin, thinking.end])
         places: Sequence[int] = range(first + 1, stop + 1)
         if self.places == "steps":
-            ends = [match.end() for match in _STEP_END.finditer("".join(pieces), thinking.begin, thinking.end)]
-            places = sorted(set(token_at(pieces, ends)).intersection(places))
+            thought, ends = "".join(pieces)[thinking.begin : thinking.end], list(accumulate(map(len, pieces)))
+            steps = [thinking.begin + match.end() for match in _STEP_END.finditer(thought)]
+            places = sorted({bisect_left(ends, step) + 1 for step in steps}.intersection(places))
         draw = random.Random(f"{self.seed}/{list(token_ids)}")
         return sorted(draw.sample(places, min(exits, len(places))))

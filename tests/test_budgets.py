@@ -143,7 +143,7 @@ def test_command_for_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     source = tmp_path / "sums.jsonl"
     source.write_text("".join(json.dumps({"question": f"{n} + 1?", "answer": n + 1}) + "\n" for n in range(40)))
     command = ["prepare", str(source), "--out", str(tmp_path / "data"), "--template", "raw", "--test-size", "10"]
-    assert main([*command, "--levels", "In short:", "At length:"]) == 0
+    assert main([*command, "--level", "In short:", "--level", "At length:"]) == 0
     sentences = ("In short:", "At length:")
     found = set()
     for row in pq.read_table(tmp_path / "data" / "train.parquet").to_pylist():
@@ -153,5 +153,5 @@ def test_command_for_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert found == {0, 1}
     assert main([*command, "--force", "--level-seed", "1"]) == 1
     assert "--level-seed without --levels" in capsys.readouterr().err
-    assert main([*command, "--force", "--levels", "One."]) == 1
+    assert main([*command, "--force", "--level", "One."]) == 1
     assert "two sentences or more" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def test_the_prompt_seen_longest_ago_makes_room() -> None:
 
 def test_numbers_will_do_as_keys() -> None:
     numbered = RolloutBatch.of(group=[0, 0, 1], length=[9] * 3, correct=[1, 0, 1], prompt_key=[7, 7, 8])
-    assert EASY_IS_SHORT.update(numbered, EASY_IS_SHORT.init()) == {"pass_rate": {"7.0": 0.5, "8.0": 1.0}}
+    assert EASY_IS_SHORT.update(numbered, EASY_IS_SHORT.init()) == {"pass_rate": {"7": 0.5, "8": 1.0}}
 
 
 def test_state_goes_in_and_comes_out_as_json() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Advantage, TokenAdvantage
+from leanthink.algorithms import Advantage, FilterTopK, TokenAdvantage
 from leanthink.batch import RolloutBatch
 from leanthink.groups import group_mean
 from leanthink.module import PlacedReward, Reward, RewardN, Scope, State, StatefulReward
@@ -140,6 +140,14 @@ class BadAdvantage(Advantage):
     def batch_wide(self) -> bool:
         return self.how == "declared whole batch"
 
+    @property
+    def reads_order(self) -> bool:
+        return self.how == "filters again"
+
+    @property
+    def reads_state(self) -> bool:
+        return self.how == "filters again"
+
     def init(self) -> dict[str, Any]:
         return {"seen": [0]}
 
@@ -171,6 +179,8 @@ class BadAdvantage(Advantage):
                 return reward_N.sub_(group_mean(reward_N, group_N)[group_N])
             case "changes lengths":
                 length_N += 1
+            case "filters again":
+                return FilterTopK(k=2)(reward_N, group_N, length_N)
             case "by row":
                 return centred_N * torch.arange(1, len(reward_N) + 1)
         return centred_N
@@ -273,6 +283,7 @@ class Undeclared(Budgeted):
         ("changes rewards", "inputs are not changed"),
         ("changes lengths", "inputs are not changed"),
         ("by row", "permuting the responses"),
+        ("filters again", "it keeps all that it has chosen"),
         ("changes its state", "it chooses alike, by a state it does not change"),
         ("chooses at random", "it chooses alike, by a state it does not change"),
     ],

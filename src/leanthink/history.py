@@ -25,7 +25,8 @@ def prompts_of(batch: RolloutBatch) -> tuple[list[str], Int[Tensor, " N"]]:
     (['p', 'q'], tensor([0, 0, 1]))
     """
     values = batch.values(PROMPT_KEY)
-    keys = [str(key) for key in (values.double().tolist() if isinstance(values, Tensor) else values)]
+    numbers = values.double().tolist() if isinstance(values, Tensor) else []
+    keys = [str(int(one) if one.is_integer() else one) for one in numbers] or [str(one) for one in values]
     codes = {key: code for code, key in enumerate(dict.fromkeys(keys))}
     return list(codes), batch.group.new_tensor([codes[key] for key in keys])
 

@@ -22,6 +22,7 @@ from leanthink.batch import Column, RolloutBatch
 from leanthink.config import Kind, build, describe
 from leanthink.control import check_state
 from leanthink.errors import LeanthinkError, StateError
+from leanthink.groups import group_count
 from leanthink.measured import MeasuredReward
 from leanthink.module import Breakdown, Reward, RewardN, Scope, State
 from leanthink.placement import Placement
@@ -155,9 +156,8 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
     """
     generator = torch.Generator().manual_seed(seed)
     _check_object(advantage, "advantage")
-    batches = list(special_batches(generator)) + [random_batch(generator) for _ in range(rounds)]
     state = advantage.init()
-    for batch in batches:
+    for batch in list(special_batches(generator)) + [random_batch(generator) for _ in range(rounds)]:
         state = _check_choice(advantage, batch, state)
         shaped_N, group_N = batch.correct - torch.randint(0, 3, (len(batch),), generator=generator) / 10, batch.group
         length_N = batch.length
@@ -189,11 +189,15 @@ def check_advantage(advantage: Advantage, *, centred: bool = True, rounds: int =
 
 def _check_choice(advantage: Advantage, batch: RolloutBatch, state: State) -> State:
     """What an advantage promises that remembers; its state after the batch."""
-    before = copy.deepcopy(state)
-    chosen_N, after = advantage.select(batch.reward, batch.group, batch.length, state)
-    again_N, again = advantage.select(batch.reward, batch.group, batch.length, json.loads(json.dumps(before)))
+    before, given = copy.deepcopy(state), (batch.reward, batch.group, batch.length)
+    chosen_N, after = advantage.select(*given, state)
+    again_N, again = advantage.select(*given, json.loads(json.dumps(before)))
     if state != before or again != after or not torch.equal(again_N, chosen_N):
         _fail(advantage, "it chooses alike, by a state it does not change", batch, f"{before} gives {after}, {again}")
+    chosen = batch.select(chosen_N).replace(reward=torch.arange(int(chosen_N.sum())))
+    value_M = advantage(chosen.reward, chosen.group, chosen.length)
+    if advantage.reads_state and bool((group_count(chosen.group, value_M == 0) > 1).any()):
+        _fail(advantage, "it keeps all that it has chosen", chosen, f"it gives {value_M.tolist()}")
     return after
 
 

@@ -93,6 +93,20 @@ def test_cuts_behind_steps() -> None:
     assert len(EarlyExit(places="steps").cuts([ord(sign) for sign in text], decode, 1)) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "places"),
+    [
+        (["<think>\n\n", "a", "</think>"], []),  # nothing stands before it
+        (["<think>", "a.\n\nb", "c", "\n\n", "</think>"], [2, 4]),
+    ],
+)
+def test_a_step_needs_words_and_ends_with_a_token(words: list[str], places: list[int]) -> None:
+    def decode(ids: Sequence[int]) -> str:
+        return "".join(words[one] for one in ids)
+
+    assert EarlyExit(places="steps").cuts(range(len(words)), decode, 9) == places
+
+
 @pytest.mark.parametrize("text", [r"\boxed{ 59 }", r"<think> </think> \boxed{ 59 }"])
 def test_without_a_thinking_there_is_nothing_to_cut(text: str) -> None:
     assert EarlyExit().cuts(TOKENIZER.encode(text), TOKENIZER.decode, 4) == []

@@ -113,8 +113,8 @@ def test_the_linear_shape_has_a_flat_piece() -> None:
 
 def test_numbers_will_do_as_keys_and_the_same_prompt_twice_in_a_batch_is_one() -> None:
     numbered = RolloutBatch.of(group=[0, 1], length=[90, 40], correct=[1, 1], prompt_key=[7, 7])
-    assert HistoryLength()(numbered)[1]["length"] == {"7.0": 40}
-    assert HistoryLength()(numbered.replace(prompt_key=torch.tensor([7, 7])))[1]["length"] == {"7.0": 40}
+    assert HistoryLength()(numbered)[1]["length"] == {"7": 40}
+    assert HistoryLength()(numbered.replace(prompt_key=torch.tensor([7, 7])))[1]["length"] == {"7": 40}
 
 
 def test_a_frozen_history_is_not_written() -> None:

@@ -55,12 +55,13 @@ def manager(monkeypatch):
         each.loop.close()  # verl opens one where none runs; in its workers one does
 
 
-def response(text, *, gold="4", pad=0, truncated=False, extra_info=None, question="2 + 2 ="):
-    ids = [WORDS.index(word) for word in text.split()]
+def response(text, *, gold="4", pad=0, truncated=False, extra_info=None, question="2 + 2 =", prompt="4 5"):
+    ids, before = ([WORDS.index(word) for word in words.split()] for words in (text, prompt))
     batch = TensorDict(
         {
+            "prompts": torch.tensor([[0, *before]]),
             "responses": torch.tensor([ids + [0] * pad]),
-            "attention_mask": torch.tensor([[1, 1] + [1] * len(ids) + [0] * pad]),
+            "attention_mask": torch.tensor([[0] + [1] * len(before) + [1] * len(ids) + [0] * pad]),
         },
         batch_size=1,
     )
@@ -86,6 +87,13 @@ def test_facts_of_a_correct_response(manager):
     assert result["reward_score"] == got["acc"] == 1.0
     assert (got["unknown"], got["truncated"], got["length"], got["pred"]) == (0.0, 0.0, 7.0, "4")
     assert (got["budget"], got["difficulty"], got[Format().column]) == (7, "3", 1.0)
+
+
+@pytest.mark.parametrize(("prompt", "right"), [("4 5", 1.0), ("4 <think>", 0.0), ("<think> 5", 1.0)])
+def test_a_prompt_that_opens_the_thinking_is_read_before_the_response(manager, prompt, right):
+    """Cut off in its thinking there is no answer, whatever box stands in it."""
+    result = run(manager(), response(r"thus \boxed{ 4 }", truncated=True, prompt=prompt))
+    assert result["reward_score"] == right and result["reward_extra_info"]["unknown"] == 0
 
 
 def test_what_is_measured_on_tokens_and_counted_in_thinking(manager):

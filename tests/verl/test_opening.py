@@ -10,7 +10,7 @@ from leanthink.recipe import load_recipe, recipe_names
 from leanthink.rewards import EarlyExit, Format, ModeSwitchReward, Scale, Sum, ThinkOutcome
 from leanthink.testbed.tokenizer import CHAT_TEMPLATE, build_tokenizer
 from leanthink.verl import facts
-from leanthink.verl.opening import check_opening, end_of_prompt, verifier_arguments
+from leanthink.verl.opening import check_opening, end_of_prompt
 from leanthink.verl.settings import Settings
 
 OPENING = CHAT_TEMPLATE.replace("<assistant>{% endif -%}", "<assistant> <think>{{ '\\n' }}{% endif -%}")
@@ -47,12 +47,13 @@ REWARD = Sum(base=ThinkOutcome(), form=Scale(by=0.5, of=Format(opened_by_prompt=
 
 
 def test_each_part_that_expects_otherwise_is_named_with_its_override():
-    with pytest.raises(ConfigError, match=r"<think>.*add reward\.sum\.base\.think_outcome\.opened_by_prompt=true$"):
+    with pytest.raises(ConfigError, match=r"add reward\.sum\.base\.think_outcome\.opened_by_prompt=true \(lean"):
         check_opening(REWARD, OPENED)
-    with pytest.raises(ConfigError, match=r"add reward\.sum\.form\.scale\.of\.format\.opened_by_prompt=false$"):
+    with pytest.raises(ConfigError, match=r"add reward\.sum\.form\.scale\.of\.format\.opened_by_prompt=false \(lean"):
         check_opening(REWARD, CLOSED)
     check_opening(REWARD, "")
     check_opening(Sum(base=ThinkOutcome()), CLOSED)
+    check_opening(Format(open_tag="<think>\n", opened_by_prompt=True), OPENED)
     with pytest.raises(ConfigError, match=r"has begun with '<think>' already; take it out of the template"):
         check_opening(ModeSwitchReward(), OPENED)
 
@@ -61,7 +62,7 @@ def overrides(reward):
     try:
         check_opening(reward, OPENED)
     except ConfigError as error:
-        return str(error).partition("; add ")[2].split()
+        return str(error).partition("; add ")[2].partition(" (")[0].split()
     return []
 
 
@@ -80,26 +81,39 @@ RECIPES_WITH_FORM = {
 }
 
 
-def test_an_opened_thinking_has_to_end_unless_the_user_says_otherwise():
-    assert verifier_arguments({}, OPENED) == {"require_thinking_end": True}
-    assert verifier_arguments({}, CLOSED) == {"require_thinking_end": False}
-    assert verifier_arguments({"require_thinking_end": False}, OPENED) == {"require_thinking_end": False}
-    custom = {"thinking_end": "</thought>"}
-    assert verifier_arguments(custom, OPENED) == {**custom, "require_thinking_end": False}
-
-
-def test_a_worker_finds_it_out(tokenizer, monkeypatch):
+@pytest.fixture
+def finder(tokenizer, monkeypatch):
     monkeypatch.setattr(facts, "end_ids", lambda path, eos: frozenset({eos}))
-    node = Settings.of(load_recipe("laser")).node()
-    with pytest.raises(ConfigError, match="opened_by_prompt=true"):
-        facts.FactFinder(Config(template=OPENING, leanthink=node), tokenizer)
-    plain = Settings.of(load_recipe("grpo")).node()
-    ids = tokenizer.encode(r"4 = \boxed{ 4 }", add_special_tokens=False)
+
+    def make(recipe, template=OPENING, **options):
+        node = Settings.of(load_recipe(recipe), **options).node()
+        return facts.FactFinder(Config(template=template, leanthink=node), tokenizer)
+
+    return make
+
+
+def test_a_worker_finds_it_out_unless_told_not_to_look(finder):
+    with pytest.raises(ConfigError, match=r"opened_by_prompt=true .*leanthink.check_template=false"):
+        finder("laser")
+    finder("laser", check_template=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "prompt", "right"),
+    [
+        ({}, "<user> 1 <assistant>", 1.0),
+        ({}, "<user> 1 <assistant> <think>", 0.0),  # cut off in its thinking
+        ({}, "<user> 1 <assistant> <think> </think>", 1.0),  # thinking switched off
+        ({"thinking_end": "</thought>"}, "<user> 1 <assistant> <think>", 1.0),
+        ({"thinking_end": "wait"}, "<user> 1 <assistant> wait", 1.0),  # no telling what would open it
+        ({"require_thinking_end": True}, "<user> 1 <assistant>", 0.0),
+    ],
+)
+def test_a_response_is_judged_behind_its_own_prompt(finder, tokenizer, options, prompt, right):
+    response, before = (tokenizer.encode(text, add_special_tokens=False) for text in (r"4 = \boxed{ 4 }", prompt))
     columns = {"raw_prompt": [], "reward_model": {"ground_truth": "4"}}
-    for template, right in ((None, 1.0), (OPENING, 0.0)):
-        finder = facts.FactFinder(Config(template=template, leanthink=plain), tokenizer)
-        found = asyncio.run(finder.find(ids, columns, {"truncated": True}))
-        assert (found["acc"], found["unknown"]) == (right, 0.0)
+    found = asyncio.run(finder("grpo", verify=options).find(response, columns, {"truncated": True}, before))
+    assert (found["acc"], found["unknown"], found["length"]) == (right, 0.0, 5.0)
 
 
 def test_an_early_exit_finds_the_thinking_it_is_told_of():

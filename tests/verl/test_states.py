@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from leanthink.errors import ConfigError, StateError
 from leanthink.limits import PerPassRate, PerStep
 from leanthink.recipe import Recipe, load_recipe
 from leanthink.rewards import Correct, DifficultyTruncation, Sum
-from leanthink.verl.checkpoint import FILE, States, load_states, save_states
+from leanthink.verl.checkpoint import FILE, SaveRewardState, States, load_states, save_states
 from leanthink.verl.settings import Settings
 from leanthink.verl.shaping import Shaper
 from made_facts import fact
@@ -212,3 +213,43 @@ def test_a_limit_that_remembers_nothing_may_change(tmp_path):
     save_states(tmp_path, Settings.of(load_recipe("thinkprune")), States(), 1)
     next_round = Settings.of(load_recipe("thinkprune", ["limit.per_step.at_most=3000"]))
     assert Shaper(next_round, tmp_path, resume_from=tmp_path).limits(["p"], 2) == [3000]
+
+
+@pytest.mark.parametrize("gone", [{"grpo": {"scale": "batch"}}, {"my_module:Gone": {}}])
+def test_an_advantage_that_remembered_nothing_need_not_be_there_any_more(tmp_path, gone):
+    save_states(tmp_path, Settings.of(load_recipe("grpo")), States(), 1)
+    content = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
+    content["parts"]["advantage"] = gone
+    (tmp_path / FILE).write_text(json.dumps(content), encoding="utf-8")
+    assert load_states(tmp_path, Settings.of(load_recipe("grpo"))) == States()
+    content["advantage_state"] = {"seen": 1}
+    (tmp_path / FILE).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"parts\.advantage"):
+        load_states(tmp_path, Settings.of(load_recipe("grpo")))
+
+
+def test_only_what_was_remembered_is_said_to_be_dropped(tmp_path, caplog):
+    save_states(tmp_path, Settings.of(load_recipe("grpo")), States(), 1)
+    with pytest.raises(StateError, match="would begin without a memory"):
+        load_states(tmp_path, Settings.of(CHOOSING))
+    assert load_states(tmp_path, Settings.of(CHOOSING, changed_recipe="migrate")).advantage == {"group_means": []}
+    assert "starts afresh" in caplog.text and "is dropped" not in caplog.text
+
+
+class Growing(Counting):
+    """Remembers lists in a table, which no run can go on from."""
+
+    def init(self):
+        return {"seen": {}}
+
+    def update(self, batch, state):
+        return torch.zeros(len(batch)), {"seen": {"p": [1.0, 2.0]}}
+
+
+def test_a_state_that_no_run_could_go_on_from_is_refused_when_it_is_saved(tmp_path):
+    one = Shaper(Settings.of(Recipe(name="mine", reward=Sum(correct=Correct(), seen=Growing()))), tmp_path)
+    one.shape([fact()], ["a"], step=1)
+    trainer = SimpleNamespace(replay_buffer=SimpleNamespace(shaper=one))
+    with pytest.raises(StateError, match=r"state after step 1\.seen\.seen\.p is \[1\.0, 2\.0\]; give a finite number"):
+        SaveRewardState.on_save(None, trainer, 1, str(tmp_path))
+    assert not (tmp_path / FILE).exists()

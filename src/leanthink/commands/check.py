@@ -78,6 +78,10 @@ PROMISES: Final[Mapping[str, tuple[str, str]]] = {  # words of the contract test
         "subtract the group's mean, or say --not-centred where that is meant",
     ),
     "inputs are not changed": ("whatever reads them after it sees other numbers", "work on new tensors"),
+    "keeps all that it has chosen": (
+        "in training it would choose again among those it chose, without its memory",
+        "let `__call__` leave nobody out whom `select` may choose",
+    ),
     "chooses alike": (
         "a run that is killed and goes on would leave out other responses",
         "decide by the arguments of `select` alone, and return a new dict of numbers, lists and dicts for its state",

@@ -67,10 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--budget-seed", type=int, metavar="N", help="another number gives other budgets (default: 0)")
     add(
         "--levels",
-        nargs="*",
+        action="store_true",
+        help="end each prompt with a level of brevity, drawn by its text, and carry it as length_level, for tldr: "
+        f"{' '.join(map(repr, LEVELS))}",
+    )
+    add(
+        "--level",
+        action="append",
         metavar="SENTENCE",
-        help="end each prompt with one of these, drawn by its text, the shortest level first, and carry the level as "
-        f"length_level, for tldr (without sentences: {' '.join(map(repr, LEVELS))})",
+        help="a level's sentence in place of these; once for each, the shortest level first",
     )
     add("--level-seed", type=int, metavar="N", help="another number gives other levels (default: 0)")
     add("--limit", type=int, help="read only the first rows")
@@ -128,11 +133,11 @@ def _budgets(args: argparse.Namespace) -> Budgets | None:
 
 def _levels(args: argparse.Namespace) -> Levels | None:
     """How levels are drawn, where they are asked for."""
-    if args.levels is None:
+    if not args.levels and args.level is None:
         if args.level_seed is not None:
             raise ConfigError("--level-seed without --levels; say that there are levels: --levels")
         return None
-    return Levels(sentences=tuple(args.levels) or LEVELS, seed=args.level_seed or Levels.seed)
+    return Levels(sentences=tuple(args.level or LEVELS), seed=args.level_seed or Levels.seed)
 
 
 def _table(prepared: Prepared, paths: dict[str, Path]) -> Table:

@@ -14,7 +14,7 @@ from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 from leanthink.algorithms import Advantage
 from leanthink.config import build
 from leanthink.control import check_like, check_state, moved
-from leanthink.errors import StateError
+from leanthink.errors import ConfigError, StateError
 from leanthink.limits import Limit
 from leanthink.module import State
 from leanthink.recipe import Recipe
@@ -49,8 +49,13 @@ class SaveRewardState(CheckpointCallback):  # type: ignore[misc]  # verl is unty
     """Named by ``trainer.checkpoint_callback_class``."""
 
     def on_save(self, trainer: Any, global_step: int, checkpoint_dir: str, **_: Any) -> None:
-        """Write the states after ``global_step`` into its checkpoint."""
+        """Write the states after ``global_step`` into its checkpoint.
+
+        Raises:
+            StateError: no run could go on from the reward's, which is told now, not at the resume.
+        """
         shaper = trainer.replay_buffer.shaper
+        check_state(shaper.recipe.reward, shaper.states.reward, f"state after step {global_step}")
         save_states(Path(checkpoint_dir), shaper.settings, shaper.states, global_step)
 
 
@@ -108,20 +113,28 @@ def load_states(
 def _state_of(kind: Other, content: dict[str, Any], settings: Settings, recipe: Recipe, path: Path) -> State:
     """What the recipe's limit, or advantage, goes on with; empty where it remembers nothing."""
     saved, now = content["parts"].get(kind), getattr(settings, kind)
-    before = None if saved is None else _memory(build(saved, kind, f"{path}, parts.{kind}"))
-    part, place = _memory(getattr(recipe, kind)), f"{path}, {kind}_state"
-    state = {} if before is None else _checked(before, content.get(f"{kind}_state", {}), place)
+    part, key = _memory(getattr(recipe, kind)), f"{kind}_state"
+    before, place = part if saved == now else None, f"{path}, {key}"
+    if saved != now and saved is not None:
+        try:
+            before = _memory(build(saved, kind, f"{path}, parts.{kind}"))
+        except ConfigError:
+            if key in content:  # what remembered nothing need not be there any more
+                raise
+    state = {} if before is None else _checked(before, content.get(key, {}), place)
     if saved == now or (part is None and before is None):
         return state
     if settings.changed_recipe != "migrate":
         raise StateError(
-            f"{path}: the {kind} was {saved}, now it is {now}, and what it remembers would be lost; keep "
+            f"{path}: the {kind} was {saved}, now it is {now}, and "
+            f"{'what it remembers would be lost' if before is not None else 'that would begin without a memory'}; keep "
             f"the {kind}, or set leanthink.changed_recipe=migrate: the same kind of {kind} goes on with its state, "
             "another starts afresh"
         )
     fresh: State = {} if part is None else part.init()
     if part is None or type(before) is not type(part) or state.keys() != fresh.keys():
-        _tell([f"{kind} {now} starts afresh: what {saved} remembered is dropped"])
+        _tell([f"{kind}: what {saved} remembered is dropped"] if before is not None else [])
+        _tell([f"{kind} {now} starts afresh"] if part is not None else [])
         return fresh
     _tell([f"{kind} {now} goes on with what {saved} remembered"])
     return _checked(part, state, place)

@@ -25,13 +25,15 @@ from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.scoring import measured_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verl import reward_model
-from leanthink.verl.opening import check_opening, end_of_prompt, verifier_arguments
+from leanthink.verl.opening import check_opening, end_of_prompt, opens
 from leanthink.verl.rollout import end_ids, without_end
 from leanthink.verl.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 DIFFICULTY: Final = "difficulty"
+TAIL: Final = 16
+"""Tokens of a prompt's end in which a tag and what follows it stand."""
 RESPONSE_KEY: Final = "response_key"
 """The fact that names a response by what it says: the same in every run that samples it."""
 
@@ -60,23 +62,36 @@ class FactFinder:
         self._measured = measured_rewards(reward)
         measured_columns = {part.column for part in self._measured}
         self._columns = sorted(reward.requires - measured_columns - set(RolloutBatch.CORE))
-        prompt = end_of_prompt(tokenizer, config)
-        check_opening(reward, prompt)
-        self._verifier = Verifier(**verifier_arguments(settings.verify, prompt))
+        if settings.check_template:
+            check_opening(reward, end_of_prompt(tokenizer, config))
+        self._verifier = Verifier(**settings.verify)
         self._thinking_end = str(settings.verify.get("thinking_end", "</think>"))
+        start = self._thinking_end.replace("/", "", 1)
+        self._thinking_start = "" if start == self._thinking_end else start
         self._end_ids = end_ids(str(config.actor_rollout_ref.model.path), tokenizer.eos_token_id)
 
-    async def find(self, tokens: list[int], columns: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    async def find(
+        self,
+        tokens: list[int],
+        columns: Mapping[str, Any],
+        fields: Mapping[str, Any],
+        prompt_tokens: Sequence[int] = (),
+    ) -> dict[str, Any]:
         """The facts about one response; a failure is an unknown verdict with its reason, never 0.
+
+        Where the prompt ends in the tag that opens the thinking, the verifier reads the response with that tag before
+        it: one that is cut off in its thinking has no answer.
 
         Args:
             tokens: the response, its end token included.
             columns: the data set's, with ``reward_model`` and ``extra_info``.
             fields: what the agent loop says of the response; ``truncated`` is whether it was cut.
+            prompt_tokens: what the response was written behind.
         """
         truncated = bool(fields.get("truncated", False))
         text = self._text(tokens)
-        judgement = await self._judge(columns, text, truncated)
+        opened = opens(self._text(list(prompt_tokens)[-TAIL:]), self._thinking_start)
+        judgement = await self._judge(columns, f"{self._thinking_start}{text}" if opened else text, truncated)
         extra_info = columns.get("extra_info") or {}
         prompt = str(extra_info.get(PROMPT_KEY) or prompt_key(columns["raw_prompt"]))
         facts: dict[str, Any] = {
@@ -158,7 +173,9 @@ class FactsRewardManager(RewardManagerBase):  # type: ignore[misc]  # verl is un
         responses = item.batch["responses"]
         valid = int(item.batch["attention_mask"][-len(responses) :].sum())
         fields = columns.get("tool_extra_fields") or {}
-        facts = await self._finder.find(responses[:valid].tolist(), columns, fields)
+        prompts = item.batch.get("prompts", responses[:0])
+        written = prompts[item.batch["attention_mask"][: len(prompts)].bool()]
+        facts = await self._finder.find(responses[:valid].tolist(), columns, fields, written.tolist())
         return {"reward_score": facts["acc"], "reward_extra_info": facts}
 
 

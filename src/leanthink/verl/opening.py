@@ -6,7 +6,7 @@ A part that looks for an opening tag which stands in the prompt finds no thinkin
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from leanthink.config import name_of
@@ -44,8 +44,12 @@ def end_of_prompt(tokenizer: Any, config: Any) -> str:
 
 
 def opens(prompt: str, tag: str) -> bool:
-    """Whether a prompt ends in a tag; white space may follow it."""
-    return prompt.rstrip().endswith(tag)
+    r"""Whether a prompt ends in a tag, whatever white space follows.
+
+    >>> opens("1 + 1 =<think>\n", "<think>"), opens("1 + 1 =", "")
+    (True, False)
+    """
+    return bool(tag.rstrip()) and prompt.rstrip().endswith(tag.rstrip())
 
 
 def check_opening(reward: Reward, prompt: str) -> None:
@@ -74,7 +78,8 @@ def check_opening(reward: Reward, prompt: str) -> None:
     if cures:
         raise ConfigError(
             f"the chat template ends in {prompt[-40:]!r}, and parts of the reward expect otherwise: they would find no "
-            f"thinking, or two openings; add {' '.join(cures)}"
+            f"thinking, or two openings; add {' '.join(cures)} (leanthink.check_template=false, where your prompts end "
+            "otherwise than this one)"
         )
 
 
@@ -84,13 +89,3 @@ def _places(reward: Reward, path: str) -> Iterator[tuple[str, Reward]]:
     yield place, reward
     for name, child in reward.children().items():
         yield from _places(child, f"{place}.{name}")
-
-
-def verifier_arguments(given: Mapping[str, Any], prompt: str) -> dict[str, Any]:
-    """The verifier's arguments; unless they say otherwise, an opened thinking has to end before there is an answer.
-
-    >>> verifier_arguments({"deadline": 3.0}, "1 + 1 =<think>")
-    {'deadline': 3.0, 'require_thinking_end': True}
-    """
-    opening = str(given.get("thinking_end", "</think>")).replace("/", "", 1)
-    return {**given, "require_thinking_end": given.get("require_thinking_end", opens(prompt, opening))}

@@ -34,6 +34,8 @@ class Settings:
         max_unknown: training stops when a larger share of a batch's verdicts, or of its probes, is unknown.
         changed_recipe: what becomes of a resume whose reward, limit or advantage is not the checkpoint's: ``refuse``
             it, or ``migrate``, so that each part goes on with the state saved under its name.
+        check_template: whether a reward is refused that takes the chat template to open the thinking where it does not,
+            or the other way round.
         poll_interval: seconds between looks for finished rollouts.
         sort_by_length: order a batch by length, so that micro-batches hold little padding; for a single update per
             batch only, because mini-batches of short and of long responses would pull apart.
@@ -50,6 +52,7 @@ class Settings:
     truncated: Truncated = "keep"
     max_unknown: float = 0.5
     changed_recipe: Literal["refuse", "migrate"] = "refuse"
+    check_template: bool = True
     poll_interval: float = 0.5
     sort_by_length: bool = False
 

@@ -70,7 +70,7 @@ class CpuAgentLoopWorker(_WORKER):  # type: ignore[misc]  # verl is untyped
             return
         timing: dict[str, float] = {}
         with simple_timer("compute_score", timing):
-            facts = await self._finder.find(list(output.response_ids), kwargs, output.extra_fields)
+            facts = await self._finder.find(list(output.response_ids), kwargs, output.extra_fields, output.prompt_ids)
         output.reward_score = facts["acc"]
         output.extra_fields["reward_extra_info"] = facts
         output.metrics.compute_score = timing["compute_score"]
