@@ -57,12 +57,13 @@ def wait(condition, seconds: float, what: str) -> None:
         time.sleep(0.1)
 
 
-def kill_after(step: int, process: subprocess.Popen, run: Run) -> None:
-    """SIGKILL once the metrics of a step are there, and wait until verl has let go of the folder."""
+def kill_after(step: int, attempt: int, process: subprocess.Popen, run: Run) -> None:
+    """SIGKILL once this attempt has begun to log and a step is done, and wait until verl has let go of the folder."""
 
     def there() -> bool:
         assert process.poll() is None, f"the run ended before step {step}"
-        return any(row["step"] >= step for row in run.read_metrics())
+        begun = len(list(run.attempts.glob("*.jsonl"))) == attempt
+        return begun and any(row["step"] >= step for row in run.read_metrics())
 
     wait(there, 400, f"step {step}")
     os.kill(process.pid, signal.SIGKILL)
@@ -76,8 +77,8 @@ def runs(tmp_path_factory) -> tuple[Run, Run]:
     (folder / "all.yaml").write_text(RECIPE, encoding="utf-8")
     straight, killed = Run(folder=folder / "straight"), Run(folder=folder / "killed")
     assert start(folder, straight).wait(900) == 0, (folder / "straight.txt").read_text()
-    for step in sorted(random.Random(7).sample(range(2, STEPS), 3)):
-        kill_after(step, start(folder, killed), killed)
+    for attempt, step in enumerate(sorted(random.Random(7).sample(range(2, STEPS), 3)), start=1):
+        kill_after(step, attempt, start(folder, killed), killed)
     assert start(folder, killed).wait(900) == 0, (folder / "killed.txt").read_text()
     return straight, killed
 
