@@ -94,9 +94,12 @@ def test_it_was_killed_three_times(runs):
 
 def test_rewards_limits_and_targets_are_the_same_bit_for_bit(runs):
     straight, killed = ({row["step"]: row for row in run.read_metrics() if row["step"] > 0} for run in runs)
-    assert sorted(straight) == sorted(killed) == list(range(1, STEPS + 1))
+    assert sorted(straight) == list(range(1, STEPS + 1))
+    # verl saves before it logs: a kill between the two costs the line of a step that was saved, and nothing else
+    assert straight.keys() - killed.keys() <= {step for step in straight if step % 2 == 0}
     timing = ("seconds", "share_of_step")
-    for step, row in straight.items():
+    for step in killed:
+        row = straight[step]
         ours = {key: value for key, value in row.items() if key.startswith("leanthink/") and not key.endswith(timing)}
         assert len(ours) > 30
         assert {key: killed[step][key] for key in ours} == ours, step
