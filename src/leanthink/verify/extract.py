@@ -109,6 +109,15 @@ def find_answer(
     return Found(text=sentences, form="search") if sentences else Found(reason="unmarked")
 
 
+def opening_of(thinking_end: str) -> str | None:
+    """The tag that opens what a tag ends: the same without its ``/``; None where it has none to tell them apart.
+
+    >>> opening_of("</think>"), opening_of("END")
+    ('<think>', None)
+    """
+    return thinking_end.replace("/", "", 1) if "/" in thinking_end else None
+
+
 def answer_part(response: str, *, thinking_end: str, require_thinking_end: bool) -> str | None:
     """What follows the first end of thinking, less any later thinking; None when the thinking never ends.
 
@@ -118,12 +127,12 @@ def answer_part(response: str, *, thinking_end: str, require_thinking_end: bool)
     >>> answer_part("<think>a</think>b<think>c</think>d", thinking_end="</think>", require_thinking_end=False)
     'bd'
     """
-    opening = thinking_end.replace("/", "", 1)
+    opening = opening_of(thinking_end)
     _, closed, part = response.partition(thinking_end)
     if not closed:
-        opened = opening != thinking_end and opening in response
+        opened = opening is not None and opening in response
         return None if opened or require_thinking_end else response
-    if opening == thinking_end:
+    if opening is None:
         return part
     seen, *blocks = part.split(opening)
     return seen + "".join(block.partition(thinking_end)[2] for block in blocks)

@@ -24,6 +24,7 @@ from leanthink.measured import PromptReward
 from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.scoring import measured_rewards
 from leanthink.verify import Judgement, Verdict, Verifier
+from leanthink.verify.extract import opening_of
 from leanthink.verl import reward_model
 from leanthink.verl.opening import check_opening, end_of_prompt, opens
 from leanthink.verl.rollout import end_ids, without_end
@@ -66,8 +67,7 @@ class FactFinder:
             check_opening(reward, end_of_prompt(tokenizer, config))
         self._verifier = Verifier(**settings.verify)
         self._thinking_end = str(settings.verify.get("thinking_end", "</think>"))
-        start = self._thinking_end.replace("/", "", 1)
-        self._thinking_start = "" if start == self._thinking_end else start
+        self._thinking_start = opening_of(self._thinking_end) or ""
         self._end_ids = end_ids(str(config.actor_rollout_ref.model.path), tokenizer.eos_token_id)
 
     async def find(

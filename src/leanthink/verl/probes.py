@@ -14,6 +14,7 @@ from typing import Any, Final
 from leanthink.errors import BatchError
 from leanthink.rewards.probed import CUT_TOKENS, PROBE_ACCURACIES, Prefix, ProbedReward
 from leanthink.verify import Verdict, Verifier
+from leanthink.verl.opening import opens
 from leanthink.verl.rollout import was_truncated, without_end
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Prober:
     def opened_by(self, prompt_ids: Sequence[int]) -> bool:
         """Whether a prompt ends in the tag that opens the thinking; white space may follow it."""
         tail = self._decode(list(prompt_ids)[-self._open_length - 4 :])
-        return tail.rstrip().endswith(self._part.open_tag)
+        return opens(tail, self._part.open_tag)
 
     async def probe(
         self, response_ids: Sequence[int], gold: str, generate: Generate, opened_by_prompt: bool = False
