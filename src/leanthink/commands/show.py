@@ -7,9 +7,9 @@ import argparse
 import yaml
 from rich.console import Console
 
-from leanthink.advice import warn
 from leanthink.commands import jobs
-from leanthink.recipe import load_recipe
+from leanthink.recipe.advice import warn
+from leanthink.recipe.definition import load_recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
