@@ -33,11 +33,12 @@ ALLOWED = {  # a room, or a file beside the rooms -> those it may import
     "recipe": {"core", "algorithms", "rewards"},
     "replay": {"core", "algorithms", "data", "recipe", "verify"},
     "testbed": {"core", "data", "rewards"},
+    "training": {"core", "algorithms", "recipe", "rewards", "verify"},
     "testing": {"core", "algorithms", "recipe"},
     "doctor": {"core", "testbed", "verify"},
     "reporting": {"core", "data", "metrics", "recipe", "replay", "runs"},
     "sweep": {"core", "recipe", "reporting", "runs"},
-    "verl": {"core", "algorithms", "recipe", "rewards", "runs", "testbed", "verify"},
+    "verl": {"core", "algorithms", "recipe", "rewards", "runs", "testbed", "training", "verify"},
 }
 VERL = {  # the same inside verl/, by the process a line runs in
     "hydra": set(),
@@ -153,6 +154,17 @@ import leanthink.testing
 leanthink.recipe.definition.load_recipe("trle")
 hosts = {"verl", "ray", "vllm", "transformers", "transfer_queue", "tensordict", "hydra", "omegaconf", "safetensors"}
 print(sorted(hosts & {name.partition(".")[0] for name in sys.modules}))
+"""
+    result = run(code, tmp_path)
+    assert result.stdout == "[]\n", result.stderr
+
+
+def test_training_knows_no_trainer(tmp_path: Path) -> None:
+    code = """
+import sys
+import leanthink.training
+trainers = {"verl", "ray", "vllm", "trl", "transformers", "transfer_queue", "tensordict", "accelerate", "omegaconf"}
+print(sorted(trainers & {name.partition(".")[0] for name in sys.modules}))
 """
     result = run(code, tmp_path)
     assert result.stdout == "[]\n", result.stderr

@@ -1,7 +1,9 @@
-"""The facts of a response, as the reward workers return them."""
+"""The facts of a response, as the reward workers return them, and where checkpoints lie."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -11,3 +13,8 @@ def fact(
     """Those of a response that is right, complete and known, unless told otherwise."""
     base = {"acc": acc, "unknown": unknown, "truncated": truncated, "length": length, "verify_seconds": 0.0}
     return {**base, "pred": "", "reason": "unknown/timeout" if unknown else "correct/equal", "difficulty": "", **more}
+
+
+def before_in(folder: Path) -> Callable[[int], Path]:
+    """The checkpoints of a run, each in a folder named by its step."""
+    return lambda step: folder / f"global_step_{step - 1}"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Self
 
-from leanthink.core.errors import ConfigError, did_you_mean
-from leanthink.recipe.definition import PARTS, Recipe
-from leanthink.recipe.registry import build
-from leanthink.recipe.scoring import Truncated
+from leanthink.core.errors import ConfigError
+from leanthink.training import settings as base
 
-NAME: Final = "leanthink"
+NAME: Final = base.NAME
 """The name of our advantage estimator and agent loop in verl's registries, and of our configuration node."""
 
 PROBING: Final = "leanthink_probing"
@@ -19,70 +16,29 @@ PROBING: Final = "leanthink_probing"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(base.Settings):
     """The recipe's parts and the run's options, as every process of verl reads them.
 
     Attributes:
-        recipe: the recipe's name.
-        reward: its reward, as a node that ``leanthink.recipe.registry.build`` takes; so are ``advantage``, ``loss``,
-            and ``limit`` and ``stop``, which may be None.
-        verify: arguments of ``leanthink.verify.Verifier``.
-        unknown: what becomes of a response whose verdict is unknown: ``mask`` leaves it out of statistics and loss,
-            ``wrong`` counts it as wrong.
-        truncated: what becomes of a response that its limit cut off: ``keep`` trains on it, ``mask`` leaves it out of
-            the loss, and ``exclude`` out of its group's statistics, too.
-        max_unknown: training stops when a larger share of a batch's verdicts, or of its probes, is unknown.
-        changed_recipe: what becomes of a resume whose reward, limit or advantage is not the checkpoint's: ``refuse``
-            it, or ``migrate``, so that each part goes on with the state saved under its name.
-        check_template: whether a reward is refused that takes the chat template to open the thinking where it does not,
-            or the other way round.
         poll_interval: seconds between looks for finished rollouts.
         sort_by_length: order a batch by length, so that micro-batches hold little padding; for a single update per
             batch only, because mini-batches of short and of long responses would pull apart.
     """
 
-    recipe: str
-    reward: Any
-    advantage: Any
-    loss: Any
-    limit: Any = None
-    stop: Any = None
-    verify: Mapping[str, Any] = field(default_factory=dict)
-    unknown: Literal["mask", "wrong"] = "mask"
-    truncated: Truncated = "keep"
-    max_unknown: float = 0.5
-    changed_recipe: Literal["refuse", "migrate"] = "refuse"
-    check_template: bool = True
     poll_interval: float = 0.5
     sort_by_length: bool = False
 
+    earlier_checkpoint: ClassVar[str] = (
+        "resume from an earlier one with trainer.resume_mode=resume_path trainer.resume_from_path=.../global_step_K"
+    )
+
     def __post_init__(self) -> None:
-        if self.unknown not in ("mask", "wrong"):
-            raise ConfigError(f"leanthink.unknown is {self.unknown!r}; give mask or wrong")
-        if self.truncated not in get_args(Truncated):
-            raise ConfigError(f"leanthink.truncated is {self.truncated!r}; give keep, mask or exclude")
-        if self.changed_recipe not in ("refuse", "migrate"):
-            raise ConfigError(f"leanthink.changed_recipe is {self.changed_recipe!r}; give refuse or migrate")
-        if not 0 <= self.max_unknown <= 1:
-            raise ConfigError(f"leanthink.max_unknown is {self.max_unknown}; give a share between 0 and 1")
+        super().__post_init__()
         if not self.poll_interval > 0:
             raise ConfigError(f"leanthink.poll_interval is {self.poll_interval}; give seconds greater than 0")
 
     @classmethod
-    def of(cls, recipe: Recipe, **options: Any) -> Settings:
-        """The settings of a run of ``recipe``.
-
-        Raises:
-            ConfigError: an option that is none.
-        """
-        allowed = set(cls.__dataclass_fields__) - {"recipe", *PARTS}
-        for name in options:
-            if name not in allowed:
-                raise ConfigError(f"{NAME}.{name}: no such option; {did_you_mean(name, allowed)}")
-        return cls(recipe=recipe.name, **recipe.parts(), **options)
-
-    @classmethod
-    def read(cls, config: Any) -> Settings:
+    def read(cls, config: Any) -> Self:
         """The settings in verl's configuration, or in the ``leanthink`` node of it.
 
         Raises:
@@ -94,31 +50,7 @@ class Settings:
                 "verl's configuration has no 'leanthink' node, so there is no recipe to train by; start verl with "
                 "`leanthink train RECIPE`, or paste the command that `leanthink show RECIPE --verl` prints"
             )
-        plain = _plain(node)
-        known = cls.__dataclass_fields__
-        for key in plain:
-            if key not in known:
-                raise ConfigError(f"leanthink.{key}: no such setting; {did_you_mean(key, known)}")
-        return cls(**plain)
-
-    def node(self) -> dict[str, Any]:
-        """The settings as they stand in the configuration; those at their default are left out."""
-        fields = self.__dataclass_fields__.items()
-        return {key: getattr(self, key) for key, field_ in fields if getattr(self, key) != _default(field_)}
-
-    def parts(self) -> dict[str, Any]:
-        """The nodes of the recipe's parts."""
-        return {part: getattr(self, part) for part in PARTS if getattr(self, part) is not None}
-
-    def build(self) -> Recipe:
-        """The recipe that the workers and the driver evaluate."""
-        place = f"recipe {self.recipe}"
-        parts = {part: build(node, part, f"{place}, {part}") for part, node in self.parts().items()}  # type: ignore[arg-type]
-        return Recipe(name=self.recipe, **parts)
-
-
-def _default(field_: Any) -> Any:
-    return field_.default_factory() if callable(field_.default_factory) else field_.default
+        return cls.from_node(_plain(node))
 
 
 def _plain(node: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import torch
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn
 
 from leanthink.algorithms import BatchNorm, Grpo, ReinforcePp, Rloo
+from leanthink.training import Mark
 from leanthink.verl.driver.advantage import recipe_advantage, tagged, untagged
 
 UIDS = np.array(["b", "a", "b", "a", "b"], dtype=object)
@@ -92,7 +93,7 @@ def test_a_counted_response_stays_in_the_statistics_of_its_group(node, estimator
     values, mask = rewards([1.0, 0.5, reward, 0.25, 0.5]), MASK.clone()
     mask[2] = 0
     uids = UIDS.copy()
-    uids[2] = tagged("b", counted=True)
+    uids[2] = tagged("b", Mark(counted=True))
     ours, _ = recipe_advantage(values, mask, uids, config={"leanthink": node})
     expected_N = estimator(torch.tensor([1.0, 0.5, reward, 0.25, 0.5]), torch.tensor([0, 1, 0, 1, 0]), mask.sum(-1))
     torch.testing.assert_close(ours, (expected_N[:, None] * mask).float())
@@ -101,7 +102,7 @@ def test_a_counted_response_stays_in_the_statistics_of_its_group(node, estimator
 
 def test_the_boost_reads_the_tag():
     values = rewards([1.0, 0.5, 0.0, 0.25, 0.0])
-    uids = np.array([tagged(uid, correct=row in (0, 4)) for row, uid in enumerate(UIDS)], dtype=object)
+    uids = np.array([tagged(uid, Mark(correct=row in (0, 4))) for row, uid in enumerate(UIDS)], dtype=object)
     plain, _ = recipe_advantage(values, MASK, UIDS, config={"leanthink": "batch_norm"})
     lifted, _ = recipe_advantage(values, MASK, uids, config={"leanthink": {"batch_norm": {"boost": 0.1}}})
     lift = torch.tensor([0.1, 0, 0, 0, 0.1])
@@ -112,14 +113,14 @@ def test_the_boost_reads_the_tag():
 @pytest.mark.parametrize("correct", [True, False])
 @pytest.mark.parametrize("left_out", [True, False])
 def test_tags_can_be_taken_off(counted, correct, left_out):
-    tag = tagged("a/b", counted=counted, correct=correct, left_out=left_out)
-    assert untagged(tag) == ("a/b", counted, correct, left_out)
+    tag = tagged("a/b", Mark(counted=counted, correct=correct, left_out=left_out))
+    assert untagged(tag) == ("a/b", Mark(counted, correct, left_out))
 
 
 @pytest.mark.parametrize("node", ["grpo", {"adaptive_top_k": {"k": [3, 2]}}])
 def test_a_response_that_was_left_out_takes_no_part(node):
     uids = UIDS.copy()
-    uids[2] = tagged("b", left_out=True)
+    uids[2] = tagged("b", Mark(left_out=True))
     full = rewards([1.0, 0.5, 99.0, 0.25, 0.0])
     ours, _ = recipe_advantage(full, MASK, uids, config={"leanthink": node})
     rest = [0, 1, 3, 4]

@@ -9,8 +9,8 @@ from verl.utils import tensordict_utils as tu
 
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
+from leanthink.training import prompt_key
 from leanthink.verl.driver import dispatch
-from leanthink.verl.rollout.facts import prompt_key
 from leanthink.verl.rollout.loops import COMPRESSING
 from leanthink.verl.settings import PROBING, Settings
 

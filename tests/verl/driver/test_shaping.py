@@ -5,45 +5,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from leanthink import RolloutBatch
-from leanthink.algorithms import BatchNorm
-from leanthink.core.errors import BatchError, ConfigError, MissingColumnError
+from leanthink.core.errors import BatchError, ConfigError
 from leanthink.recipe.definition import Recipe, load_recipe
-from leanthink.recipe.scoring import score_step
 from leanthink.rewards import Correct, StepwiseGain, Sum
+from leanthink.training import Shaper
 from leanthink.verl.driver import shaping
 from leanthink.verl.driver.filtering import BoundedRefill, filtering_arguments, prompts_a_step
-from leanthink.verl.driver.shaping import Shaper, _Shaping
+from leanthink.verl.driver.shaping import _Shaping
 from leanthink.verl.rollout.probes import PROBED, Probed
 from leanthink.verl.settings import Settings
 from made_facts import fact
 
-
-def test_shaping_is_scoring_of_the_same_batch(tmp_path):
-    recipe = load_recipe("trle")
-    facts = [fact(length=n) for n in (8, 12, 20)] + [fact(acc=0.0, length=9), fact(length=30, truncated=1.0)]
-    uids = ["a", "b", "a", "b", "a"]
-    reward_N, takes_part_N, metrics, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
-    batch = RolloutBatch.of(
-        group=uids, length=[8, 12, 20, 9, 30], correct=[1, 1, 1, 0, 1], truncated=[0, 0, 0, 0, 1], step=0
-    )
-    torch.testing.assert_close(reward_N, score_step(recipe, batch).reward)
-    assert takes_part_N.all()
-    assert metrics["accuracy"] == pytest.approx(0.8)
-    assert metrics["truncated_share"] == pytest.approx(0.2)
-
-
 STEPS = Recipe(name="steps", reward=Sum(correct=Correct(), steps=StepwiseGain()))
-
-
-def test_where_a_reward_falls_is_counted_in_rows_of_the_whole_batch(tmp_path):
-    probes = {"cut_tokens": [2, 5], "probe_accuracies": [0.0, 1.0]}
-    none = {"cut_tokens": [], "probe_accuracies": []}
-    facts = [fact(0.0, unknown=1.0, **none), fact(**none), fact(**probes)]
-    shaped = Shaper(Settings.of(STEPS), tmp_path).shape(facts, ["a", "a", "b"], step=1)
-    assert shaped.reward_N.tolist() == [0.0, 1.0, 2.0]
-    assert (shaped.placement.row.tolist(), shaped.placement.token.tolist()) == ([2], [2])
-    assert Shaper(Settings.of(load_recipe("grpo")), tmp_path).shape([fact()], ["a"], step=1).placement is None
 
 
 class Queue:
@@ -67,7 +40,7 @@ def sampled(monkeypatch, tmp_path, recipe, rows, rollouts=None):
     buffer = object.__new__(shaping.ShapingReplayBuffer)
     buffer._group_loss = None
     buffer._rollouts = rollouts
-    buffer.shaper = Shaper(Settings.of(recipe), tmp_path)
+    buffer.shaper = Shaper(Settings.of(recipe))
     keys = [f"k{number}" for number in range(len(rows))]
     batch = SimpleNamespace(keys=keys, tags=[{} for _ in keys], partition_id="train")
     return buffer._shape(batch, 1), queue.written
@@ -120,50 +93,6 @@ def test_failed_probes_stop_the_run(monkeypatch, tmp_path):
         sampled(monkeypatch, tmp_path, STEPS, [row(3, fact(), **{PROBED: failed.node()})])
 
 
-def test_an_unknown_verdict_leaves_its_groups_statistics_alone(tmp_path):
-    recipe = load_recipe("trle")
-    facts = [fact(length=8), fact(length=20), fact(acc=0.0, unknown=1.0, length=500)]
-    with_unknown, takes_part_N, metrics, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts, ["a"] * 3, step=1)
-    without, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts[:2], ["a"] * 2, step=1)
-    torch.testing.assert_close(with_unknown[:2], without)
-    assert takes_part_N.tolist() == [True, True, False]
-    assert metrics["unknown_share"] == metrics["unknown/timeout"] == pytest.approx(1 / 3)
-    assert metrics["accuracy"] == 1.0
-
-
-def test_the_order_in_which_responses_end_decides_nothing(tmp_path):
-    recipe = load_recipe("grpo_lambda")
-    facts = [fact(length=9 + number // 2) for number in range(20)]
-    uids = [f"{number * 7 % 10}" for number in range(10) for _ in range(2)]
-    order = [*range(19, -1, -2), *range(0, 20, 2)]
-    reward_N, _, metrics, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
-    other_N, *_ = Shaper(Settings.of(recipe), tmp_path).shape(
-        [facts[row] for row in order], [uids[row] for row in order], step=1
-    )
-    torch.testing.assert_close(other_N, reward_N[order])
-    assert metrics["part/select"] == pytest.approx(0.2)
-    assert {uid for uid, reward in zip(uids, reward_N.tolist(), strict=True) if reward < 1} == {"0", "1"}
-
-
-def test_unknown_counts_as_wrong_if_asked(tmp_path):
-    settings = Settings.of(load_recipe("grpo"), unknown="wrong")
-    reward_N, takes_part_N, *_ = Shaper(settings, tmp_path).shape([fact(), fact(0.0, unknown=1.0)], ["a", "a"], step=1)
-    assert reward_N.tolist() == [1.0, 0.0]
-    assert takes_part_N.all()
-
-
-def test_too_many_unknown_verdicts_stop_the_run_with_their_reasons(tmp_path):
-    facts = [fact(0.0, unknown=1.0), fact(0.0, unknown=1.0), fact()]
-    with pytest.raises(BatchError, match=r"67% of the verdicts are unknown.*2 x unknown/timeout.*max_unknown"):
-        Shaper(Settings.of(load_recipe("grpo")), tmp_path).shape(facts, ["a"] * 3, step=1)
-
-
-def test_a_column_the_data_lack_is_named(tmp_path):
-    recipe = Recipe(name="mine", reward=load_recipe("grpo", ["reward={gate: {column: budget, of: correct}}"]).reward)
-    with pytest.raises(MissingColumnError, match="needs the column 'budget'"):
-        Shaper(Settings.of(recipe), tmp_path).shape([fact()], ["a"], step=1)
-
-
 def test_groups_are_filtered_on_raw_correctness_only():
     run = {"sync_refill_failed_groups": False, "train_batch_size": 4, "gen_batch_size": None}
     arguments = filtering_arguments({**run, "filter_groups": {"enable": True, "metric": "acc"}}, object())
@@ -214,52 +143,6 @@ def test_options_out_of_range(option, value):
         Settings.of(load_recipe("grpo"), **{option: value})
 
 
-@pytest.mark.parametrize(
-    ("truncated", "trained", "tags"),
-    [
-        ("keep", [True, True, True], ["a", "a", "a"]),
-        ("mask", [True, True, False], ["a", "a", "a/counted"]),
-        ("exclude", [True, True, False], ["a", "a", "a"]),
-    ],
-)
-def test_truncated_responses_leave_the_loss_as_asked(tmp_path, truncated, trained, tags):
-    one = Shaper(Settings.of(load_recipe("grpo"), truncated=truncated), tmp_path)
-    facts = [fact(), fact(0.0), fact(0.0, truncated=1.0)]
-    reward_N, trained_N, metrics, *_ = one.shape(facts, ["a"] * 3, step=1)
-    assert reward_N.tolist() == [1, 0, 0]
-    assert trained_N.tolist() == trained
-    assert one.tags(facts, ["a"] * 3) == tags
-    assert metrics["truncated_share"] == pytest.approx(1 / 3)
-    assert metrics.get("filtered_share", 0.0) == pytest.approx(sum(not one for one in trained) / 3)
-
-
-def test_an_unknown_verdict_is_never_counted(tmp_path):
-    one = Shaper(Settings.of(load_recipe("grpo"), truncated="mask"), tmp_path)
-    facts = [fact(), fact(0.0), fact(0.0, unknown=1.0, truncated=1.0)]
-    assert one.shape(facts, ["a"] * 3, step=1)[1].tolist() == [True, True, False]
-    assert one.tags(facts, ["a"] * 3) == ["a"] * 3
-
-
-def test_nothing_left_to_train_on_is_an_error(tmp_path):
-    one = Shaper(Settings.of(load_recipe("grpo"), truncated="mask"), tmp_path)
-    with pytest.raises(BatchError, match=r"step 4: no response is left.*leanthink.truncated=keep"):
-        one.resume(1)
-        one.shape([fact(truncated=1.0)] * 2, ["a", "a"], step=4)
-
-
-def test_a_boost_tags_correct_responses(tmp_path):
-    boosted = Recipe(name="mine", reward=Correct(), advantage=BatchNorm(boost=0.1))
-    assert Shaper(Settings.of(boosted), tmp_path).tags([fact(), fact(0.0)], ["a", "b"]) == ["a/correct", "b"]
-
-
-def test_a_group_is_told_apart_by_its_reward(tmp_path):
-    one = Shaper(Settings.of(load_recipe("da_dler")), tmp_path)
-    assert one.tells_apart([fact(length=900), fact(length=2500)], step=1)
-    assert not one.tells_apart([fact(length=900), fact(length=1500)], step=1)
-    assert not one.tells_apart([fact(length=900), fact(length=2500, unknown=1.0)], step=1)
-    assert not Shaper(Settings.of(load_recipe("dler")), tmp_path).tells_apart([fact(), fact(length=2500)], step=1)
-
-
 GUARDED = {"sum": {"correct": "correct", "length": {"collapse_guard": {"of": "kimi_length"}}}}
 
 
@@ -295,7 +178,7 @@ def test_all_correct_groups_stay_where_the_reward_tells_them_apart(tmp_path, mon
 
     monkeypatch.setattr(shaping.tq, "kv_batch_get", kv_batch_get)
     sampler = object.__new__(Sampler)
-    sampler.shaper = Shaper(Settings.of(load_recipe("da_dler")), tmp_path)
+    sampler.shaper = Shaper(Settings.of(load_recipe("da_dler")))
     sampler._keeps_all_correct, sampler._told_apart = keeps, {}
     sampler.partitions = {"train": dict.fromkeys([*lengths, "wrong_0_0", "wrong_1_0"])}
     sampler._dapo_classification_cache = {"train": {"long": 1.0, "short": 1.0, "wrong": 0.0}}

@@ -19,6 +19,7 @@ from leanthink.rewards import (
     Repetition,
     Sum,
 )
+from leanthink.training import prompt_key
 from leanthink.verl.rollout import facts
 from leanthink.verl.settings import Settings
 
@@ -175,7 +176,7 @@ def test_a_prompt_is_known_again_by_its_text_or_by_the_datas_own_key(manager):
 def test_an_image_in_a_prompt_does_not_break_its_key():
     content = [{"type": "image", "image": object()}, {"type": "text", "text": "What is it?"}]
     other = [{"type": "image", "image": object()}, {"type": "text", "text": "Where is it?"}]
-    keys = [facts.prompt_key([{"role": "user", "content": one}]) for one in (content, content, other)]
+    keys = [prompt_key([{"role": "user", "content": one}]) for one in (content, content, other)]
     assert keys[0] == keys[1] != keys[2]
 
 

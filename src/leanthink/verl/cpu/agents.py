@@ -19,7 +19,7 @@ from verl.utils.profiler.performance import simple_timer
 
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.verl.driver.dispatch import DispatchingManager
-from leanthink.verl.rollout.facts import FactFinder
+from leanthink.verl.rollout.facts import fact_finder, response_of
 
 _WORKER: type[Any] = AgentLoopWorkerTQ.__ray_metadata__.modified_class.__ray_actor_class__
 """The class under verl's remote one."""
@@ -35,7 +35,7 @@ class CpuAgentLoopWorker(_WORKER):  # type: ignore[misc]  # verl is untyped
         reward = config.reward
         # A reward model or a function of the user's own is the reward workers' business.
         judges_here = not reward.reward_model.enable and reward.custom_reward_function.path is None
-        self._finder = FactFinder(config, self.tokenizer) if judges_here else None
+        self._finder = fact_finder(config, self.tokenizer) if judges_here else None
 
     async def _run_agent_loop(
         self, sampling_params: dict[str, Any], trajectory: dict[str, Any], *, agent_name: str, **kwargs: Any
@@ -70,7 +70,8 @@ class CpuAgentLoopWorker(_WORKER):  # type: ignore[misc]  # verl is untyped
             return
         timing: dict[str, float] = {}
         with simple_timer("compute_score", timing):
-            facts = await self._finder.find(list(output.response_ids), kwargs, output.extra_fields, output.prompt_ids)
+            response = response_of(list(output.response_ids), kwargs, output.extra_fields, output.prompt_ids)
+            facts = await self._finder.find(response)
         output.reward_score = facts["acc"]
         output.extra_fields["reward_extra_info"] = facts
         output.metrics.compute_score = timing["compute_score"]

@@ -15,7 +15,7 @@ from verl.utils import tensordict_utils as tu
 
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError
-from leanthink.verl.rollout.facts import prompt_key
+from leanthink.training.names import prompt_key
 from leanthink.verl.rollout.loops import loop_of
 from leanthink.verl.rollout.single_turn import LIMIT_FIELD
 from leanthink.verl.settings import Settings

@@ -6,13 +6,12 @@ back as ``rm_scores`` and returns the metrics. Validation passes through untouch
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import compress
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import torch
 import transfer_queue as tq
@@ -21,18 +20,14 @@ from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
-from leanthink.algorithms import Advantage
-from leanthink.core.batch import RolloutBatch
-from leanthink.core.errors import BatchError, ConfigError
-from leanthink.core.limits import LIMIT, limit_tokens
-from leanthink.core.placement import Placement, token_rewards
+from leanthink.core.errors import ConfigError
+from leanthink.core.placement import token_rewards
 from leanthink.core.reward import Scope
-from leanthink.recipe.definition import Recipe
-from leanthink.recipe.scoring import ScoredStep, batch_of_facts, overlong_filter, score_step
 from leanthink.rewards.probed import probed_part
+from leanthink.training.names import RESPONSE_KEY
+from leanthink.training.shaper import Shaped, Shaper
 from leanthink.verl.driver import dispatch
 from leanthink.verl.driver.advantage import tagged
-from leanthink.verl.driver.checkpoint import States, load_states
 from leanthink.verl.driver.filtering import (
     ACC_THEN_REWARD,
     BoundedRefill,
@@ -43,193 +38,17 @@ from leanthink.verl.driver.filtering import (
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch
 from leanthink.verl.driver.keeping import write_shaped
 from leanthink.verl.driver.registered import check_registered
-from leanthink.verl.rollout.facts import RESPONSE_KEY
 from leanthink.verl.rollout.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import NAME, Settings
 
 logger = logging.getLogger(__name__)
 
 FIELDS = ("rm_scores", "response_mask", "extra_fields", "uid")
-NOT_COLUMNS = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason", RESPONSE_KEY})
-NO_SPREAD: Final = 1e-6
-"""Rewards of a group that differ by no more are equal but for rounding."""
 
 
-class Shaped(NamedTuple):
-    """A batch shaped: its rewards (N,), where some of them fall, whether each response takes part (N,), metrics.
-
-    ``scored`` is what the recipe made of the responses ``rows``; ``left_out`` are those that an advantage with a memory
-    did not choose.
-    """
-
-    reward_N: Tensor
-    takes_part_N: Tensor
-    metrics: dict[str, float]
-    placement: Placement | None = None
-    rows: Sequence[int] = ()
-    scored: ScoredStep | None = None
-
-    @property
-    def left_out(self) -> frozenset[int]:
-        """Rows that were scored, and not chosen."""
-        chosen = None if self.scored is None else self.scored.chosen
-        return frozenset() if chosen is None else frozenset(compress(self.rows, (~chosen).tolist()))
-
-
-class Shaper:
-    """The recipe at work on one trainer's batches; holds the only mutable reward state of a run."""
-
-    def __init__(self, settings: Settings, checkpoints: Path, resume_from: Path | None = None) -> None:
-        """Takes the folder of verl's checkpoints, and one checkpoint where the run starts from a named one."""
-        self.settings = settings
-        self.recipe: Recipe = settings.build()
-        self._checkpoints = checkpoints
-        self._resume_from = resume_from
-        self._states: States | None = None
-
-    @property
-    def states(self) -> States:
-        """What the recipe's parts remember after the last step."""
-        return States.start(self.recipe) if self._states is None else self._states
-
-    def resume(self, step: int) -> None:
-        """Read the states that belong before ``step`` (from 1), once; a run that starts at 1 has none to read."""
-        if self._states is not None:
-            return
-        if step <= 1:
-            self._states = States.start(self.recipe)
-            return
-        folder = self._resume_from or self._checkpoints / f"global_step_{step - 1}"
-        self._states = load_states(folder, self.settings, self.recipe, step - 1)
-
-    def limits(self, prompts: Sequence[str], step: int) -> list[int]:
-        """The recipe's limit (tokens) of each prompt at verl's global step, from 1."""
-        if self.recipe.limit is None:
-            raise ConfigError(f"recipe {self.recipe.name} has no limit to hand out; give it one, or use verl's manager")
-        self.resume(step)
-        limit, reward, states = self.recipe.limit, self.recipe.reward, self.states
-        tokens = limit_tokens(limit, prompts, max(step - 1, 0), states.limit, reward, states.reward)
-        return [max(1, round(one)) for one in tokens]
-
-    def shape(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> Shaped:
-        """Shape one batch.
-
-        Args:
-            facts: what the reward manager returned for each response.
-            uids: the prompt of each response.
-            step: verl's global step, from 1.
-
-        Returns:
-            The rewards, whether each response is trained on, and the metrics.
-        """
-        self.resume(step)
-        unknown_N = torch.tensor([fact["unknown"] == 1 for fact in facts], dtype=torch.bool)
-        metrics = unknown_metrics(facts)
-        share = float(unknown_N.double().mean()) if len(facts) else 0.0
-        if share > self.settings.max_unknown:
-            raise BatchError(
-                f"step {step}: {share:.0%} of the verdicts are unknown, more than leanthink.max_unknown = "
-                f"{self.settings.max_unknown:.0%} ({_reasons(facts)}); look at the gold answers and the verifier's "
-                "deadline, or raise max_unknown"
-            )
-        takes_part_N = torch.tensor([self._takes_part(fact) for fact in facts], dtype=torch.bool)
-        order = _group_order(facts, uids, step)
-        rows = sorted(takes_part_N.nonzero().squeeze(-1).tolist(), key=order.__getitem__)
-        reward_N = torch.zeros(len(facts), dtype=torch.float64)
-        if not rows:
-            return Shaped(reward_N, takes_part_N, metrics)
-        batch = self._batch([facts[row] for row in rows], [uids[row] for row in rows], step)
-        before = self.states
-        scored = score_step(self.recipe, batch, before.reward, self.settings.truncated, before.advantage)
-        limit_state = before.limit
-        for event in scored.events:
-            logger.warning("step %d, %s", step, event)
-        if self.recipe.limit is not None:
-            limit_state = self.recipe.limit.update(batch, limit_state)
-            more = self.recipe.limit.shown(step - 1, limit_state)
-            metrics |= {f"control/limit/{name}": value for name, value in more.items()}
-        self._states = States(reward=scored.state, limit=limit_state, advantage=scored.advantage_state)
-        reward_N[rows] = scored.reward
-        trained_N = torch.zeros_like(takes_part_N)
-        trained_N[rows] = overlong_filter(batch, self.settings.truncated)[1]
-        if not bool(trained_N.any()):
-            raise BatchError(
-                f"step {step}: no response is left to train on, because leanthink.truncated is "
-                f"{self.settings.truncated} and they were cut by their limit; raise data.max_response_length or the "
-                "recipe's limit, or set leanthink.truncated=keep"
-            )
-        if self.settings.truncated != "keep":
-            metrics["filtered_share"] = float((takes_part_N & ~trained_N).double().mean())
-        if LIMIT in batch.extras:
-            metrics[LIMIT] = float(batch.column(LIMIT).mean())
-        placement = None if scored.placement is None else scored.placement.renumbered(torch.tensor(rows))
-        return Shaped(reward_N, trained_N, {**metrics, **scored.metrics}, placement, rows, scored)
-
-    def tags(self, facts: list[dict[str, Any]], uids: list[str], left_out: Collection[int] = ()) -> list[str]:
-        """The prompt of each response, with what the advantage estimator must know beside its reward."""
-        masked, advantage = self.settings.truncated == "mask", self.recipe.advantage
-        reads_correct = isinstance(advantage, Advantage) and advantage.reads_correct
-        return [
-            tagged(
-                uid,
-                counted=masked and fact["truncated"] == 1 and self._takes_part(fact),
-                correct=reads_correct and fact["acc"] == 1,
-                left_out=row in left_out,
-            )
-            for row, (fact, uid) in enumerate(zip(facts, uids, strict=True))
-        ]
-
-    def tells_apart(self, facts: list[dict[str, Any]], step: int) -> bool:
-        """Whether the reward, at its present state, differs within one group."""
-        self.resume(step)
-        known = [fact for fact in facts if self._takes_part(fact)]
-        if len(known) < 2:
-            return False
-        reward_N = self.recipe.reward.breakdown(
-            self._batch(known, ["one"] * len(known), step), self.states.reward
-        ).reward
-        return float(reward_N.max() - reward_N.min()) > NO_SPREAD
-
-    def _takes_part(self, fact: dict[str, Any]) -> bool:
-        """Whether a response is scored at all."""
-        return fact["unknown"] == 0 or self.settings.unknown == "wrong"
-
-    def _batch(self, facts: list[dict[str, Any]], uids: list[str], step: int) -> RolloutBatch:
-        rows = [
-            {"correct": fact["acc"], **{name: fact[name] for name in fact if name not in NOT_COLUMNS}} for fact in facts
-        ]
-        return batch_of_facts(rows, uids, step - 1)
-
-
-def _group_order(facts: Sequence[Mapping[str, Any]], uids: Sequence[str], step: int) -> list[tuple[str, str, str]]:
-    """By what responses are sorted for scoring: group by group, groups in an order drawn for the step.
-
-    What goes by the order of groups, as ties may, must favour neither prompts that are answered quickly nor the same
-    ones in every step; and a run that is done again must find the same order, which verl's random ids would not give.
-    """
-    names = [str(fact.get(RESPONSE_KEY, "")) for fact in facts]
-    prompts = [name.partition("-")[0] for name in names]
-    drawn = {one: hashlib.blake2b(f"{step} {one}".encode(), digest_size=8).hexdigest() for one in set(prompts)}
-    return [(drawn[one], uid, name) for one, uid, name in zip(prompts, uids, names, strict=True)]
-
-
-def unknown_metrics(facts: list[dict[str, Any]]) -> dict[str, float]:
-    """The share of unknown verdicts, overall and by reason, and the seconds spent on judging."""
-    count = max(len(facts), 1)
-    metrics = {
-        "unknown_share": sum(fact["unknown"] for fact in facts) / count,
-        "verify_seconds": float(sum(fact["verify_seconds"] for fact in facts)),
-    }
-    for fact in facts:
-        if fact["unknown"]:
-            key = fact["reason"]
-            metrics[key] = metrics.get(key, 0.0) + 1 / count
-    return metrics
-
-
-def _reasons(facts: list[dict[str, Any]]) -> str:
-    reasons = [fact["reason"] for fact in facts if fact["unknown"]]
-    return ", ".join(f"{reasons.count(reason)} x {reason}" for reason in sorted(set(reasons)))
+def checkpoint_before(checkpoints: str, resume_from: str | None, step: int) -> Path:
+    """The checkpoint that a run which goes on at ``step`` has resumed: a named one, or the one of the step before."""
+    return Path(resume_from or f"{checkpoints}/global_step_{step - 1}").absolute()
 
 
 class _Shaping:
@@ -243,10 +62,9 @@ class _Shaping:
         settings = Settings.read(sampler_kwargs[NAME])
         run = sampler_kwargs["run"]
         self._group_loss = GroupLoss.of(settings, refill_fn)
+        self._sort_by_length = settings.sort_by_length
         resume_from = run["resume_from"] if run["resume_mode"] == "resume_path" else None
-        self.shaper = Shaper(
-            settings, Path(run["checkpoints"]).absolute(), Path(resume_from).absolute() if resume_from else None
-        )
+        self.shaper = Shaper(settings, functools.partial(checkpoint_before, run["checkpoints"], resume_from))
         self._rollouts = Path(run["rollouts"]).absolute() if run.get("rollouts") else None
         self._refill = BoundedRefill(refill_fn, prompts_a_step(run))
         dispatch.use(self.shaper)
@@ -290,7 +108,7 @@ class _Shaping:
         name_of = {key: str(fact.get(RESPONSE_KEY, "")) for key, fact in zip(keys, facts, strict=True)}
 
         def place(row: int) -> tuple[int, bool, str]:
-            length = batch.tags[row]["seq_len"] if self.shaper.settings.sort_by_length else 0
+            length = batch.tags[row]["seq_len"] if self._sort_by_length else 0
             return length, batch.keys[row] not in name_of, name_of.get(batch.keys[row], "")
 
         batch.reorder(sorted(range(len(batch.keys)), key=place))
@@ -349,7 +167,8 @@ class _Shaping:
                     facts=facts,
                 )
             )
-        if (tags := self.shaper.tags(facts, uids, shaped.left_out)) != uids:
+        marks = self.shaper.marks(facts, shaped)
+        if (tags := [tagged(uid, mark) for uid, mark in zip(uids, marks, strict=True)]) != uids:
             fields = TensorDict({"uid": NonTensorStack(*tags)}, batch_size=len(keys))
             tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)
         return {f"leanthink/{name}": value for name, value in metrics.items()}

@@ -12,9 +12,10 @@ from typing import Any
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
 from leanthink.rewards import ThinkingCompression
-from leanthink.verl.rollout.facts import prompt_text
+from leanthink.training.facts import prompt_text
+from leanthink.training.responses import end_ids, without_end
 from leanthink.verl.rollout.loops import sampling_part
-from leanthink.verl.rollout.single_turn import FactsAgentLoop, end_ids, without_end
+from leanthink.verl.rollout.single_turn import FactsAgentLoop
 
 
 class CompressingAgentLoop(FactsAgentLoop):

@@ -15,9 +15,10 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
 from leanthink.core.errors import ConfigError
 from leanthink.rewards.probed import probed_part
+from leanthink.training.responses import end_ids
 from leanthink.verify import Verifier
 from leanthink.verl.rollout.probes import PROBED, Probed, Prober
-from leanthink.verl.rollout.single_turn import FactsAgentLoop, end_ids
+from leanthink.verl.rollout.single_turn import FactsAgentLoop
 from leanthink.verl.settings import Settings
 
 

@@ -16,8 +16,9 @@ from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.limits import LIMIT
 from leanthink.rewards import EarlyExit
 from leanthink.rewards.early_exit import EXIT_ORDER
+from leanthink.training.responses import end_ids, was_truncated, without_end
 from leanthink.verl.rollout.loops import sampling_part
-from leanthink.verl.rollout.single_turn import LIMIT_FIELD, FactsAgentLoop, end_ids, was_truncated, without_end
+from leanthink.verl.rollout.single_turn import LIMIT_FIELD, FactsAgentLoop
 
 
 class _Path:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, Final
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
@@ -11,31 +10,10 @@ from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentL
 
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.limits import LIMIT
+from leanthink.training.responses import end_ids, was_truncated
 
 LIMIT_FIELD: Final = "leanthink_limit"
 """The field in which a prompt brings the limit of its responses."""
-
-CUT = frozenset({"length", "abort", "aborted"})
-ENDED = frozenset({"stop"})
-
-
-def was_truncated(stop_reason: str | None, token_ids: list[int], limit: int, end_ids: frozenset[int]) -> bool:
-    """Whether a response was cut off rather than ended by the model.
-
-    What ends in an end token is complete, also when it fills its limit: verl's async client then says "length". SGLang
-    says "stop" or "length"; verl's vLLM server says "completed" for both, so there the response is cut when it fills
-    its limit.
-
-    >>> was_truncated("length", [5, 6], 9, frozenset({2})), was_truncated("length", [5, 2], 2, frozenset({2}))
-    (True, False)
-    >>> was_truncated("completed", [5, 2], 2, frozenset({2})), was_truncated("completed", [5, 6], 2, frozenset({2}))
-    (False, True)
-    """
-    if token_ids and token_ids[-1] in end_ids:
-        return False
-    if stop_reason in CUT or stop_reason in ENDED:
-        return stop_reason in CUT
-    return len(token_ids) >= limit
 
 
 class _Listener:
@@ -112,28 +90,3 @@ class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is unty
     def model_path(self) -> str:
         """Where the model's generation settings lie."""
         return str(self.config.actor_rollout_ref.model.path)
-
-
-@lru_cache(maxsize=8)
-def end_ids(model_path: str, eos_token_id: int) -> frozenset[int]:
-    """The tokens that end a response: the tokenizer's and those of the model's generation settings."""
-    from transformers import GenerationConfig
-
-    try:
-        more = GenerationConfig.from_pretrained(model_path).eos_token_id
-    except OSError:  # a model without generation settings ends with its tokenizer's token
-        more = None
-    extra = [] if more is None else [more] if isinstance(more, int) else list(more)
-    return frozenset({eos_token_id, *extra})
-
-
-def without_end(token_ids: Sequence[int], ends: frozenset[int]) -> list[int]:
-    """A response's tokens without those that end it.
-
-    >>> without_end([5, 7, 2, 2], frozenset({2}))
-    [5, 7]
-    """
-    count = len(token_ids)
-    while count and token_ids[count - 1] in ends:
-        count -= 1
-    return list(token_ids[:count])

@@ -12,8 +12,9 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
 from leanthink.core.errors import ConfigError
 from leanthink.core.stopping import StopBias
+from leanthink.training.responses import end_ids
 from leanthink.verl.rollout.loops import stop_of
-from leanthink.verl.rollout.single_turn import FactsAgentLoop, end_ids
+from leanthink.verl.rollout.single_turn import FactsAgentLoop
 
 OLDEST: Final = "min_global_steps"
 """verl's field for the oldest weights that a response was written with."""

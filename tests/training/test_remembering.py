@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +12,9 @@ from leanthink.core.errors import ConfigError, StateError
 from leanthink.core.limits import PerPassRate, PerStep
 from leanthink.recipe.definition import Recipe, load_recipe
 from leanthink.rewards import Correct, DifficultyTruncation, Sum
-from leanthink.verl.driver.checkpoint import FILE, SaveRewardState, States, load_states, save_states
-from leanthink.verl.driver.shaping import Shaper
-from leanthink.verl.settings import Settings
-from made_facts import fact
+from leanthink.training import Settings, Shaper, States, load_states, save_states
+from leanthink.training.state import FILE
+from made_facts import before_in, fact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,38 +40,44 @@ def test_a_history_goes_on_after_a_resume(tmp_path):
         facts = [fact(length=length, prompt_key="p"), fact(acc=0.0, length=4 * length, prompt_key="p")]
         return shaper.shape(facts, ["fresh", "fresh"], number)[0].tolist()
 
-    first = Shaper(Settings.of(recipe), tmp_path)
+    first = Shaper(Settings.of(recipe), before_in(tmp_path))
     assert step(first, 1, 100.0) == [1.0, 0.0]
     folder = tmp_path / "global_step_1"
     folder.mkdir()
     save_states(folder, first.settings, first.states, step=1)
-    resumed = Shaper(Settings.of(recipe), tmp_path)
+    resumed = Shaper(Settings.of(recipe), before_in(tmp_path))
     assert step(resumed, 2, 50.0) == step(first, 2, 50.0) == pytest.approx([1 + 0.5**0.5, -1.0])
     assert resumed.states.reward == {"length": {"of": {"length": {"p": 50.0}, "count": {}}}}
 
 
 def test_state_goes_on_after_a_resume(tmp_path):
     facts, uids = [fact(), fact(acc=0.0)], ["a", "a"]
-    straight = Shaper(Settings.of(STATEFUL), tmp_path)
+    straight = Shaper(Settings.of(STATEFUL), before_in(tmp_path))
     rewards = [straight.shape(facts, uids, step)[0] for step in (1, 2, 3)]
 
-    first = Shaper(Settings.of(STATEFUL), tmp_path)
+    first = Shaper(Settings.of(STATEFUL), before_in(tmp_path))
     for step in (1, 2):
         first.shape(facts, uids, step)
     folder = tmp_path / "global_step_2"
     folder.mkdir()
     save_states(folder, first.settings, first.states, step=2)
-    resumed = Shaper(Settings.of(STATEFUL), tmp_path).shape(facts, uids, step=3)[0]
+    resumed = Shaper(Settings.of(STATEFUL), before_in(tmp_path)).shape(facts, uids, step=3)[0]
     torch.testing.assert_close(resumed, rewards[2])
 
-    elsewhere = Shaper(Settings.of(STATEFUL), tmp_path / "other", resume_from=folder).shape(facts, uids, step=3)[0]
+    elsewhere = Shaper(Settings.of(STATEFUL), lambda step: folder).shape(facts, uids, step=3)[0]
     torch.testing.assert_close(elsewhere, rewards[2])
 
 
 def test_checkpoint_without_our_state(tmp_path):
     (tmp_path / "global_step_4").mkdir()
-    with pytest.raises(StateError, match=r"has no reward state.*resume_path"):
-        Shaper(Settings.of(STATEFUL), tmp_path).shape([fact()], ["a"], step=5)
+    with pytest.raises(StateError, match=r"has no reward state.*resume from an earlier one$"):
+        Shaper(Settings.of(STATEFUL), before_in(tmp_path)).shape([fact()], ["a"], step=5)
+
+
+def test_a_run_that_goes_on_without_saying_from_where_is_refused_if_it_remembers():
+    with pytest.raises(StateError, match=r"goes on at step 5, and recipe counting remembers.*checkpoint_before"):
+        Shaper(Settings.of(STATEFUL)).shape([fact()], ["a"], step=5)
+    assert Shaper(Settings.of(load_recipe("grpo"))).shape([fact()], ["a"], step=5).reward_N.tolist() == [1.0]
 
 
 def test_checkpoint_of_another_recipe(tmp_path):
@@ -102,9 +106,9 @@ GROUPS[1]["acc"] = 1.0
 
 def test_an_advantage_that_remembers_tells_the_estimator_whom_it_left_out(tmp_path):
     """One right of three is below the median of the two groups: all are kept; of the other group the two shortest."""
-    one, uids = Shaper(Settings.of(CHOOSING), tmp_path), ["a"] * 3 + ["b"] * 3
+    one, uids = Shaper(Settings.of(CHOOSING), before_in(tmp_path)), ["a"] * 3 + ["b"] * 3
     shaped = one.shape(GROUPS, uids, step=1)
-    assert one.tags(GROUPS, uids, shaped.left_out) == ["a", "a", "a", "b/left_out", "b", "b"]
+    assert [mark.left_out for mark in one.marks(GROUPS, shaped)] == [False, False, False, True, False, False]
     assert one.states.advantage["group_means"] == pytest.approx([1 / 3, 1.0])
     assert shaped.metrics["control/advantage/groups"] == 2
     assert shaped.metrics["control/advantage/quantile_0.5"] == pytest.approx(2 / 3)
@@ -113,12 +117,12 @@ def test_an_advantage_that_remembers_tells_the_estimator_whom_it_left_out(tmp_pa
 
 def test_what_an_advantage_remembers_survives_a_resume_or_is_refused(tmp_path, caplog):
     settings, uids = Settings.of(CHOOSING), ["a"] * 3 + ["b"] * 3
-    first = Shaper(settings, tmp_path)
+    first = Shaper(settings, before_in(tmp_path))
     first.shape(GROUPS, uids, step=1)
     folder = tmp_path / "global_step_1"
     folder.mkdir()
     save_states(folder, settings, first.states, 1)
-    resumed = Shaper(settings, tmp_path)
+    resumed = Shaper(settings, before_in(tmp_path))
     assert resumed.shape(GROUPS, uids, step=2).left_out == first.shape(GROUPS, uids, step=2).left_out
     assert resumed.states == first.states and len(first.states.advantage["group_means"]) == 4
 
@@ -139,12 +143,12 @@ def test_what_an_advantage_remembers_survives_a_resume_or_is_refused(tmp_path, c
 
 
 def test_the_limit_is_that_of_the_step_and_rounded(tmp_path):
-    one = Shaper(Settings.of(load_recipe("thinkprune")), tmp_path)
+    one = Shaper(Settings.of(load_recipe("thinkprune")), before_in(tmp_path))
     assert [one.limits(["p", "q"], step) for step in (1, 180, 181)] == [[4000, 4000], [4000, 4000], [3000, 3000]]
     halves = load_recipe("dler", ["limit.per_step.at_most=40.6"])
-    assert Shaper(Settings.of(halves), tmp_path).limits(["p"], 1) == [41]
+    assert Shaper(Settings.of(halves), before_in(tmp_path)).limits(["p"], 1) == [41]
     with pytest.raises(ConfigError, match="recipe grpo has no limit"):
-        Shaper(Settings.of(load_recipe("grpo")), tmp_path).limits(["p"], 1)
+        Shaper(Settings.of(load_recipe("grpo")), before_in(tmp_path)).limits(["p"], 1)
 
 
 REMEMBERING = Recipe(
@@ -158,7 +162,7 @@ KNOWN = States(limit={"pass_rate": {"p": 1.0}})
 def test_what_a_limit_remembers_survives_a_resume(tmp_path):
     settings = Settings.of(REMEMBERING)
     facts = [fact(acc, prompt_key=key, limit=56.0) for key, acc in (("p", 1.0), ("p", 1.0), ("q", 0.0), ("q", 0.0))]
-    first = Shaper(settings, tmp_path)
+    first = Shaper(settings, before_in(tmp_path))
     assert first.limits(["p", "q"], 1) == [56, 56]
     assert first.shape(facts, ["a", "a", "b", "b"], step=1)[2]["limit"] == 56
     assert first.limits(["p", "q", "new"], 2) == [32, 56, 56]
@@ -166,12 +170,12 @@ def test_what_a_limit_remembers_survives_a_resume(tmp_path):
     folder.mkdir()
     save_states(folder, settings, first.states, 1)
     # verl hands out the prompts of a step before it samples any.
-    assert Shaper(settings, tmp_path).limits(["p", "q", "new"], 2) == [32, 56, 56]
+    assert Shaper(settings, before_in(tmp_path)).limits(["p", "q", "new"], 2) == [32, 56, 56]
 
 
 def test_a_limit_from_the_rewards_own_budgets_moves_and_survives_a_resume(tmp_path):
     settings = Settings.of(load_recipe("palu", profile="cpu"))
-    one = Shaper(settings, tmp_path)
+    one = Shaper(settings, before_in(tmp_path))
     assert one.limits(["p", "q"], 1) == [96, 96]
     facts = [fact(length=length, prompt_key="p", limit=96.0) for length in (20.0, 30.0, 40.0, 50.0)]
     metrics = one.shape(facts, ["a"] * 4, step=1).metrics
@@ -180,12 +184,12 @@ def test_a_limit_from_the_rewards_own_budgets_moves_and_survives_a_resume(tmp_pa
     folder = tmp_path / "global_step_1"
     folder.mkdir()
     save_states(folder, settings, one.states, 1)
-    assert Shaper(settings, tmp_path).limits(["p", "q"], 2) == [81, 96]
+    assert Shaper(settings, before_in(tmp_path)).limits(["p", "q"], 2) == [81, 96]
 
 
 def test_a_guards_intervention_is_written_to_the_log(tmp_path, caplog):
     guarded = load_recipe("grpo", ["reward={sum: {correct: correct, length: {collapse_guard: {of: kimi_length}}}}"])
-    one = Shaper(Settings.of(guarded), tmp_path)
+    one = Shaper(Settings.of(guarded), before_in(tmp_path))
     for step in range(1, 15):
         metrics = one.shape([fact(acc=float(step < 12)), fact()], ["a", "a"], step).metrics
     assert "length: collapse guard relaxes the penalty: accuracy 0.9" in caplog.text
@@ -200,19 +204,19 @@ def test_another_limit_is_refused_or_goes_on_by_name_but_never_forgets_in_silenc
     save_states(tmp_path, Settings.of(REMEMBERING), KNOWN, 1)
     assert load_states(tmp_path, Settings.of(REMEMBERING)) == KNOWN
     with pytest.raises(StateError, match=r"the limit was .*56.*now it is .*64.*changed_recipe=migrate"):
-        Shaper(Settings.of(OTHER), tmp_path, resume_from=tmp_path).limits(["p"], 2)
-    moved = Shaper(Settings.of(OTHER, changed_recipe="migrate"), tmp_path, resume_from=tmp_path)
+        Shaper(Settings.of(OTHER), lambda step: tmp_path).limits(["p"], 2)
+    moved = Shaper(Settings.of(OTHER, changed_recipe="migrate"), lambda step: tmp_path)
     assert moved.limits(["p", "new"], 2) == [48, 64]
     assert "goes on with what" in caplog.text
     fixed = Recipe(name="mine", reward=REMEMBERING.reward, limit=PerStep(at_most=40))
-    assert Shaper(Settings.of(fixed, changed_recipe="migrate"), tmp_path, resume_from=tmp_path).limits(["p"], 2) == [40]
+    assert Shaper(Settings.of(fixed, changed_recipe="migrate"), lambda step: tmp_path).limits(["p"], 2) == [40]
     assert "is dropped" in caplog.text
 
 
 def test_a_limit_that_remembers_nothing_may_change(tmp_path):
     save_states(tmp_path, Settings.of(load_recipe("thinkprune")), States(), 1)
     next_round = Settings.of(load_recipe("thinkprune", ["limit.per_step.at_most=3000"]))
-    assert Shaper(next_round, tmp_path, resume_from=tmp_path).limits(["p"], 2) == [3000]
+    assert Shaper(next_round, lambda step: tmp_path).limits(["p"], 2) == [3000]
 
 
 @pytest.mark.parametrize("gone", [{"grpo": {"scale": "batch"}}, {"my_module:Gone": {}}])
@@ -249,7 +253,6 @@ class Growing(Counting):
 def test_a_state_that_no_run_could_go_on_from_is_refused_when_it_is_saved(tmp_path):
     one = Shaper(Settings.of(Recipe(name="mine", reward=Sum(correct=Correct(), seen=Growing()))), tmp_path)
     one.shape([fact()], ["a"], step=1)
-    trainer = SimpleNamespace(replay_buffer=SimpleNamespace(shaper=one))
     with pytest.raises(StateError, match=r"state after step 1\.seen\.seen\.p is \[1\.0, 2\.0\]; give a finite number"):
-        SaveRewardState.on_save(None, trainer, 1, str(tmp_path))
+        one.save(tmp_path, 1)
     assert not (tmp_path / FILE).exists()

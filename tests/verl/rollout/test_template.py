@@ -9,8 +9,8 @@ from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe, recipe_names
 from leanthink.rewards import EarlyExit, Format, ModeSwitchReward, Scale, Sum, ThinkOutcome
 from leanthink.testbed.tokenizer import CHAT_TEMPLATE, build_tokenizer
+from leanthink.training import check_opening, end_of_prompt
 from leanthink.verl.rollout import facts
-from leanthink.verl.rollout.opening import check_opening, end_of_prompt
 from leanthink.verl.settings import Settings
 
 OPENING = CHAT_TEMPLATE.replace("<assistant>{% endif -%}", "<assistant> <think>{{ '\\n' }}{% endif -%}")
@@ -28,18 +28,18 @@ def tokenizer():
     return build_tokenizer()
 
 
-def test_the_prompt_is_rendered_as_verl_renders_it(tokenizer):
-    assert end_of_prompt(tokenizer, Config()) == CLOSED
-    assert end_of_prompt(tokenizer, Config(template=OPENING)) == OPENED
+def test_the_prompt_is_rendered_as_the_trainer_renders_it(tokenizer):
+    assert end_of_prompt(tokenizer) == CLOSED
+    assert end_of_prompt(tokenizer, OPENING) == OPENED
     switched = OPENING.replace("if add_generation_prompt", "if add_generation_prompt and thinking")
-    assert end_of_prompt(tokenizer, Config(template=switched, arguments={"thinking": True})) == OPENED
-    assert end_of_prompt(tokenizer, Config(template=switched)) == "<user> 1 + 1 ="
+    assert end_of_prompt(tokenizer, switched, {"thinking": True}) == OPENED
+    assert end_of_prompt(tokenizer, switched) == "<user> 1 + 1 ="
     tokenizer.chat_template = None
-    assert end_of_prompt(tokenizer, Config()) == ""
+    assert end_of_prompt(tokenizer) == ""
 
 
 def test_a_template_that_renders_no_plain_question_is_told(tokenizer, caplog):
-    assert end_of_prompt(tokenizer, Config(template="{{ raise_exception('a system message is missing') }}")) == ""
+    assert end_of_prompt(tokenizer, "{{ raise_exception('a system message is missing') }}") == ""
     assert "a system message is missing" in caplog.text
 
 
@@ -87,7 +87,7 @@ def finder(tokenizer, monkeypatch):
 
     def make(recipe, template=OPENING, **options):
         node = Settings.of(load_recipe(recipe), **options).node()
-        return facts.FactFinder(Config(template=template, leanthink=node), tokenizer)
+        return facts.fact_finder(Config(template=template, leanthink=node), tokenizer)
 
     return make
 
@@ -112,7 +112,8 @@ def test_a_worker_finds_it_out_unless_told_not_to_look(finder):
 def test_a_response_is_judged_behind_its_own_prompt(finder, tokenizer, options, prompt, right):
     response, before = (tokenizer.encode(text, add_special_tokens=False) for text in (r"4 = \boxed{ 4 }", prompt))
     columns = {"raw_prompt": [], "reward_model": {"ground_truth": "4"}}
-    found = asyncio.run(finder("grpo", verify=options).find(response, columns, {"truncated": True}, before))
+    sampled = facts.response_of(response, columns, {"truncated": True}, before)
+    found = asyncio.run(finder("grpo", verify=options).find(sampled))
     assert (found["acc"], found["unknown"], found["length"]) == (right, 0.0, 5.0)
 
 

@@ -6,7 +6,8 @@ A part that looks for an opening tag which stands in the prompt finds no thinkin
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from leanthink.core.errors import ConfigError
@@ -17,17 +18,18 @@ from leanthink.rewards import ModeSwitchReward
 logger = logging.getLogger(__name__)
 
 
-def end_of_prompt(tokenizer: Any, config: Any) -> str:
+def end_of_prompt(
+    tokenizer: Any, template: str | None = None, arguments: Mapping[str, Any] = MappingProxyType({})
+) -> str:
     """What a response follows: a rendered prompt; empty where there is no template, or it renders no plain question.
 
     Args:
         tokenizer: the model's.
-        config: verl's whole configuration, whose own template and arguments count.
+        template: a chat template in place of the tokenizer's own.
+        arguments: what the trainer gives the template.
     """
-    template = getattr(config.actor_rollout_ref.model, "custom_chat_template", None)
     if template is None and getattr(tokenizer, "chat_template", None) is None:
         return ""
-    arguments = config.get("data", {}).get("apply_chat_template_kwargs", None) or {}
     try:
         return str(
             tokenizer.apply_chat_template(

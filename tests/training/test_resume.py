@@ -29,9 +29,8 @@ from leanthink.rewards import (
     Sum,
     TriangleLength,
 )
-from leanthink.verl.driver.checkpoint import save_states
-from leanthink.verl.driver.shaping import Shaper
-from leanthink.verl.settings import Settings
+from leanthink.training import Settings, Shaper, save_states
+from made_facts import before_in
 
 STEPS, PROMPTS, ROLLOUTS = 60, 8, 8
 
@@ -91,11 +90,11 @@ def test_killed_three_times_it_ends_as_if_never_killed(tmp_path: Path, seed: int
             limit=PerPassRate(thresholds=(0.5,), lengths=(90, 40), remembered=12),
         )
     )
-    settings = Settings.read(json.loads(json.dumps(settings.node())))
+    settings = Settings.from_node(json.loads(json.dumps(settings.node())))
 
     def train(folder: Path, first: int, last: int) -> list[Any]:
         """Steps ``first`` to ``last``, a checkpoint after each; what each gave."""
-        shaper, given = Shaper(settings, folder), []
+        shaper, given = Shaper(settings, before_in(folder)), []
         for step in range(first, last + 1):
             facts, uids = facts_of(step)
             limits = shaper.limits(sorted({str(fact["prompt_key"]) for fact in facts}), step)

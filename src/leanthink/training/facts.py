@@ -1,0 +1,165 @@
+"""The facts about one response, never a shaped number: what every trainer's workers find, and the driver shapes.
+
+A worker sees one response at a time and knows neither its siblings nor whether it belongs to training or validation.
+What it finds travels with the response; `leanthink.training.shaper` shapes whole groups.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from leanthink.core.batch import PROMPT_KEY, RolloutBatch
+from leanthink.core.errors import DataError
+from leanthink.core.limits import LIMIT
+from leanthink.core.measured import PromptReward
+from leanthink.recipe.scoring import measured_rewards
+from leanthink.rewards.budget import THINKING_LENGTH
+from leanthink.training.names import RESPONSE_KEY, prompt_key, response_key
+from leanthink.training.responses import thinking_length, without_end
+from leanthink.training.settings import Settings
+from leanthink.training.template import check_opening, opens
+from leanthink.verify import Judgement, Verdict, Verifier
+from leanthink.verify.extract import opening_of
+
+logger = logging.getLogger(__name__)
+
+DIFFICULTY: Final = "difficulty"
+TAIL: Final = 16
+"""Tokens of a prompt's end in which a tag and what follows it stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """One response, as its trainer hands it over.
+
+    Attributes:
+        token_ids: what was sampled, the end token included.
+        messages: the prompt's, each with ``role`` and ``content``.
+        gold: the gold answer; None where the data have none, which makes the verdict unknown.
+        truncated: whether it was cut off rather than ended by the model (see `leanthink.training.was_truncated`).
+        prompt_ids: what it was written behind, or the end of it.
+        columns: what the data say of the prompt: columns that rewards read, ``prompt_key``, ``difficulty``.
+        sampled: what the sampling says of the response: columns that rewards read, and ``limit`` (tokens) and
+            ``prompt_key`` where the recipe has a limit.
+    """
+
+    token_ids: Sequence[int]
+    messages: Sequence[Mapping[str, Any]]
+    gold: str | None
+    truncated: bool = False
+    prompt_ids: Sequence[int] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    sampled: Mapping[str, Any] = field(default_factory=dict)
+
+
+class FactFinder:
+    """Verifies a response and measures what the recipe's text rewards need.
+
+    The facts: ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response),
+    ``truncated``, ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
+    ``difficulty`` (the data set's, as text, for tables), ``response_key`` (its prompt's key and a hash of its tokens).
+    Every response has the same keys. ``thinking_length``, where it is required, is counted here; ``prompt_key``, where
+    it is required and the data do not bring it, is a hash of the prompt: a trainer's own id may be new in every step.
+    ``limit`` (tokens) comes from the sampling, and so does ``prompt_key`` where the recipe has a limit. The other
+    columns are the data's.
+    """
+
+    def __init__(self, settings: Settings, tokenizer: Any, ends: frozenset[int], prompt: str = "") -> None:
+        """Prepares for a run.
+
+        Args:
+            settings: of the run.
+            tokenizer: the model's; ``decode(ids, skip_special_tokens=False)`` is all that is asked of it.
+            ends: the tokens that end a response (see `leanthink.training.end_ids`).
+            prompt: a rendered one (see `leanthink.training.end_of_prompt`); an empty one says nothing.
+
+        Raises:
+            ConfigError: a part of the reward takes the thinking to be opened by the prompt, and it is not, or not so.
+        """
+        reward = settings.build().reward
+        self._tokenizer = tokenizer
+        self._measured = measured_rewards(reward)
+        measured_columns = {part.column for part in self._measured}
+        self._columns = sorted(reward.requires - measured_columns - set(RolloutBatch.CORE))
+        if settings.check_template:
+            check_opening(reward, prompt)
+        self._verifier = Verifier(**settings.verify)
+        self._thinking_end = str(settings.verify.get("thinking_end", "</think>"))
+        self._thinking_start = opening_of(self._thinking_end) or ""
+        self._ends = ends
+
+    async def find(self, response: Response) -> dict[str, Any]:
+        """The facts about one response; a failure is an unknown verdict with its reason, never 0.
+
+        Where the prompt ends in the tag that opens the thinking, the verifier reads the response with that tag before
+        it: one that is cut off in its thinking has no answer.
+        """
+        tokens, truncated = list(response.token_ids), response.truncated
+        columns, sampled = response.columns, response.sampled
+        text = self._text(tokens)
+        opened = opens(self._text(list(response.prompt_ids)[-TAIL:]), self._thinking_start)
+        judgement = await self._judge(response.gold, f"{self._thinking_start}{text}" if opened else text, truncated)
+        prompt = str(columns.get(PROMPT_KEY) or prompt_key(response.messages))
+        facts: dict[str, Any] = {
+            "acc": 0.0 if judgement.verdict is Verdict.UNKNOWN else judgement.correct,
+            "unknown": float(judgement.verdict is Verdict.UNKNOWN),
+            "truncated": float(truncated),
+            "length": float(len(tokens)),
+            "verify_seconds": judgement.seconds,
+            "pred": judgement.extracted or "",
+            "reason": judgement.code,
+            DIFFICULTY: str(columns.get(DIFFICULTY, "")),
+            RESPONSE_KEY: response_key(prompt, tokens),
+        }
+        facts |= {name: kind(sampled[name]) for name, kind in ((LIMIT, float), (PROMPT_KEY, str)) if name in sampled}
+        facts |= {name: value for name in self._columns if (value := columns.get(name)) is not None}
+        facts |= {name: sampled[name] for name in self._columns if name in sampled and name not in (LIMIT, PROMPT_KEY)}
+        if THINKING_LENGTH in self._columns:
+            facts[THINKING_LENGTH] = float(thinking_length(tokens, self._text, self._thinking_end))
+        if PROMPT_KEY in self._columns:
+            facts[PROMPT_KEY] = str(facts.get(PROMPT_KEY, prompt))
+        for part in self._measured:
+            if not isinstance(part, PromptReward):
+                facts[part.column] = part.value_of(text, tokens)
+            elif facts["acc"] == 1 and not truncated:
+                await self._ask(part, response, text, facts)
+            else:
+                facts[part.column] = math.nan
+        return facts
+
+    async def _ask(self, part: PromptReward, response: Response, text: str, facts: dict[str, Any]) -> None:
+        """Measure what needs the prompt; a failure makes the response unknown, as one of the verifier does."""
+        try:
+            facts[part.column] = await part.ask(prompt_text(response.messages), text)
+        except Exception as error:
+            logger.exception("a response could not be scored")
+            reason = f"exception: {type(error).__name__}: {error}"
+            judgement = Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge=type(part).__name__, reason=reason)
+            facts |= {part.column: math.nan, "acc": 0.0, "unknown": 1.0, "reason": judgement.code}
+
+    def _text(self, tokens: list[int]) -> str:
+        """The response's text without its end token; tags of thinking stay even where they are special tokens."""
+        return str(self._tokenizer.decode(without_end(tokens, self._ends), skip_special_tokens=False))
+
+    async def _judge(self, gold: str | None, text: str, truncated: bool) -> Judgement:
+        try:
+            if gold is None:
+                raise DataError("the data have no gold answer for this prompt")
+            return await self._verifier.acheck(gold, text, truncated=truncated)
+        except Exception as error:  # a trainer would train the rest of the group as if nothing had happened
+            logger.exception("a response could not be verified")
+            reason = f"exception: {type(error).__name__}: {error}"
+            return Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge="none", reason=reason)
+
+
+def prompt_text(messages: Iterable[Mapping[str, Any]]) -> str:
+    r"""The text of a prompt's messages, one below the other.
+
+    >>> prompt_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1 ="}])
+    'Be brief.\n1 + 1 ='
+    """
+    return "\n".join(content for message in messages if isinstance(content := message.get("content"), str))
