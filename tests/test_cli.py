@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from leanthink import cli
-from leanthink.config import REGISTRY
+from leanthink.config import REGISTRY, parse_yaml
 from leanthink.recipe import Recipe, load_recipe, recipe_from, recipe_names
 from leanthink.rewards import Correct
 from leanthink.runs import Run
@@ -53,6 +53,15 @@ def test_show_prints_a_recipe_that_builds_again(capsys):
     assert cli.main(["show", "trle", "reward.sigmoid_length.alpha=0.4"]) == 0
     shown = recipe_from(yaml.safe_load(capsys.readouterr().out), "trle")
     assert shown == load_recipe("trle", ["reward.sigmoid_length.alpha=0.4"])
+
+
+def test_show_wraps_prose_for_a_terminal(capsys):
+    for name in recipe_names():
+        assert cli.main(["show", name]) == 0
+        out = capsys.readouterr().out
+        assert recipe_from(parse_yaml(out, "here"), name) == load_recipe(name)
+        long = [line for line in out.splitlines() if len(line) > 80]
+        assert all(max(map(len, line.split())) > 14 for line in long), long  # nothing but a long name goes beyond
 
 
 def test_show_verl_prints_one_command(capsys):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-import yaml
 from rich.console import Console
 
 from leanthink.advice import warn
 from leanthink.commands import jobs
+from leanthink.config import format_yaml
 from leanthink.recipe import load_recipe
 
 
@@ -27,5 +27,5 @@ def run(args: argparse.Namespace, console: Console) -> int:
     else:
         recipe = load_recipe(args.recipe, args.overrides)
         warn(recipe)
-        print(yaml.safe_dump(recipe.to_node(), sort_keys=False, allow_unicode=True), end="")
+        print(format_yaml(recipe.to_node()), end="")
     return 0
