@@ -10,7 +10,7 @@ import torch
 
 from leanthink.algorithms import Advantage, Grpo, Loss, PpoClip, Rloo, TokenAdvantage, VerlAdvantage
 from leanthink.batch import RolloutBatch
-from leanthink.config import REGISTRY, Kind, build, describe, name_of, parse_yaml, read_yaml
+from leanthink.config import REGISTRY, Kind, build, describe, format_yaml, name_of, parse_yaml, read_yaml
 from leanthink.errors import ConfigError
 from leanthink.limits import Limit
 from leanthink.measured import TextReward
@@ -304,3 +304,15 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_schedules_may_stand_for_any_number() -> None:
     node = {"sigmoid_length": {"alpha": {"cosine": {"start": 0.4, "stop": 0.1, "steps": 10}}}}
     assert build(node, "reward", "top") == SigmoidLength(alpha=Cosine(start=0.4, stop=0.1, steps=10))
+
+
+LONG = "no word of this, however long the line becomes, is lost on the way"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1e-6", "yes", "3", "GRPO-λ: x", "a\n\nb", LONG, f" {LONG}", f"{LONG} ", f"- {LONG}", f"{LONG}\n\n{LONG}"],
+)
+def test_what_is_written_as_yaml_is_read_again(text: str) -> None:
+    node = {"text": text, "deep": [{"number": 1e-6, "text": text}]}
+    assert parse_yaml(format_yaml(node), "here") == node

@@ -359,9 +359,12 @@ def read_yaml(path: Path) -> Any:
 class _Dumper(yaml.SafeDumper):
     """YAML as people read it: text too long for a line is folded below its key."""
 
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers  # text that would be read as a number is quoted
+
 
 def _folded(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=">" if len(text) > 60 and " " in text else None)
+    folds = len(text) > 60 and " " in text and text == " ".join(text.split())
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=">" if folds else None)
 
 
 _Dumper.add_representer(str, _folded)
