@@ -9,7 +9,7 @@ import yaml
 
 from leanthink import cli
 from leanthink.recipe.definition import Recipe, load_recipe, recipe_from, recipe_names
-from leanthink.recipe.registry import REGISTRY
+from leanthink.recipe.registry import REGISTRY, parse_yaml
 from leanthink.rewards import Correct
 from leanthink.runs.folder import Run
 from leanthink.verl.start import train as training
@@ -53,6 +53,15 @@ def test_show_prints_a_recipe_that_builds_again(capsys):
     assert cli.main(["show", "trle", "reward.sigmoid_length.alpha=0.4"]) == 0
     shown = recipe_from(yaml.safe_load(capsys.readouterr().out), "trle")
     assert shown == load_recipe("trle", ["reward.sigmoid_length.alpha=0.4"])
+
+
+def test_show_wraps_prose_for_a_terminal(capsys):
+    for name in recipe_names():
+        assert cli.main(["show", name]) == 0
+        out = capsys.readouterr().out
+        assert recipe_from(parse_yaml(out, "here"), name) == load_recipe(name)
+        long = [line for line in out.splitlines() if len(line) > 80]
+        assert all(max(map(len, line.split())) > 14 for line in long), long  # nothing but a long name goes beyond
 
 
 def test_show_verl_prints_one_command(capsys):

@@ -11,8 +11,8 @@ from leanthink.core.errors import ConfigError
 from leanthink.core.limits import PerStep
 from leanthink.core.schedules import Linear
 from leanthink.core.stopping import StopBias
-from leanthink.recipe.definition import Recipe, apply_overrides, load_recipe, recipe_from, recipe_names
-from leanthink.recipe.registry import parse_yaml
+from leanthink.recipe.definition import PROSE, Recipe, apply_overrides, load_recipe, recipe_from, recipe_names
+from leanthink.recipe.registry import format_yaml, parse_yaml
 from leanthink.rewards import Correct, KimiLength, Scale, SigmoidLength, Sum
 
 
@@ -27,6 +27,30 @@ def changed(text: str, *overrides: str) -> Recipe:
 def test_what_is_left_out_has_a_default() -> None:
     assert recipe_from({"reward": "correct"}, "mine") == Recipe(name="mine", reward=Correct())
     assert recipe_from({"reward": "correct", "verl": None, "loss": None}, "mine").loss == PpoClip()
+
+
+PROSE_YAML = """
+reward: correct
+family: my own
+kept: >
+  The outcome,
+  and no more.
+use_when: "Always: why not?"
+cost:
+"""
+
+
+def test_prose_is_one_paragraph_and_goes_to_yaml_and_back() -> None:
+    recipe = recipe_from(node_of(PROSE_YAML), "mine")
+    assert (recipe.family, recipe.kept, recipe.use_when) == ("my own", "The outcome, and no more.", "Always: why not?")
+    assert (recipe.cost, recipe.differs) == ("", "")
+    node = recipe.to_node()
+    assert [key for key in PROSE if key in node] == ["family", "kept", "use_when"]
+    assert recipe_from(node_of(format_yaml(node)), "mine") == recipe
+
+
+def test_prose_is_no_part_of_what_a_run_carries() -> None:
+    assert not set(PROSE) & set(load_recipe("trle").parts())
 
 
 def test_it_pickles_and_prints() -> None:
@@ -55,6 +79,11 @@ WRONG: list[tuple[Any, list[str]]] = [
     ({"reward": "correct", "verl": {1: 2}}, ["recipe mine, verl"]),
     ({"reward": "correct", "reference": "2502.04463"}, ["recipe mine, reference"]),
     ({"reward": "correct", "wrong_may_beat_correct": "no"}, ["wrong_may_beat_correct is 'no'", "true or false"]),
+    ({"reward": "correct", "cost": 3}, ["recipe mine, cost: 3 is no text", "write one paragraph"]),
+    ({"reward": "correct", "use_when": True}, ["recipe mine, use_when: True is no text", "in quotes"]),
+    ({"reward": "correct", "kept": ["a", "b"]}, ["recipe mine, kept: ['a', 'b'] is no text", "one paragraph"]),
+    ({"reward": "correct", "differs": "One.\n\nTwo."}, ["recipe mine, differs: 'One.", "has 3 lines", "'>-'"]),
+    ({"reward": "correct", "use_wen": "never"}, ["no key 'use_wen'", "did you mean 'use_when'"]),
 ]
 
 
@@ -141,6 +170,8 @@ def test_overrides_leave_the_node_alone_and_do_not_reach_through_aliases() -> No
         ("reward=", ["'reward' is missing"]),
         ("verl.data.train_batch_size=1", ["override verl.data.train_batch_size", "as verl does"]),
         ("description=new", ["override description", "only reward, advantage, loss"]),
+        ("cost=none", ["override cost", "only reward, advantage, loss"]),
+        ("family.name=mine", ["override family.name", "only reward, advantage, loss"]),
         ("loss.dpo.beta=1", ["override loss.dpo.beta", "loss is 'ppo_clip', which has no 'dpo'"]),
     ],
 )

@@ -16,7 +16,7 @@ from leanthink.core.measured import TextReward
 from leanthink.core.reward import Reward, RewardN
 from leanthink.core.schedules import Cosine, Linear, Schedule, Stairs
 from leanthink.core.stopping import StopBias
-from leanthink.recipe.registry import REGISTRY, Kind, build, describe, name_of, parse_yaml, read_yaml
+from leanthink.recipe.registry import REGISTRY, Kind, build, describe, format_yaml, name_of, parse_yaml, read_yaml
 from leanthink.rewards import Clip, Correct, Format, Gate, KimiLength, Running, Scale, SigmoidLength, SoftOverlong, Sum
 
 
@@ -305,3 +305,15 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_schedules_may_stand_for_any_number() -> None:
     node = {"sigmoid_length": {"alpha": {"cosine": {"start": 0.4, "stop": 0.1, "steps": 10}}}}
     assert build(node, "reward", "top") == SigmoidLength(alpha=Cosine(start=0.4, stop=0.1, steps=10))
+
+
+LONG = "no word of this, however long the line becomes, is lost on the way"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1e-6", "yes", "3", "GRPO-λ: x", "a\n\nb", LONG, f" {LONG}", f"{LONG} ", f"- {LONG}", f"{LONG}\n\n{LONG}"],
+)
+def test_what_is_written_as_yaml_is_read_again(text: str) -> None:
+    node = {"text": text, "deep": [{"number": 1e-6, "text": text}]}
+    assert parse_yaml(format_yaml(node), "here") == node

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-import yaml
 from rich.console import Console
 
 from leanthink.commands import jobs
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import load_recipe
+from leanthink.recipe.registry import format_yaml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,5 +27,5 @@ def run(args: argparse.Namespace, console: Console) -> int:
     else:
         recipe = load_recipe(args.recipe, args.overrides)
         warn(recipe)
-        print(yaml.safe_dump(recipe.to_node(), sort_keys=False, allow_unicode=True), end="")
+        print(format_yaml(recipe.to_node()), end="")
     return 0

@@ -21,7 +21,9 @@ PARTS: Final = ("reward", "advantage", "loss", "limit", "stop")
 VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
 """What verl itself has under ``reward``."""
 DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
-KEYS: Final = ("description", "reference", "wrong_may_beat_correct", *PARTS, "verl", "cpu")
+PROSE: Final = ("family", "kept", "differs", "use_when", "not_when", "cost", "paper_result")
+"""What a recipe says of itself in words, a paragraph each."""
+KEYS: Final = ("description", "reference", "wrong_may_beat_correct", *PARTS, "verl", "cpu", *PROSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,15 @@ class Recipe:
             with ``reward.``, ``advantage.``, ``loss.``, ``limit.`` or ``stop.`` change the recipe's tree, as lengths in
             tokens must.
         description: one line for ``leanthink list``.
-        reference: ``paper`` and ``where`` in it.
+        reference: the paper's ``title``, ``paper`` (its arXiv id) and ``where`` in it.
         wrong_may_beat_correct: declares that the paper's reward can rank a wrong response above a correct one.
+        family: the kind of method, as the tables of recipes are ordered; a word of your own for a recipe of your own.
+        kept: what of the paper is kept: formula, constants, settings.
+        differs: what is not as in the paper, not confirmed, or not stated there.
+        use_when: the situation it is made for.
+        not_when: the situation it does harm or nothing in.
+        cost: what it costs beyond a step of GRPO with as many rollouts.
+        paper_result: the paper's headline numbers, or that none could be confirmed.
     """
 
     name: str
@@ -56,6 +65,13 @@ class Recipe:
     description: str = ""
     reference: Mapping[str, str] = field(default_factory=dict)
     wrong_may_beat_correct: bool = False
+    family: str = ""
+    kept: str = ""
+    differs: str = ""
+    use_when: str = ""
+    not_when: str = ""
+    cost: str = ""
+    paper_result: str = ""
 
     def parts(self) -> dict[str, Any]:
         """Its parts as nodes that build them again: what a training run carries with it."""
@@ -66,14 +82,15 @@ class Recipe:
         node: dict[str, Any] = {"description": self.description, "reference": dict(self.reference)}
         if self.wrong_may_beat_correct:
             node["wrong_may_beat_correct"] = True
-        return {**node, **self.parts(), "verl": dict(self.verl), "cpu": dict(self.cpu)}
+        prose = {key: getattr(self, key) for key in PROSE if getattr(self, key)}
+        return {**node, **self.parts(), "verl": dict(self.verl), "cpu": dict(self.cpu), **prose}
 
 
 def recipe_from(node: Any, name: str) -> Recipe:
     """The recipe a YAML node stands for.
 
     Raises:
-        ConfigError: an unknown key, a missing reward, or a node that does not build.
+        ConfigError: an unknown key, a missing reward, prose that is no paragraph, or a node that does not build.
     """
     place = f"recipe {name}"
     if not isinstance(node, Mapping):
@@ -92,6 +109,7 @@ def recipe_from(node: Any, name: str) -> Recipe:
         if not isinstance(value, Mapping) or not all(isinstance(inner, str) for inner in value):
             raise ConfigError(f"{place}, {key}: {value!r} is no mapping; give {{key: value}}")
         settings[key] = dict(value)
+    settings |= {key: _paragraph(node.get(key), f"{place}, {key}") for key in PROSE}
     if built.get("limit") is not None:
         check_limit(built["limit"], built["reward"], f"{place}, limit")
     declared = node.get("wrong_may_beat_correct", False)
@@ -104,6 +122,19 @@ def recipe_from(node: Any, name: str) -> Recipe:
         **settings,
         **built,
     )
+
+
+def _paragraph(value: Any, place: str) -> str:
+    """Text of one paragraph, as it stands in a table or a list; empty where nothing is said."""
+    if value is None:
+        return ""
+    cure = "write one paragraph, in quotes or folded below '>-'"
+    if not isinstance(value, str):
+        raise ConfigError(f"{place}: {value!r:.80} is no text; {cure}")
+    text = value.strip()
+    if "\n" in text:
+        raise ConfigError(f"{place}: {text!r:.80} has {len(text.splitlines())} lines; {cure}")
+    return text
 
 
 def recipe_names() -> list[str]:

@@ -355,3 +355,27 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"cannot read {path}: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read {path}: it is no UTF-8 text; save it as UTF-8") from error
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as people read it: text too long for a line is folded below its key."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers  # text that would be read as a number is quoted
+
+
+def _folded(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    folds = len(text) > 60 and " " in text and text == " ".join(text.split())
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=">" if folds else None)
+
+
+_Dumper.add_representer(str, _folded)
+
+
+def format_yaml(node: Any) -> str:
+    """A node as YAML text for a terminal of 80 columns; reading it gives the node again.
+
+    >>> print(format_yaml({"kept": "The outcome of each response, whatever its length, and nothing else."}), end="")
+    kept: >-
+      The outcome of each response, whatever its length, and nothing else.
+    """
+    return yaml.dump(node, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=66)
