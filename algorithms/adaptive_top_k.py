@@ -13,8 +13,8 @@ from torch import Tensor
 
 from leanthink.algorithms.advantages import Advantage, GroupN, KeptN, LengthN, RewardN
 from leanthink.algorithms.filter_top_k import POPULATION, Metric, advantage_of_kept, check_filter, kept_by
-from leanthink.errors import ConfigError
-from leanthink.groups import group_mean
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_mean
 
 MEANS: Final = "group_means"
 """What is remembered: mean rewards of past groups, the latest last."""

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.errors import ConfigError
-from leanthink.groups import group_centred, group_count, group_std
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_centred, group_count, group_std
 
 RewardN = Float[Tensor, " N"]
 GroupN = Int[Tensor, " N"]

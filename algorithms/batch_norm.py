@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from leanthink.algorithms.advantages import Advantage, CorrectN, GroupN, LengthN, RewardN
-from leanthink.errors import BatchError, ConfigError
-from leanthink.groups import group_centred, group_count
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.groups import group_centred, group_count
 
 Level = Literal["token", "response"]
 Floor = Literal["add", "clamp"]

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from leanthink.algorithms.advantages import Advantage, CorrectN, GroupN, Grpo, LengthN, RewardN
-from leanthink.errors import ConfigError
-from leanthink.groups import group_mean
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_mean
 
 GRPO: Final = Grpo()
 Stage = Literal["easy", "medium", "hard", "binary_easy", "binary_medium", "binary_hard"]

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from leanthink.algorithms.losses import Loss
-from leanthink.errors import BatchError, ConfigError
-from leanthink.groups import group_count, group_max, group_mean, group_min, group_sum
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.groups import group_count, group_max, group_mean, group_min, group_sum
 
 ValuesN = Float[Tensor, " N"]
 GroupN = Int[Tensor, " N"]

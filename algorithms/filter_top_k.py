@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from leanthink.algorithms.advantages import Advantage, GroupN, Grpo, LengthN, RewardN
-from leanthink.errors import BatchError, ConfigError
-from leanthink.groups import group_min
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.groups import group_min
 
 Metric = Literal["shortest", "token_efficiency"]
 

@@ -8,7 +8,7 @@ from typing import Literal, final
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 Aggregation = Literal["token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leanthink.algorithms.losses import PpoClip, PpoVariant
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 CLIP: Final = PpoClip()
 

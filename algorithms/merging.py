@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.errors import ConfigError, DataError
+from leanthink.core.errors import ConfigError, DataError
 
 EntriesN = Float[Tensor, " N"]
 BitsN = Int[Tensor, " N"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from leanthink.algorithms.losses import PpoClip, PpoVariant
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 Form = Literal["margin", "logistic"]
 

@@ -12,7 +12,7 @@ import torch
 
 from leanthink.algorithms.advantages import grpo_advantage
 from leanthink.algorithms.token_advantages import GroupN, MaskNT, RewardNT, TokenAdvantage
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 
 def outcome_and_steps(

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from leanthink.algorithms.advantages import Advantage
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 RewardNT = Float[Tensor, "N T"]
 MaskNT = Bool[Tensor, "N T"]

@@ -10,8 +10,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from leanthink.recipe import recipe_names
-from leanthink.runs import Run
+from leanthink.recipe.definition import recipe_names
+from leanthink.runs.folder import Run
 
 QUESTIONS = 32  # held-out; how well it trains is not the question here
 

@@ -5,9 +5,9 @@ Run it: python examples/01_compose.py
 
 from leanthink import RolloutBatch
 from leanthink.algorithms import Grpo, Rloo
-from leanthink.recipe import load_recipe
+from leanthink.core.schedules import Stairs
+from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import Correct, KimiLength, Scale, SigmoidLength, SoftOverlong, Sum
-from leanthink.schedules import Stairs
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from leanthink import Reward, RolloutBatch, Scope
-from leanthink.groups import group_min
+from leanthink.core.groups import group_min
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Final, Literal, final
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.module import Reward, RewardN
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.reward import Reward, RewardN
 
 Counts = Literal["response", "thinking"]
 

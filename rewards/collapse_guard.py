@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
 
-from leanthink.batch import RolloutBatch
-from leanthink.control import StatefulComposite, wrong_count
-from leanthink.errors import ConfigError
-from leanthink.module import Part, Reward, RewardN, Scope, State
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.control import StatefulComposite, wrong_count
+from leanthink.core.errors import ConfigError
+from leanthink.core.reward import Part, Reward, RewardN, Scope, State
 
 
 @final

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.groups import group_centred, group_max, group_mean, group_min, group_std
-from leanthink.module import WRAPPED, Breakdown, Composite, Part, Reward, RewardN, Scope, State
-from leanthink.schedules import Number, at
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.groups import group_centred, group_max, group_mean, group_min, group_std
+from leanthink.core.reward import WRAPPED, Breakdown, Composite, Part, Reward, RewardN, Scope, State
+from leanthink.core.schedules import Number, at
 
 
 @final

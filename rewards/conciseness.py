@@ -15,14 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch, check_values
-from leanthink.errors import BatchError, ConfigError
-from leanthink.functions import check_name, load_function
-from leanthink.groups import group_mean
-from leanthink.measured import PromptReward
-from leanthink.module import Breakdown, Composite, Part, Reward, RewardN, Scope, State
+from leanthink.core.batch import RolloutBatch, check_values
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.functions import check_name, load_function
+from leanthink.core.groups import group_mean
+from leanthink.core.measured import PromptReward
+from leanthink.core.reward import Breakdown, Composite, Part, Reward, RewardN, Scope, State
+from leanthink.core.schedules import Number, at, bounds
 from leanthink.rewards.truncation import Truncation
-from leanthink.schedules import Number, at, bounds
 
 Difficulty = Literal["pass_rate", "fail_rate", "column"]
 
@@ -53,8 +53,9 @@ class ConcisenessScore(PromptReward):
 
     Args:
         scorer: "pkg.mod:fn", called with the prompt's and the response's text, in the reward worker; returns a number,
-            or None where it has none. It may be a coroutine function. `leanthink.verl.reward_model:conciseness` asks
-            the reward model that verl serves (``reward.reward_model``).
+            or None where it has none. It may be a coroutine function.
+            `leanthink.verl.rollout.reward_model:conciseness` asks the reward model that verl serves
+            (``reward.reward_model``).
         low: the least score, 0.1 in the paper; a lower one is raised to it.
         high: the greatest.
         neutral: the score of a response that has none, which the part ``unscored`` counts among those asked about.

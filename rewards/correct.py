@@ -7,9 +7,9 @@ from typing import final
 
 import torch
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.module import Reward, RewardN
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.reward import Reward, RewardN
 
 
 @final

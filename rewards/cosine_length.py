@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import AdviceWarning, ConfigError
-from leanthink.module import Reward, RewardN
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import AdviceWarning, ConfigError
+from leanthink.core.reward import Reward, RewardN
 
 
 def cosine_length(

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.groups import group_mean
-from leanthink.module import Reward, RewardN, Scope
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_mean
+from leanthink.core.reward import Reward, RewardN, Scope
 
 
 def distance_cost(length_N: Float[Tensor, " N"], target_N: Float[Tensor, " N"]) -> Float[Tensor, " N"]:

@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch, check_values
-from leanthink.errors import ConfigError
-from leanthink.groups import group_min
-from leanthink.module import Reward, RewardN, Scope
+from leanthink.core.batch import RolloutBatch, check_values
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_min
+from leanthink.core.reward import Reward, RewardN, Scope
 from leanthink.rewards.segmentation import find_thinking, token_at, token_pieces
 
 EXIT_ORDER: Final = "exit_order"

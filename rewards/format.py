@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
-from leanthink.errors import ConfigError
-from leanthink.measured import TextReward
+from leanthink.core.errors import ConfigError
+from leanthink.core.measured import TextReward
 
 Tags: TypeAlias = tuple[str, str]
 """What opens a block, and what closes it."""

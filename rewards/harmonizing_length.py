@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.groups import group_centred, group_mean, group_std
-from leanthink.module import Reward, RewardN, Scope
-from leanthink.schedules import Number, at
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.groups import group_centred, group_mean, group_std
+from leanthink.core.reward import Reward, RewardN, Scope
+from leanthink.core.schedules import Number, at
 
 REFERENCE_LENGTH: Final = "reference_length"
 REFERENCE_ACCURACY: Final = "reference_accuracy"

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from leanthink.batch import PROMPT_KEY, RolloutBatch
-from leanthink.control import wrong_count
-from leanthink.errors import ConfigError
-from leanthink.groups import group_count, group_min, group_sum
-from leanthink.history import REMEMBERED, check_remembered, prompts_of, updated
-from leanthink.module import RewardN, Scope, State, StatefulReward
+from leanthink.core.batch import PROMPT_KEY, RolloutBatch
+from leanthink.core.control import wrong_count
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_count, group_min, group_sum
+from leanthink.core.history import REMEMBERED, check_remembered, prompts_of, updated
+from leanthink.core.reward import RewardN, Scope, State, StatefulReward
 
 
 def history_length(

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.groups import group_max, group_min
-from leanthink.module import Reward, RewardN, Scope
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.groups import group_max, group_min
+from leanthink.core.reward import Reward, RewardN, Scope
 
 
 def kimi_length(

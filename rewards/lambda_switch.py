@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.groups import group_mean
-from leanthink.module import Composite, Part, Reward, RewardN, Scope
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_mean
+from leanthink.core.reward import Composite, Part, Reward, RewardN, Scope
+from leanthink.core.schedules import Number, at, bounds
 from leanthink.rewards.combinators import PassRateAtLeast, Switch
-from leanthink.schedules import Number, at, bounds
 
 Rounding: TypeAlias = Literal["floor", "ceil"]
 Ties: TypeAlias = Literal["first", "random", "all"]

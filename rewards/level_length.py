@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch, check_values
-from leanthink.errors import BatchError, ConfigError
-from leanthink.groups import group_max
-from leanthink.module import Reward, RewardN
+from leanthink.core.batch import RolloutBatch, check_values
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.groups import group_max
+from leanthink.core.reward import Reward, RewardN
 
 LEVEL: Final = "length_level"
 """The column that names a prompt's level: 0 for the shortest, counting up."""

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.groups import group_max
-from leanthink.module import Reward, RewardN, Scope
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_max
+from leanthink.core.reward import Reward, RewardN, Scope
 
 
 def longest_correct_length(

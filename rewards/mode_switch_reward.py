@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch, check_values
-from leanthink.errors import ConfigError
-from leanthink.groups import group_mean
-from leanthink.module import Reward, RewardN, Scope, State
-from leanthink.schedules import Number, at, bounds
+from leanthink.core.batch import RolloutBatch, check_values
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_mean
+from leanthink.core.reward import Reward, RewardN, Scope, State
+from leanthink.core.schedules import Number, at, bounds
 
 MODE: Final = "mode"
 """The column of a response's mode: 1 for long, 0 for short thinking."""

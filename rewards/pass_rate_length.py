@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.groups import group_count, group_mean
-from leanthink.module import Breakdown, Reward, RewardN, Scope, State
-from leanthink.schedules import Number, at, bounds
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_count, group_mean
+from leanthink.core.reward import Breakdown, Reward, RewardN, Scope, State
+from leanthink.core.schedules import Number, at, bounds
 
 
 def cost_per_token(

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from leanthink.errors import ConfigError
-from leanthink.module import PlacedReward, Reward
+from leanthink.core.errors import ConfigError
+from leanthink.core.reward import PlacedReward, Reward
 from leanthink.rewards.segmentation import MARKERS, cut_points, find_thinking, thinned, token_at, token_pieces
 
 CUT_TOKENS: Final = "cut_tokens"

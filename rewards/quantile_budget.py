@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from leanthink.batch import PROMPT_KEY, RolloutBatch
-from leanthink.control import BudgetReward, wrong_count
-from leanthink.errors import ConfigError
-from leanthink.history import REMEMBERED, check_remembered, prompts_of, updated
-from leanthink.module import RewardN, Scope, State
+from leanthink.core.batch import PROMPT_KEY, RolloutBatch
+from leanthink.core.control import BudgetReward, wrong_count
+from leanthink.core.errors import ConfigError
+from leanthink.core.history import REMEMBERED, check_remembered, prompts_of, updated
+from leanthink.core.reward import RewardN, Scope, State
 
 
 def next_budget(

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Final, final
 
-from leanthink.boxes import last_box, unwrap
-from leanthink.errors import ConfigError
-from leanthink.measured import TextReward
+from leanthink.core.boxes import last_box, unwrap
+from leanthink.core.errors import ConfigError
+from leanthink.core.measured import TextReward
 
 _ANSWER: Final = ("<answer>", "</answer>")
 _INLINE: Final = re.compile(r"\\\((.*?)\\\)", re.DOTALL)

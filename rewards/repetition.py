@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.measured import MeasuredReward, TextReward, TokenReward
-from leanthink.module import PlacedReward, RewardN
-from leanthink.placement import Placement
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.measured import MeasuredReward, TextReward, TokenReward
+from leanthink.core.placement import Placement
+from leanthink.core.reward import PlacedReward, RewardN
 
 
 def repeated(tokens: Sequence[Hashable], size: int) -> list[bool]:

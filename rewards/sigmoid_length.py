@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.groups import group_mean, group_std
-from leanthink.module import Reward, RewardN, Scope
-from leanthink.schedules import Number, at, bounds
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_mean, group_std
+from leanthink.core.reward import Reward, RewardN, Scope
+from leanthink.core.schedules import Number, at, bounds
 
 
 def sigmoid_length(

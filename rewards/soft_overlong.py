@@ -8,9 +8,9 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.module import Reward, RewardN
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.reward import Reward, RewardN
 
 
 def soft_overlong(

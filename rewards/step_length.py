@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.control import StatefulComposite, wrong_count
-from leanthink.errors import ConfigError
-from leanthink.groups import group_mean
-from leanthink.module import Composite, Part, Reward, RewardN, Scope, State
-from leanthink.schedules import Number, at, bounds
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.control import StatefulComposite, wrong_count
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_mean
+from leanthink.core.reward import Composite, Part, Reward, RewardN, Scope, State
+from leanthink.core.schedules import Number, at, bounds
 
 LEVELS: Final = ("hard", "medium", "easy")
 

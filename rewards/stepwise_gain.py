@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.module import RewardN
-from leanthink.placement import Placement
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.placement import Placement
+from leanthink.core.reward import RewardN
 from leanthink.rewards.probed import CUT_TOKENS, PROBE_ACCURACIES, ProbedReward
 
 

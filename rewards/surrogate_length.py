@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.module import Composite, Part, Reward, RewardN
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.reward import Composite, Part, Reward, RewardN
 
 
 def surrogate_length(length_N: Float[Tensor, " N"], limit: float, turning_point: float = 0.5) -> Float[Tensor, " N"]:

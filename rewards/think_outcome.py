@@ -9,10 +9,10 @@ from typing import Final, final
 
 import torch
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.measured import TextReward
-from leanthink.module import Breakdown, RewardN, State
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.measured import TextReward
+from leanthink.core.reward import Breakdown, RewardN, State
 from leanthink.rewards.segmentation import find_thinking
 
 NO_BLOCK: Final = 0.0

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.boxes import last_box
-from leanthink.errors import BatchError, ConfigError
-from leanthink.functions import check_name, load_function
-from leanthink.module import PlacedReward, RewardN
-from leanthink.placement import Placement
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.boxes import last_box
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.functions import check_name, load_function
+from leanthink.core.placement import Placement
+from leanthink.core.reward import PlacedReward, RewardN
 from leanthink.rewards.segmentation import find_thinking, token_at, token_pieces
 
 THINKING_TOKENS: Final = "thinking_tokens"

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.module import Reward, RewardN, State
-from leanthink.schedules import Number, at, bounds
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.reward import Reward, RewardN, State
+from leanthink.core.schedules import Number, at, bounds
 
 
 def triangle_length(

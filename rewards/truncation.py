@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.groups import group_mean
-from leanthink.limits import Equality, check_difficulty, length_by_difficulty
-from leanthink.module import Composite, Part, Reward, RewardN, Scope
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.groups import group_mean
+from leanthink.core.limits import Equality, check_difficulty, length_by_difficulty
+from leanthink.core.reward import Composite, Part, Reward, RewardN, Scope
+from leanthink.core.schedules import Number, at, bounds
 from leanthink.rewards.correct import Correct
-from leanthink.schedules import Number, at, bounds
 
 Rule = Literal["multiply", "add"]
 

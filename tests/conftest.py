@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from leanthink.batch import RolloutBatch
+from leanthink.core.batch import RolloutBatch
 from leanthink.testing import random_batch, special_batches
 
 

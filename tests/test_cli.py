@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from leanthink import cli
-from leanthink.config import REGISTRY, parse_yaml
-from leanthink.recipe import Recipe, load_recipe, recipe_from, recipe_names
+from leanthink.recipe.definition import Recipe, load_recipe, recipe_from, recipe_names
+from leanthink.recipe.registry import REGISTRY, parse_yaml
 from leanthink.rewards import Correct
-from leanthink.runs import Run
-from leanthink.verl import train as training
+from leanthink.runs.folder import Run
+from leanthink.verl.start import train as training
 
 GOOD = [
     {"group": "a", "length": 10, "correct": 1},

@@ -122,7 +122,7 @@ def test_disk_and_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_damaged_policy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from leanthink import testbed
-    from leanthink.errors import DataError
+    from leanthink.core.errors import DataError
 
     def broken() -> Path:
         raise DataError("testbed policy: model.safetensors has sha256 1, its manifest says 2; reinstall leanthink")

@@ -17,45 +17,52 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "leanthink"
 LINKS = ("rewards", "algorithms", "recipes")
 
-KERNEL = {
-    *("errors", "functions", "groups", "schedules", "batch", "placement", "module", "measured", "control", "history"),
-    *("limits", "stopping", "boxes"),
-}
-ALLOWED = {  # top-level part -> the parts of leanthink it may import
-    "errors": set(),
-    "functions": {"errors"},
-    "groups": {"errors"},
-    "schedules": {"errors"},
-    "batch": {"errors", "groups"},
-    "placement": set(),
-    "module": {"errors", "groups", "schedules", "batch", "placement"},
-    "measured": {"batch", "module"},
-    "control": {"errors", "groups", "schedules", "batch", "placement", "module"},
-    "history": {"errors", "groups", "batch"},
-    "limits": {"errors", "groups", "schedules", "batch", "placement", "module", "control", "history"},
-    "stopping": {"errors"},
-    "boxes": set(),
-    "rewards": {*KERNEL, "rewards"},
-    "algorithms": {"errors", "groups", "schedules", "algorithms"},
-    "metrics": {"errors", "metrics"},
+ALLOWED = {  # a room, or a file beside the rooms -> those it may import
+    "core": set(),
+    "algorithms": {"core"},
+    "metrics": {"core"},
     "recipes": set(),
-    "config": {*KERNEL, "rewards", "algorithms"},
-    "recipe": {*KERNEL, "rewards", "algorithms", "config"},
-    "scoring": {*KERNEL, "rewards", "algorithms", "config", "recipe"},
-    "testing": {*KERNEL, "rewards", "algorithms", "config", "recipe", "scoring"},
-    "__init__": {"batch", "measured", "module", "placement"},
+    "rewards": {"core"},
+    "runs": {"core"},
+    "verify": {"core"},
+    "__init__": {"core"},
+    "cli": {"core", "__init__"},
+    "__main__": {"cli"},
+    "merge": {"core", "algorithms", "__init__"},
+    "data": {"core", "rewards", "verify"},
+    "recipe": {"core", "algorithms", "rewards"},
+    "replay": {"core", "algorithms", "data", "recipe", "verify"},
+    "testbed": {"core", "data", "rewards"},
+    "testing": {"core", "algorithms", "recipe"},
+    "doctor": {"core", "testbed", "verify"},
+    "reporting": {"core", "data", "metrics", "recipe", "replay", "runs"},
+    "sweep": {"core", "recipe", "reporting", "runs"},
+    "verl": {"core", "algorithms", "recipe", "rewards", "runs", "testbed", "verify"},
 }
-MAY_IMPORT_OUR_VERL = {"cli", "commands", "verl"}
+VERL = {  # the same inside verl/, by the process a line runs in
+    "hydra": set(),
+    "settings": set(),
+    "rollout": {"settings"},
+    "update": {"hydra", "settings"},
+    "driver": {"rollout", "settings", "update"},
+    "cpu": {"driver", "rollout"},
+    "plugin": {"cpu", "driver", "rollout", "settings"},
+    "start": {"cpu", "hydra", "rollout", "settings", "update"},
+}
+ALLOWED["commands"] = {*ALLOWED, "commands"} - {"__main__"}
 HOSTS = {"verl", "ray", "transfer_queue", "vllm"}
 
 
-def sources() -> Iterator[tuple[str, Path]]:
-    """Every source file with the top-level part of leanthink it belongs to."""
+def sources() -> Iterator[tuple[str, ...]]:
+    """Every source file of leanthink, as a path below the package without its ending."""
     for folder, _, files in os.walk(PACKAGE, followlinks=True):
         for file in sorted(files):
-            path = Path(folder) / file
-            if path.suffix == ".py":
-                yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path
+            if file.endswith(".py"):
+                yield (Path(folder) / file).relative_to(PACKAGE).with_suffix("").parts
+
+
+def file_of(source: tuple[str, ...]) -> Path:
+    return PACKAGE.joinpath(*source).with_suffix(".py")
 
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
@@ -72,27 +79,60 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, str(given.value)
 
 
-FILES = [pytest.param(part, path, id=str(path.relative_to(PACKAGE))) for part, path in sources()]
-
-
-@pytest.mark.parametrize(("part", "path"), FILES)
-def test_imports_point_one_way(part: str, path: Path) -> None:
+def ours(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Line and path below the package of every module of leanthink that a file imports."""
     for line, name in imported(path):
-        first, _, rest = name.partition(".")
-        ours = rest.partition(".")[0]
-        where = f"{path.relative_to(ROOT)}:{line} imports {name}"
-        if first == "leanthink" and part in ALLOWED:
-            known = ours in ALLOWED or (PACKAGE / ours).exists() or (PACKAGE / f"{ours}.py").exists()
-            assert not known or ours in ALLOWED[part], f"{where}; {part} may import {sorted(ALLOWED[part])}"
-        if first == "leanthink" and ours == "verl":
-            assert part in MAY_IMPORT_OUR_VERL, where
-        if first in HOSTS:
-            assert part == "verl", where
+        first, *rest = name.split(".")
+        if first != "leanthink":
+            continue
+        while rest and not (PACKAGE.joinpath(*rest).is_dir() or file_of(tuple(rest)).exists()):
+            rest.pop()  # a name in a module
+        yield line, tuple(rest) or ("__init__",)
 
 
-@pytest.mark.parametrize(("part", "path"), FILES)
-def test_no_module_is_longer_than_400_lines(part: str, path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+SOURCES = sorted(sources())
+FILES = [pytest.param(source, id="/".join(source)) for source in SOURCES]
+
+
+@pytest.mark.parametrize("source", FILES)
+def test_imports_point_one_way(source: tuple[str, ...]) -> None:
+    room = source[0]
+    assert room in ALLOWED, f"{room}: a new room; say in ALLOWED what it may import"
+    for line, target in ours(file_of(source)):
+        where = f"{'/'.join(source)}.py:{line} imports {'.'.join(target)}"
+        if target[0] != room:
+            assert target[0] in ALLOWED[room], f"{where}; {room} may import {sorted(ALLOWED[room])}"
+        elif room == "verl" and len(source) > 1 and source[1] != "__init__" and target[1:2] != source[1:2]:
+            assert target[1] in VERL[source[1]], f"{where}; verl/{source[1]} may import {sorted(VERL[source[1]])}"
+
+
+@pytest.mark.parametrize("source", FILES)
+def test_only_verls_room_imports_verl(source: tuple[str, ...]) -> None:
+    for line, name in imported(file_of(source)):
+        if name.partition(".")[0] in HOSTS:
+            assert source[0] == "verl", f"{'/'.join(source)}.py:{line} imports {name}"
+
+
+def test_the_rules_themselves_have_no_circle() -> None:
+    for rules in (ALLOWED, VERL):
+        left = {room: below - {room} for room, below in rules.items()}
+        while left:
+            ground = {room for room, below in left.items() if not below & left.keys()}
+            assert ground, f"these rooms may import each other in a circle: {sorted(left)}"
+            left = {room: below for room, below in left.items() if room not in ground}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    left = {source: {target for _, target in ours(file_of(source))} - {source} for source in SOURCES}
+    while left:
+        ground = {source for source, below in left.items() if not below & left.keys()}
+        assert ground, f"these modules import each other in a circle, or stand above one: {sorted(left)}"
+        left = {source: below for source, below in left.items() if source not in ground}
+
+
+@pytest.mark.parametrize("source", FILES)
+def test_no_module_is_longer_than_400_lines(source: tuple[str, ...]) -> None:
+    assert len(file_of(source).read_text(encoding="utf-8").splitlines()) <= 400
 
 
 def test_the_rules_see_imports_in_functions_and_by_name(tmp_path: Path) -> None:
@@ -108,8 +148,9 @@ def run(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_using_the_library_imports_no_host(tmp_path: Path) -> None:
     code = """
 import sys
-import leanthink, leanthink.rewards, leanthink.algorithms, leanthink.recipe, leanthink.scoring, leanthink.testing
-leanthink.recipe.load_recipe("trle")
+import leanthink.rewards, leanthink.algorithms, leanthink.recipe.definition, leanthink.recipe.scoring
+import leanthink.testing
+leanthink.recipe.definition.load_recipe("trle")
 hosts = {"verl", "ray", "vllm", "transformers", "transfer_queue", "tensordict", "hydra", "omegaconf", "safetensors"}
 print(sorted(hosts & {name.partition(".")[0] for name in sys.modules}))
 """

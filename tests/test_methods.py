@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from leanthink.cli import COMMANDS
-from leanthink.config import REGISTRY
-from leanthink.recipe import load_recipe, recipe_names
-from leanthink.scoring import advantage_start
+from leanthink.recipe.definition import load_recipe, recipe_names
+from leanthink.recipe.registry import REGISTRY
+from leanthink.recipe.scoring import advantage_start
 
 TEXT = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
 METHODS_HEADER = "| method | paper | recipes | parts | changes | state | cost | use it when | not when |"

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from leanthink.algorithms import Advantage, FilterTopK, TokenAdvantage
-from leanthink.batch import RolloutBatch
-from leanthink.groups import group_mean
-from leanthink.module import PlacedReward, Reward, RewardN, Scope, State, StatefulReward
-from leanthink.placement import Placement
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.groups import group_mean
+from leanthink.core.placement import Placement
+from leanthink.core.reward import PlacedReward, Reward, RewardN, Scope, State, StatefulReward
 from leanthink.rewards import Correct, Gate
 from leanthink.testing import (
     ContractError,

@@ -1,9 +1,9 @@
 """leanthink: reward modules and algorithms that make reasoning models think no longer than they need."""
 
-from leanthink.batch import RolloutBatch
-from leanthink.measured import TextReward, TokenReward
-from leanthink.module import Breakdown, Composite, PlacedReward, Reward, Scope, StatefulReward
-from leanthink.placement import Placement
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.measured import TextReward, TokenReward
+from leanthink.core.placement import Placement
+from leanthink.core.reward import Breakdown, Composite, PlacedReward, Reward, Scope, StatefulReward
 
 __all__ = [
     "Breakdown",

@@ -14,7 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from leanthink import __version__
-from leanthink.errors import AdviceWarning, LeanthinkError
+from leanthink.core.errors import AdviceWarning, LeanthinkError
 
 COMMANDS: Final = {
     "list": "recipes and registered parts",

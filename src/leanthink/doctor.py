@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from leanthink.errors import LeanthinkError
+from leanthink.core.errors import LeanthinkError
 
 GIB: Final = 2**30
 PYTHON: Final = ((3, 11), (3, 13))  # from, and below
@@ -198,7 +198,7 @@ import verl
 loaded = "leanthink.verl.plugin" in sys.modules
 error = ""
 try:
-    from leanthink.verl.plugin import check_registered
+    from leanthink.verl.driver.registered import check_registered
     check_registered()
 except Exception as problem:
     error = f"{type(problem).__name__}: {problem}"

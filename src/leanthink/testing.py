@@ -18,15 +18,15 @@ import torch
 from torch import Generator, Tensor
 
 from leanthink.algorithms import Advantage, TokenAdvantage
-from leanthink.batch import Column, RolloutBatch
-from leanthink.config import Kind, build, describe
-from leanthink.control import check_state
-from leanthink.errors import LeanthinkError, StateError
-from leanthink.groups import group_count
-from leanthink.measured import MeasuredReward
-from leanthink.module import Breakdown, Reward, RewardN, Scope, State
-from leanthink.placement import Placement
-from leanthink.scoring import measured_rewards
+from leanthink.core.batch import Column, RolloutBatch
+from leanthink.core.control import check_state
+from leanthink.core.errors import LeanthinkError, StateError
+from leanthink.core.groups import group_count
+from leanthink.core.measured import MeasuredReward
+from leanthink.core.placement import Placement
+from leanthink.core.reward import Breakdown, Reward, RewardN, Scope, State
+from leanthink.recipe.registry import Kind, build, describe
+from leanthink.recipe.scoring import measured_rewards
 
 Columns: TypeAlias = Mapping[str, Callable[[Generator, int], Column]]
 Row: TypeAlias = tuple[int, int, int, bool]  # group, length, correct, truncated

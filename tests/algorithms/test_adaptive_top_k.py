@@ -11,9 +11,9 @@ import oracles_modes as oracles
 from leanthink.algorithms import AdaptiveTopK, BatchNorm, DifficultyWeight, FilterTopK, Grpo
 from leanthink.algorithms.adaptive_top_k import k_by_difficulty
 from leanthink.algorithms.filter_top_k import Metric
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.scoring import batch_advantage, choose
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.recipe.scoring import batch_advantage, choose
 
 QUARTILES = [0.0, 0.25, 0.5, 0.75, 1.0]
 

@@ -8,8 +8,8 @@ import torch
 
 import oracles
 from leanthink.algorithms import Advantage, Grpo, NoBaseline, Rloo, grpo_advantage, rloo_advantage
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
 from leanthink.testing import ContractError, check_advantage
 
 

@@ -9,8 +9,8 @@ import torch
 
 import oracles_dler
 from leanthink.algorithms import BatchNorm
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
 from leanthink.testing import check_advantage
 
 SETTINGS: list[dict[str, Any]] = [

@@ -20,8 +20,8 @@ from leanthink.algorithms.drpo import (
     preference_weights,
     response_scores,
 )
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
 
 LENGTHS = [2, 5, 8, 3, 8, 6]
 SCORES = [-0.30, -0.50, -0.80, -0.40, -0.90, -0.60]

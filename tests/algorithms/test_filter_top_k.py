@@ -10,8 +10,8 @@ import torch
 import oracles_modes as oracles
 from leanthink.algorithms import BatchNorm, FilterTopK, Grpo
 from leanthink.algorithms.filter_top_k import Metric
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
 
 REWARD = torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 0])
 LENGTH = torch.tensor([300.0, 100, 900, 500, 400, 200, 800, 1000])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from leanthink.algorithms import PpoClip
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 
 def test_settings_compare_hash_and_pickle() -> None:

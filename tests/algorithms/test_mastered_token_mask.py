@@ -11,7 +11,7 @@ from torch import Tensor
 import oracles_modes as oracles
 from leanthink.algorithms import Drpo, MasteredTokenMask
 from leanthink.algorithms.mastered_token_mask import mastered_tokens
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 PROBABILITY = [[0.999, 0.5, 0.995, 0.3], [0.999, 0.98, 0.995, 0.99], [0.999, 0.999, 0.5]]
 ENTROPY = [[0.01, 0.6, 0.02, 0.9], [0.01, 0.1, 0.02, 0.05], [0.01, 0.01, 0.3]]

@@ -14,7 +14,7 @@ from torch import Tensor
 import oracles_merging
 from leanthink.algorithms import merging
 from leanthink.algorithms.merging import Merged, SelectiveMerging, find_cut, merge_stream, selective_merge
-from leanthink.errors import ConfigError, DataError
+from leanthink.core.errors import ConfigError, DataError
 
 Tensors = Mapping[str, Tensor]
 

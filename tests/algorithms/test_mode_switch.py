@@ -10,7 +10,7 @@ import torch
 
 from leanthink.algorithms import ModeSwitch
 from leanthink.algorithms.mode_switch import mode_loss
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 GAPS = torch.tensor([-1.0, 0.0, 0.5, 2.0], dtype=torch.float64)
 

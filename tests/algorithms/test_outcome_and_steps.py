@@ -7,8 +7,8 @@ import torch
 
 import oracles_modes as oracles
 from leanthink.algorithms import OutcomeAndSteps
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
 
 
 def test_worked_example() -> None:

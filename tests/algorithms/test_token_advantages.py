@@ -9,9 +9,9 @@ import torch
 
 import oracles_vsrm as oracles
 from leanthink.algorithms import Gae, ReinforcePp, reinforce_pp_advantage
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.placement import token_rewards
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.placement import token_rewards
 from leanthink.rewards import Correct, StepwiseGain, Sum
 
 

@@ -30,11 +30,13 @@ from leanthink.algorithms import (
     TokenAdvantage,
     VerlAdvantage,
 )
-from leanthink.config import REGISTRY, build, describe
-from leanthink.errors import ConfigError
-from leanthink.limits import FromReward, Limit, PerPassRate, PerStep
-from leanthink.module import Composite, Reward
-from leanthink.recipe import load_recipe, recipe_names
+from leanthink.core.errors import ConfigError
+from leanthink.core.limits import FromReward, Limit, PerPassRate, PerStep
+from leanthink.core.reward import Composite, Reward
+from leanthink.core.schedules import Cosine, Cyclic, Decay, Exponential, Interleaved, Linear, Schedule, Stairs
+from leanthink.core.stopping import StopBias
+from leanthink.recipe.definition import load_recipe, recipe_names
+from leanthink.recipe.registry import REGISTRY, build, describe
 from leanthink.rewards import (
     AdaptiveStepLength,
     Chain,
@@ -84,8 +86,6 @@ from leanthink.rewards import (
     Truncation,
     WordRepetition,
 )
-from leanthink.schedules import Cosine, Cyclic, Decay, Exponential, Interleaved, Linear, Schedule, Stairs
-from leanthink.stopping import StopBias
 from leanthink.testing import Columns, check_advantage, check_reward, check_token_advantage
 
 SCORE = ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks")
@@ -275,7 +275,7 @@ OTHERS: dict[str, list[Any]] = {
     ],
 }
 
-SERVED = ConcisenessScore(scorer="leanthink.verl.reward_model:conciseness")  # no model is served to a test
+SERVED = ConcisenessScore(scorer="leanthink.verl.rollout.reward_model:conciseness")  # no model is served to a test
 
 COLUMNS: Columns = {  # how to draw each column that some reward reads
     SERVED.column: lambda generator, n: 0.1 + 0.9 * torch.rand(n, generator=generator),

@@ -21,7 +21,7 @@ from leanthink import cli
 from leanthink.algorithms import merging
 from leanthink.algorithms.merging import SelectiveMerging
 from leanthink.commands.merge import run as run_command
-from leanthink.errors import DataError
+from leanthink.core.errors import DataError
 from leanthink.merge import MANIFEST, Job, make_plan, merge, write
 from leanthink.testbed import policy_path
 from model_folders import Model, Save, load_model

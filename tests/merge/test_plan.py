@@ -11,7 +11,7 @@ import torch
 
 from leanthink import cli
 from leanthink.algorithms.merging import SelectiveMerging
-from leanthink.errors import ConfigError, DataError, LeanthinkError
+from leanthink.core.errors import ConfigError, DataError, LeanthinkError
 from leanthink.merge import Job, make_plan, merge
 from model_folders import Model, Save, load_model
 

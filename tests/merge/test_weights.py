@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from leanthink.errors import DataError
+from leanthink.core.errors import DataError
 from leanthink.merge.weights import WeightWriter, read_weights, same_bytes, write_index
 from model_folders import Model, Save, load_model
 

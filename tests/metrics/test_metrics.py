@@ -10,7 +10,7 @@ import pytest
 
 import oracles_metrics
 from leanthink import metrics
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.metrics import Solution
 from leanthink.metrics.intervals import sign_flip_p_value
 

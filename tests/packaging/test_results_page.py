@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from leanthink.config import read_yaml
+from leanthink.recipe.registry import read_yaml
 from leanthink.sweep.plan import Planned, Sweep
 from leanthink.sweep.store import Store
 

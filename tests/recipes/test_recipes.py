@@ -10,10 +10,10 @@ import re
 import pytest
 
 from leanthink.algorithms import Advantage
-from leanthink.limits import FromReward, PerStep
-from leanthink.recipe import load_recipe, recipe_from, recipe_names
+from leanthink.core.limits import FromReward, PerStep
+from leanthink.core.schedules import bounds
+from leanthink.recipe.definition import load_recipe, recipe_from, recipe_names
 from leanthink.rewards import DifficultyTruncation
-from leanthink.schedules import bounds
 from settings_of_papers import SETS_OF_THE_PAPER
 from spelled_out_recipes import LIMITS, RECIPES
 

@@ -10,7 +10,7 @@ import pytest
 
 import made_runs as made
 from leanthink.cli import main
-from leanthink.errors import ConfigError, DataError
+from leanthink.core.errors import ConfigError, DataError
 from leanthink.reporting.build import report_of
 from leanthink.reporting.figures import aes, by_question, dominated, figures, vote_figures
 from leanthink.reporting.pictures import _pareto

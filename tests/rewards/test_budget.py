@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import oracles_length as oracles
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
 from leanthink.rewards import Correct, ExactBudget, Gate, MaxBudget, Sum
 from leanthink.rewards.budget import exact_budget, max_budget
 

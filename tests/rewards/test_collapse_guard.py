@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import oracles_adaptive as oracles
-from leanthink.batch import RolloutBatch
-from leanthink.control import check_state, events, moved, shown
-from leanthink.errors import ConfigError, StateError
-from leanthink.recipe import Recipe
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.control import check_state, events, moved, shown
+from leanthink.core.errors import ConfigError, StateError
+from leanthink.recipe.definition import Recipe
+from leanthink.recipe.scoring import score_step
 from leanthink.rewards import CollapseGuard, Correct, KimiLength, Scale, SigmoidLength, Sum
-from leanthink.scoring import score_step
 
 SHARES = [0.8, 0.8, 0.6, 0.4, 0.4, 0.6, 0.7, 0.8, 0.8]
 

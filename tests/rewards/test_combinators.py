@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError, MissingColumnError
-from leanthink.module import Reward, Scope
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError, MissingColumnError
+from leanthink.core.reward import Reward, Scope
+from leanthink.core.schedules import Linear
 from leanthink.rewards import (
     Chain,
     Clip,
@@ -26,7 +27,6 @@ from leanthink.rewards import (
     Sum,
     Switch,
 )
-from leanthink.schedules import Linear
 from leanthink.testing import ContractError, check_reward
 
 BATCH = RolloutBatch.of(

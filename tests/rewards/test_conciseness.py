@@ -9,12 +9,12 @@ import torch
 
 import oracles_modes as oracles
 from leanthink.algorithms import Grpo
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.recipe import load_recipe
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.schedules import Linear
+from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import Conciseness, ConcisenessScore, Correct, Truncation
 from leanthink.rewards.conciseness import Difficulty
-from leanthink.schedules import Linear
 
 PART = ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks")
 SIX = RolloutBatch.of(group=[0] * 6, length=[9] * 6, correct=[1, 1, 0, 0, 1, 0]).replace(

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
 from leanthink.rewards import Correct
 
 BATCH = RolloutBatch.of(group=[0, 0], length=[5, 8], correct=[1, 0])

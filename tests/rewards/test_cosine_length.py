@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import oracles_length as oracles
-from leanthink.batch import RolloutBatch
-from leanthink.errors import AdviceWarning, ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import AdviceWarning, ConfigError
 from leanthink.rewards import CosineLength
 from leanthink.rewards.cosine_length import cosine_length
 

@@ -10,8 +10,8 @@ import torch
 
 import oracles_modes as oracles
 from leanthink.algorithms import Grpo
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
 from leanthink.rewards import EarlyExit
 from leanthink.testbed.tokenizer import build_tokenizer
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.rewards import Format, TagPair
 
 CASES = [

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import oracles_groups as oracles
-from leanthink.batch import RolloutBatch
-from leanthink.config import build
-from leanthink.errors import BatchError, ConfigError
-from leanthink.module import Scope
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.reward import Scope
+from leanthink.core.schedules import Linear
+from leanthink.recipe.registry import build
 from leanthink.rewards import HarmonizingLength
-from leanthink.schedules import Linear
 
 SIX = RolloutBatch.of(
     group=[0] * 6,

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import oracles_groups as oracles
-from leanthink.batch import RolloutBatch
-from leanthink.control import check_state, moved
-from leanthink.errors import ConfigError, MissingColumnError, StateError
-from leanthink.module import State
-from leanthink.recipe import load_recipe
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.control import check_state, moved
+from leanthink.core.errors import ConfigError, MissingColumnError, StateError
+from leanthink.core.reward import State
+from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import Correct, Freeze, HistoryLength, Scale, Sum
 from leanthink.rewards.history_length import linear_history_length
 from leanthink.testing import check_reward

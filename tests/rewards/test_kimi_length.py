@@ -7,10 +7,10 @@ import torch
 
 import oracles
 from leanthink.algorithms import Grpo
-from leanthink.batch import RolloutBatch
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.schedules import Stairs
 from leanthink.rewards import Correct, KimiLength, Scale, Sum
 from leanthink.rewards.kimi_length import kimi_length
-from leanthink.schedules import Stairs
 from leanthink.testing import ContractError, check_reward
 
 SIX = RolloutBatch.of(group=[0] * 6, length=[500, 1000, 1500, 2000, 3000, 2500], correct=[1, 0, 1, 0, 0, 1])

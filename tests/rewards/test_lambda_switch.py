@@ -9,14 +9,14 @@ import torch
 
 import oracles_groups as oracles
 from leanthink.algorithms import Grpo
-from leanthink.batch import RolloutBatch
-from leanthink.config import build
-from leanthink.errors import ConfigError
-from leanthink.groups import group_mean
-from leanthink.module import Scope
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_mean
+from leanthink.core.reward import Scope
+from leanthink.core.schedules import Linear
+from leanthink.recipe.registry import build
 from leanthink.rewards import Correct, LambdaSwitch, PassRateAtLeast, SigmoidLength, Switch, TopPassRate
 from leanthink.rewards.lambda_switch import top_count
-from leanthink.schedules import Linear
 
 FIVE = RolloutBatch.of(
     group=[name for name in "ABCDE" for _ in range(4)],

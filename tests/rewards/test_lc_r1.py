@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import oracles_modes as oracles
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
 from leanthink.rewards import Correct, LongestCorrectLength, Sum, ThinkingCompression
 from leanthink.rewards.thinking_compression import (
     ANSWER_KEPT,

@@ -10,11 +10,11 @@ import torch
 
 import oracles_modes as oracles
 from leanthink.algorithms import Grpo
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.schedules import Linear
 from leanthink.rewards import ModeSwitchReward
 from leanthink.rewards.mode_switch_reward import preferred_modes
-from leanthink.schedules import Linear
 
 HALVES = [1, 1, 1, 1, 0, 0, 0, 0]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.rewards import Correct, Scale, StepwiseGain, Sum
 from leanthink.rewards.probed import ProbePlan, probed_part
 from leanthink.testbed.tokenizer import build_tokenizer

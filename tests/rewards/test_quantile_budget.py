@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import oracles_adaptive as oracles
-from leanthink.batch import RolloutBatch
-from leanthink.control import check_state, moved
-from leanthink.errors import ConfigError, StateError
-from leanthink.limits import FromReward, limit_tokens
-from leanthink.recipe import load_recipe, recipe_from
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.control import check_state, moved
+from leanthink.core.errors import ConfigError, StateError
+from leanthink.core.limits import FromReward, limit_tokens
+from leanthink.recipe.definition import load_recipe, recipe_from
 from leanthink.rewards import Correct, QuantileBudget, Scale, Sum
 from leanthink.rewards.quantile_budget import next_budget
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from sympy.parsing.sympy_parser import implicit_multiplication_application, parse_expr, standard_transformations
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.rewards import Readable
 from leanthink.rewards.readable import answer_in, well_formed
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 import oracles_length as oracles
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.rewards import Repetition, WordRepetition
 from leanthink.rewards.repetition import repeated
 

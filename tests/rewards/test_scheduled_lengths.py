@@ -9,10 +9,12 @@ import torch
 
 import oracles_adaptive as oracles
 from leanthink.algorithms import DifficultyWeight, Grpo
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.module import Reward
-from leanthink.recipe import load_recipe
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.reward import Reward
+from leanthink.core.schedules import Decay, Interleaved
+from leanthink.recipe.definition import load_recipe
+from leanthink.recipe.scoring import batch_advantage, measured_rewards
 from leanthink.rewards import (
     DynamicLength,
     LevelLength,
@@ -20,8 +22,6 @@ from leanthink.rewards import (
     SurrogateLength,
     TriangleLength,
 )
-from leanthink.schedules import Decay, Interleaved
-from leanthink.scoring import batch_advantage, measured_rewards
 from leanthink.verify import Verifier
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import oracles_groups as oracles
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
-from leanthink.recipe import load_recipe
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.schedules import Linear
+from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import ShortestCorrectLength
-from leanthink.schedules import Linear
 
 FOUR = RolloutBatch.of(group=[0] * 4, length=[900, 1200, 2500, 4000], correct=[1, 1, 0, 1])
 

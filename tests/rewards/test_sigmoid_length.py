@@ -7,11 +7,11 @@ import torch
 
 import oracles
 from leanthink.algorithms import Grpo, Rloo
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.schedules import Linear
 from leanthink.rewards import SigmoidLength
 from leanthink.rewards.sigmoid_length import sigmoid_length
-from leanthink.schedules import Linear
 
 SIX = RolloutBatch.of(group=[0] * 6, length=[800, 1200, 1600, 2400, 5000, 600], correct=[1, 1, 1, 1, 0, 0])
 FOUR_RIGHT = RolloutBatch.of(group=[0] * 4, length=[800, 1200, 1600, 2400], correct=[1] * 4)

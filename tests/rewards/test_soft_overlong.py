@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import oracles
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
 from leanthink.rewards import Correct, SoftOverlong, Sum
 from leanthink.rewards.soft_overlong import soft_overlong
 

@@ -12,10 +12,10 @@ import torch
 
 import oracles_adaptive as oracles
 from leanthink.algorithms import Grpo
-from leanthink.batch import RolloutBatch
-from leanthink.control import check_state, moved
-from leanthink.errors import ConfigError, StateError
-from leanthink.recipe import load_recipe
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.control import check_state, moved
+from leanthink.core.errors import ConfigError, StateError
+from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import AdaptiveStepLength, StepLength, ThinkOutcome
 from leanthink.rewards.step_length import candidate_targets, fewest_correct, search_target
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import oracles_vsrm as oracles
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.placement import token_rewards
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.placement import token_rewards
 from leanthink.rewards import Correct, Scale, SoftOverlong, StepwiseGain, Sum
 from leanthink.rewards.stepwise_gain import look_ahead, step_gains
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from leanthink.batch import RolloutBatch
-from leanthink.errors import ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
 from leanthink.rewards import ThinkOutcome
 from leanthink.rewards.think_outcome import has_box
 

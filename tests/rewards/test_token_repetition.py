@@ -9,9 +9,9 @@ import torch
 
 import oracles_length as oracles
 from leanthink.algorithms import ReinforcePp
-from leanthink.batch import RolloutBatch
-from leanthink.errors import BatchError, ConfigError
-from leanthink.placement import token_rewards
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.placement import token_rewards
 from leanthink.rewards import CosineLength, Sum, TokenRepetition
 
 

@@ -9,9 +9,10 @@ import torch
 
 import oracles_dler
 from leanthink.algorithms import BatchNorm, Grpo
-from leanthink.batch import RolloutBatch
-from leanthink.config import build
-from leanthink.errors import BatchError, ConfigError
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.schedules import Linear
+from leanthink.recipe.registry import build
 from leanthink.rewards import (
     Correct,
     DifficultyTruncation,
@@ -24,7 +25,6 @@ from leanthink.rewards import (
     Truncation,
 )
 from leanthink.rewards.truncation import truncated_reward
-from leanthink.schedules import Linear
 
 EIGHT = RolloutBatch.of(
     group=[0] * 4 + [1] * 4,

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from leanthink import cli
 from leanthink.commands import sweep as command
-from leanthink.runs import Run
+from leanthink.runs.folder import Run
 from leanthink.sweep.cost import measured
 from leanthink.sweep.plan import load_sweep
 from leanthink.sweep.store import Status, Store

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from leanthink.commands.sweep import resolver
-from leanthink.config import parse_yaml
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
+from leanthink.recipe.registry import parse_yaml
 from leanthink.sweep.plan import sweep_from
 
 

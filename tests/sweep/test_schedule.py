@@ -12,8 +12,8 @@ import pyarrow.parquet
 import pytest
 
 import sweep_stub
-from leanthink.errors import StateError
-from leanthink.runs import Run
+from leanthink.core.errors import StateError
+from leanthink.runs.folder import Run
 from leanthink.sweep.local import Local
 from leanthink.sweep.plan import load_sweep
 from leanthink.sweep.schedule import Scheduler, commit_of, last_words

@@ -5,7 +5,7 @@ import time
 import pytest
 
 import sweep_stub
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.sweep.plan import load_sweep
 from leanthink.sweep.schedule import Scheduler
 from leanthink.sweep.store import Store

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.testbed.decoding import Decoder, HFDecoder, LlamaDecoder
 from leanthink.testbed.generate import Generation, Sampling, choose, generate, kept_tokens
 

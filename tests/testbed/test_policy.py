@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leanthink.errors import DataError
+from leanthink.core.errors import DataError
 from leanthink.testbed import policy_path, verify_policy
 from leanthink.testbed.evaluate import evaluate
 from leanthink.testbed.evaluate import main as evaluate_main

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.testbed.task import (
     Question,
     Task,

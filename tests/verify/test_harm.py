@@ -110,7 +110,7 @@ print(json.dumps(events))
 
 def test_nothing_but_arithmetic_is_ever_compiled(tmp_path: Path) -> None:
     """math-verify reads `2^3 + 1` in running text through sympy's parser, which compiles: digits and operators only."""
-    code = WATCHED.format(tests=str(Path(__file__).parents[1]), path=str(tmp_path / "touched"))
+    code = WATCHED.format(tests=str(Path(__file__).parents[1] / "support"), path=str(tmp_path / "touched"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     events = json.loads(done.stdout)

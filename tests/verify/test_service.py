@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from leanthink.errors import ConfigError, DataError, DependencyError
+from leanthink.core.errors import ConfigError, DataError, DependencyError
 from leanthink.verify import Judgement, Verdict, Verifier, VerifierError
 
 HANGS = "(10^9)!"  # busy in Python code

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leanthink.errors import ConfigError, DependencyError
+from leanthink.core.errors import ConfigError, DependencyError
 from leanthink.verify import Verdict, Verifier
 
 

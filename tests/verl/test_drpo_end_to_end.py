@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from leanthink.runs import Run
+from leanthink.runs.folder import Run
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from leanthink.runs import Run, read_jsonl
+from leanthink.runs.folder import Run, read_jsonl
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
 

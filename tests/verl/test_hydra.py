@@ -3,8 +3,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leanthink.config import describe
-from leanthink.recipe import load_recipe, recipe_names
+from leanthink.recipe.definition import load_recipe, recipe_names
+from leanthink.recipe.registry import describe
 from leanthink.verl.hydra import literal, overrides
 
 PARSER = OverridesParser.create()

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from leanthink.control import states
-from leanthink.recipe import load_recipe
-from leanthink.runs import Run
+from leanthink.core.control import states
+from leanthink.recipe.definition import load_recipe
+from leanthink.runs.folder import Run
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leanthink.runs import Run
+from leanthink.runs.folder import Run
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

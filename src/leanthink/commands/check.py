@@ -10,13 +10,13 @@ from typing import Any, Final
 import torch
 from rich.console import Console
 
-from leanthink.advice import depends_on_length
 from leanthink.algorithms import Advantage, TokenAdvantage
-from leanthink.config import REGISTRY, Kind, build, kind_of, parse_yaml, read_yaml
-from leanthink.errors import ConfigError, did_you_mean
-from leanthink.functions import locate
-from leanthink.module import Reward, Scope
-from leanthink.recipe import load_recipe
+from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.core.functions import locate
+from leanthink.core.reward import Reward, Scope
+from leanthink.recipe.advice import depends_on_length
+from leanthink.recipe.definition import load_recipe
+from leanthink.recipe.registry import REGISTRY, Kind, build, kind_of, parse_yaml, read_yaml
 from leanthink.testing import ContractError, check_advantage, check_reward, check_token_advantage
 
 BROKEN: Final = 3
@@ -32,7 +32,7 @@ PROMISES: Final[Mapping[str, tuple[str, str]]] = {  # words of the contract test
     ),
     "every batch has a finite value": (
         "it fails on a batch that training can bring: empty, a group of one, all right, all wrong, or all truncated",
-        "handle the batch shown; the functions in leanthink.groups bear all of these",
+        "handle the batch shown; the functions in leanthink.core.groups bear all of these",
     ),
     "one finite float64 number per response": (
         "the gradient would be not a number, or the values would not belong to the responses",
@@ -54,7 +54,7 @@ PROMISES: Final[Mapping[str, tuple[str, str]]] = {  # words of the contract test
     ),
     "permuting the responses": (
         "a response's value depends on where it stands in the batch",
-        "use batch.group and the functions in leanthink.groups instead of positions",
+        "use batch.group and the functions in leanthink.core.groups instead of positions",
     ),
     "groups do not leak": (
         "what one prompt's responses earn depends on other prompts",

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from leanthink.config import parse_yaml
-from leanthink.errors import ConfigError, DataError
-from leanthink.recipe import Profile, in_tree, load_recipe
-from leanthink.verl.launch import Job
+from leanthink.core.errors import ConfigError, DataError
+from leanthink.recipe.definition import Profile, in_tree, load_recipe
+from leanthink.recipe.registry import parse_yaml
+from leanthink.verl.start.launch import Job
 
 SEED_KEYS = (
     "data.seed",

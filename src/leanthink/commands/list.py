@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from leanthink.config import REGISTRY
-from leanthink.module import Composite, Reward
-from leanthink.recipe import load_recipe, recipe_names
+from leanthink.core.reward import Composite, Reward
+from leanthink.recipe.definition import load_recipe, recipe_names
+from leanthink.recipe.registry import REGISTRY
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from leanthink.pairs import PairSettings, build_pairs, check_path, write_pairs
-from leanthink.records import files_of, read_records
-from leanthink.rollouts import Rollouts, read_rollouts, unknown_rows
+from leanthink.data.pairs import PairSettings, build_pairs, check_path, write_pairs
+from leanthink.data.records import files_of, read_records
+from leanthink.data.rollouts import Rollouts, read_rollouts, unknown_rows
 
 EPILOG = """Rows are read as by `leanthink score`, and need a prompt (prompt or input) and the response's text beside. A
 problem is the same in both files where its name is (prompt_key, prompt_id, group or input), and then has one prompt.

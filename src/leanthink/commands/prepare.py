@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from leanthink.budgets import KINDS, LEVELS, Budgets, Levels, with_lengths
-from leanthink.errors import ConfigError
-from leanthink.prepare import TEMPLATES, Prepared, Settings, free_paths, prepare, read_source, write_rows
-from leanthink.reference import read_reference, reference_values, with_reference
+from leanthink.core.errors import ConfigError
+from leanthink.data.budgets import KINDS, LEVELS, Budgets, Levels, with_lengths
+from leanthink.data.prepare import TEMPLATES, Prepared, Settings, free_paths, prepare, read_source, write_rows
+from leanthink.data.reference import read_reference, reference_values, with_reference
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,11 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from leanthink.report import before_after_table, phase_table, plot_runs
 from leanthink.reporting.build import report_of, write_report
 from leanthink.reporting.page import Grid
 from leanthink.reporting.sources import is_run, read_sources
-from leanthink.runs import Run
+from leanthink.reporting.tables import before_after_table, phase_table, plot_runs
+from leanthink.runs.folder import Run
 
 WIDE: Final = 150  # columns of a terminal
 SHORT: Final = 24  # characters of a cell that is not broken

@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from leanthink.advice import warn
-from leanthink.analysis import PIECE, Analysis, Sensitivity, pieces, sensitivities
 from leanthink.commands.report import grid_table
-from leanthink.errors import ConfigError
-from leanthink.recipe import Recipe
-from leanthink.records import Record, files_of, iter_records, read_records
-from leanthink.replay import Replay, load_recipes
-from leanthink.report import number, percent
+from leanthink.core.errors import ConfigError
+from leanthink.data.records import Record, files_of, iter_records, read_records
+from leanthink.data.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
+from leanthink.recipe.advice import warn
+from leanthink.recipe.definition import Recipe
+from leanthink.replay.analysis import PIECE, Analysis, Sensitivity, pieces, sensitivities
+from leanthink.replay.score import Replay, load_recipes
 from leanthink.reporting import replay_page
-from leanthink.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
+from leanthink.reporting.tables import number, percent
 from leanthink.verify import Verdict
 
 LISTED: Final = 20  # rows named one by one

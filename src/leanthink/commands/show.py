@@ -6,10 +6,10 @@ import argparse
 
 from rich.console import Console
 
-from leanthink.advice import warn
 from leanthink.commands import jobs
-from leanthink.config import format_yaml
-from leanthink.recipe import load_recipe
+from leanthink.recipe.advice import warn
+from leanthink.recipe.definition import load_recipe
+from leanthink.recipe.registry import format_yaml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

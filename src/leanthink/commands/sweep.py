@@ -15,18 +15,18 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from leanthink.advice import warn
 from leanthink.commands import jobs, train
-from leanthink.config import parse_yaml
-from leanthink.errors import ConfigError
-from leanthink.runs import Run
+from leanthink.core.errors import ConfigError
+from leanthink.recipe.advice import warn
+from leanthink.recipe.registry import parse_yaml
+from leanthink.runs.folder import Run
 from leanthink.sweep.cost import Cost, clock, measured, plan_table, result_table
 from leanthink.sweep.local import Launcher, Local
 from leanthink.sweep.plan import Planned, Sweep, load_sweep
 from leanthink.sweep.schedule import Scheduler, steps_done
 from leanthink.sweep.store import ENDED, FOR_GOOD, Status, Store
-from leanthink.verl.schema import check_keys
-from leanthink.verl.train import require_verl
+from leanthink.verl.start.schema import check_keys
+from leanthink.verl.start.train import require_verl
 
 SOME_FAILED: Final = 3
 DECIDED_ELSEWHERE: Final = (
@@ -136,7 +136,7 @@ def command(planned: Planned, run: Run) -> list[str]:
 def launcher_of(args: argparse.Namespace, store: Store) -> Launcher:
     """Where the runs are started."""
     if args.ray:
-        from leanthink.verl.rayjobs import RayJobs
+        from leanthink.verl.start.rayjobs import RayJobs
 
         return RayJobs(args.ray)
     if args.slurm is not None:

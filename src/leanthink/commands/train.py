@@ -12,13 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from leanthink.advice import warn
 from leanthink.commands import jobs
-from leanthink.errors import ConfigError
-from leanthink.floor import Floor
-from leanthink.report import before_after_table, phase_table, plot_runs
-from leanthink.runs import Run
-from leanthink.verl.train import require_verl, train
+from leanthink.core.errors import ConfigError
+from leanthink.recipe.advice import warn
+from leanthink.reporting.tables import before_after_table, phase_table, plot_runs
+from leanthink.runs.floor import Floor
+from leanthink.runs.folder import Run
+from leanthink.verl.start.train import require_verl, train
 
 SHOWN = (
     ("accuracy", "leanthink/accuracy", "{:.0%}"),

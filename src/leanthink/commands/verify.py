@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leanthink.errors import DataError
-from leanthink.records import Record, files_of, number_of, read_records, source_of, text_of
-from leanthink.rollouts import GOLD, TEXT, gold_of
+from leanthink.core.errors import DataError
+from leanthink.data.records import Record, files_of, number_of, read_records, source_of, text_of
+from leanthink.data.rollouts import GOLD, TEXT, gold_of
 from leanthink.verify import Judgement, Verdict, Verifier, extract_answer
 
 CHUNK: Final = 1024  # responses judged side by side; results come out in between

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from leanthink.watching.follow import Followed
-from leanthink.watching.serve import LOOPBACK, listening, serve
+from leanthink.reporting.live.follow import Followed
+from leanthink.reporting.live.serve import LOOPBACK, listening, serve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

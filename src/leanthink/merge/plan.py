@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, get_args
 import torch
 
 from leanthink.algorithms.merging import SelectiveMerging
-from leanthink.errors import ConfigError, DataError
+from leanthink.core.errors import ConfigError, DataError
 from leanthink.merge.weights import DTYPES, Weights, read_weights, same_bytes
 
 Dtype = Literal["base", "float32", "float16", "bfloat16"]

@@ -22,7 +22,7 @@ import torch
 
 from leanthink import __version__
 from leanthink.algorithms.merging import Merged, Pair, merge_stream
-from leanthink.errors import DataError
+from leanthink.core.errors import DataError
 from leanthink.merge.plan import CONFIG, HEAD, Plan
 from leanthink.merge.weights import WeightWriter, write_index
 

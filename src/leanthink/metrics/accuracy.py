@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 ALL_SUBSETS: Final = 20_000
 """Up to so many subsets are enumerated; of more, ``ALL_SUBSETS // 10`` are drawn at random."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 
 def length_reduction(base_length: float, length: float) -> float:

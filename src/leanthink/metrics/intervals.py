@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import numpy
 from numpy.typing import NDArray
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 
 Sums: TypeAlias = Mapping[str, NDArray[numpy.float64]]
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.metrics.accuracy import check_k, mean_over_subsets
 
 Answer = Hashable | None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.metrics.efficiency import Solution
 
 _ANSWER: Final = re.compile(r"\\boxed\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|\banswer\s+is:?\s+([^\s]+)", re.IGNORECASE)

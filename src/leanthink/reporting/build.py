@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from leanthink.errors import ConfigError, did_you_mean
+from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.metrics import Interval, length_reduction
 from leanthink.reporting.figures import (
     AES_WEIGHTS,

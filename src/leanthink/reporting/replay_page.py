@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from leanthink.analysis import Analysis, Sensitivity
+from leanthink.replay.analysis import Analysis, Sensitivity
 from leanthink.reporting.page import Grid, Picture, Section, page
 from leanthink.reporting.pictures import COLOURS, MARKS, data_uri, save, subplots
 

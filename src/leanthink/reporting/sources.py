@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import yaml
 
-from leanthink.errors import DataError
-from leanthink.recipe import PARTS
-from leanthink.rollouts import words_and_signs
-from leanthink.runs import Run, read_jsonl
+from leanthink.core.errors import DataError
+from leanthink.data.rollouts import words_and_signs
+from leanthink.recipe.definition import PARTS
+from leanthink.runs.folder import Run, read_jsonl
 
 DEPTH: Final = 4  # how far below a folder runs are looked for
 SEEDS: Final = ("data.seed", "data_loader_seed", "fsdp_config.seed", "rollout.seed")

@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.table import Table
 
-from leanthink.errors import LeanthinkError
-from leanthink.report import number, percent
-from leanthink.runs import Run
+from leanthink.core.errors import LeanthinkError
+from leanthink.reporting.tables import number, percent
+from leanthink.runs.folder import Run
 from leanthink.sweep.plan import Planned, Sweep
 from leanthink.sweep.store import FOR_GOOD, Status, Store
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from leanthink.config import read_yaml
-from leanthink.errors import ConfigError, LeanthinkError, did_you_mean
-from leanthink.floor import Floor
+from leanthink.core.errors import ConfigError, LeanthinkError, did_you_mean
+from leanthink.recipe.registry import read_yaml
+from leanthink.runs.floor import Floor
 
 KEYS: Final = (
     *("recipes", "variants", "grid", "set", "seeds", "steps", "profile"),

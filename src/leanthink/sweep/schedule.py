@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from leanthink.runs import Run
+from leanthink.runs.folder import Run
 from leanthink.sweep.local import Launcher
 from leanthink.sweep.plan import Planned, Sweep
 from leanthink.sweep.store import FOR_GOOD, Status, Store, outcome

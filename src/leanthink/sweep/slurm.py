@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from leanthink.errors import ConfigError, DependencyError, StateError
+from leanthink.core.errors import ConfigError, DependencyError, StateError
 
 try:
     import submitit

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from leanthink.errors import DataError, StateError
-from leanthink.runs import Run, write_whole
+from leanthink.core.errors import DataError, StateError
+from leanthink.runs.folder import Run, write_whole
 from leanthink.sweep.plan import Planned, Sweep
 
 State = Literal["pending", "running", "finished", "failed", "collapsed"]

@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
-from leanthink.runs import Run, evaluation
+from leanthink.runs.folder import Run, evaluation
 from leanthink.sweep.plan import Sweep
 from leanthink.sweep.store import ENDED, State, Status, Store
 

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from leanthink.errors import DataError
+from leanthink.core.errors import DataError
 from leanthink.testbed.task import Question, Task, Trace, answer, questions, sample_question, sample_trace
 
 __all__ = [

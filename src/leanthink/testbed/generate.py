@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.testbed.decoding import Decoder, HFDecoder, LlamaDecoder
 
 COMPACT_BELOW = 0.8  # drop the rows that are done once at most this share of the batch is left

@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from leanthink.budgets import Budgets
-from leanthink.prepare import verl_row, write_rows
+from leanthink.data.budgets import Budgets
+from leanthink.data.prepare import verl_row, write_rows
 from leanthink.rewards.harmonizing_length import REFERENCE_ACCURACY, REFERENCE_LENGTH
 from leanthink.rewards.level_length import LEVEL
 from leanthink.testbed import MANIFEST

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from leanthink.errors import ConfigError, did_you_mean
+from leanthink.core.errors import ConfigError, did_you_mean
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")

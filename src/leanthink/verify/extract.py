@@ -22,7 +22,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from leanthink.boxes import Box, boxes_in, unwrap
+from leanthink.core.boxes import Box, boxes_in, unwrap
 
 TAIL = 32_768  # characters searched for marks
 SEARCH_TAIL = 4_096  # characters searched when there is no mark

@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from leanthink.errors import DependencyError, LeanthinkError
+from leanthink.core.errors import DependencyError, LeanthinkError
 
 _PROGRAM = Path(__file__).with_name("worker.py")
 _START_SECONDS = 180.0  # importing sympy on a loaded machine

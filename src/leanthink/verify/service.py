@@ -16,7 +16,7 @@ from math import inf
 from time import perf_counter
 from types import TracebackType
 
-from leanthink.errors import ConfigError, DataError, did_you_mean
+from leanthink.core.errors import ConfigError, DataError, did_you_mean
 from leanthink.verify.extract import SEARCH_TAIL, TAIL, Found, extract_answer, find_answer
 from leanthink.verify.judge import REPAIRS
 from leanthink.verify.pool import Pool, Reply, VerifierError

@@ -18,8 +18,8 @@ from fractions import Fraction
 from functools import partial
 from typing import Final, NamedTuple
 
-from leanthink.errors import ConfigError, did_you_mean
-from leanthink.functions import load_function
+from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.core.functions import load_function
 from leanthink.verify.extract import Found
 from leanthink.verify.numbers import plain_number
 from leanthink.verify.shortcuts import shortcut

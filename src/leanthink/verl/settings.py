@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from leanthink.config import build
-from leanthink.errors import ConfigError, did_you_mean
-from leanthink.recipe import PARTS, Recipe
-from leanthink.scoring import Truncated
+from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.recipe.definition import PARTS, Recipe
+from leanthink.recipe.registry import build
+from leanthink.recipe.scoring import Truncated
 
 NAME: Final = "leanthink"
 """The name of our advantage estimator and agent loop in verl's registries, and of our configuration node."""
@@ -24,8 +24,8 @@ class Settings:
 
     Attributes:
         recipe: the recipe's name.
-        reward: its reward, as a node that ``leanthink.config.build`` takes; so are ``advantage``, ``loss``, and
-            ``limit`` and ``stop``, which may be None.
+        reward: its reward, as a node that ``leanthink.recipe.registry.build`` takes; so are ``advantage``, ``loss``,
+            and ``limit`` and ``stop``, which may be None.
         verify: arguments of ``leanthink.verify.Verifier``.
         unknown: what becomes of a response whose verdict is unknown: ``mask`` leaves it out of statistics and loss,
             ``wrong`` counts it as wrong.

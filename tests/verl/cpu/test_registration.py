@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from leanthink.errors import DependencyError
+from leanthink.core.errors import DependencyError
 from leanthink.verl import cpu
 from leanthink.verl.cpu import compat, profile
 

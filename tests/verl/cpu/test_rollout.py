@@ -11,7 +11,7 @@ pytest.importorskip("verl")
 
 from omegaconf import OmegaConf
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.verl.cpu import rollout
 from leanthink.verl.cpu.rollout import CpuReplica, CpuRollout
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.verl.cpu import server as module
 from leanthink.verl.cpu.reply import Reply
 from leanthink.verl.cpu.server import GenerationError, GenerationServer, ServerConfig, load_weights, seed_of

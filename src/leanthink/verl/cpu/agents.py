@@ -17,9 +17,9 @@ from verl.experimental.agent_loop.agent_loop import DictConfigWrap, ToolListWrap
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 from verl.utils.profiler.performance import simple_timer
 
-from leanthink.errors import ConfigError, did_you_mean
-from leanthink.verl.dispatch import DispatchingManager
-from leanthink.verl.facts import FactFinder
+from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.verl.driver.dispatch import DispatchingManager
+from leanthink.verl.rollout.facts import FactFinder
 
 _WORKER: type[Any] = AgentLoopWorkerTQ.__ray_metadata__.modified_class.__ray_actor_class__
 """The class under verl's remote one."""

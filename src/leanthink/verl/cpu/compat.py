@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from leanthink.errors import DependencyError
+from leanthink.core.errors import DependencyError
 
 _MARK = "__leanthink_cpu__"
 

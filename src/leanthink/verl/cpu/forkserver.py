@@ -31,7 +31,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from leanthink.errors import LeanthinkError
+from leanthink.core.errors import LeanthinkError
 from leanthink.verl.cpu import forkclient
 
 PRELOAD = (

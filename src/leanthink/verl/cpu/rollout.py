@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutReplica
 
-from leanthink.errors import ConfigError
+from leanthink.core.errors import ConfigError
 from leanthink.verl.cpu.server import GenerationServer, ServerConfig
 
 _CONTROL_CALLS = 16

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from leanthink.errors import ConfigError, LeanthinkError, did_you_mean
+from leanthink.core.errors import ConfigError, LeanthinkError, did_you_mean
 from leanthink.testbed.generate import Sampling
 from leanthink.verl.cpu.reply import Reply
 from leanthink.verl.cpu.sampler import Completion, Request, sample

@@ -1,0 +1,55 @@
+"""What a recipe names as "pkg.mod:name": functions, and classes of one's own."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from leanthink.core.errors import ConfigError
+
+
+def check_name(name: str, place: str) -> None:
+    """Refuse what cannot name a function; whether there is one is only seen where it is called.
+
+    Raises:
+        ConfigError: naming the place.
+    """
+    if not all(name.partition(":")[::2]):
+        raise ConfigError(f"{place} is {name!r}; give 'pkg.mod:function'")
+
+
+def locate(name: str, place: str, what: str = "") -> Any:
+    """What ``pkg.mod:Name`` names; ``what`` is how an error calls it.
+
+    Raises:
+        ConfigError: there is no such module, or nothing of that name in it.
+    """
+    module_name, _, attribute = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except (ImportError, TypeError, ValueError) as error:  # not there; a relative name; no name at all
+        raise ConfigError(
+            f"{place}: cannot import {module_name!r} ({error}); run from its folder or put it on PYTHONPATH"
+        ) from error
+    for step in attribute.split("."):
+        if not hasattr(found, step):
+            raise ConfigError(f"{place}: module {module_name!r} has no {what}{attribute!r}; check the name after ':'")
+        found = getattr(found, step)
+    return found
+
+
+def load_function(name: str, place: str) -> Callable[..., Any]:
+    """The function of a name.
+
+    Raises:
+        ConfigError: naming the place and what is not there.
+
+    >>> load_function("math:sqrt", "here")(4)
+    2.0
+    """
+    function: Callable[..., Any] = locate(name, place, "function ")
+    if not callable(function):
+        module_name, _, attribute = name.partition(":")
+        raise ConfigError(f"{place}: module {module_name!r} has no function {attribute!r}; check the name after ':'")
+    return function

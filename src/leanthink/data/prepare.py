@@ -1,0 +1,344 @@
+"""From questions and answers to the parquet files verl reads: prompts by a template, and a split that stays put.
+
+A question's split depends on a hash of its text alone: rows added later move no other, and the same question lands on
+one side however often it stands in the data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from leanthink.core.errors import ConfigError, DataError, DependencyError, did_you_mean
+from leanthink.data.records import ENDINGS, Record, read_records
+
+Split = Literal["train", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "test")
+
+QUESTION: Final = "{question}"
+TEMPLATES: Final[Mapping[str, str]] = {
+    "boxed": QUESTION + "\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
+    "raw": QUESTION,
+}
+DIFFICULTY: Final = ("difficulty", "level")
+MARK: Final = "####"
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_THOUSANDS = re.compile(r"[-+]?\$?\d{1,3}(,\d{3})+(\.\d+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How rows become prompts, answers and splits.
+
+    Attributes:
+        data_source: the name verl groups its validation metrics by.
+        template: a name in ``TEMPLATES``, or text that contains ``{question}``.
+        question_field: the field of the question; ``answer_field`` that of the answer.
+        answer_pattern: a regular expression that finds the answer in its field; its group, or else the whole match,
+            the last one counts. Without it, what follows ``####`` where all answers have that.
+        test_share: the share of questions held out, between 0 and 1; 0 and 1 write one file only.
+        test_size: hold out this many instead, those of the smallest hashes.
+        seed_text: another text gives another split.
+        keep: further fields to carry in ``extra_info``, for recipes that need them as columns.
+    """
+
+    data_source: str
+    template: str = "boxed"
+    question_field: str = "question"
+    answer_field: str = "answer"
+    answer_pattern: str | None = None
+    test_share: float = 0.05
+    test_size: int | None = None
+    seed_text: str = "leanthink"
+    keep: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.template not in TEMPLATES and QUESTION not in self.template:
+            raise ConfigError(
+                f"template {self.template!r}: no such name, and no {QUESTION} in it; "
+                f"{did_you_mean(self.template, TEMPLATES)}; or give text with {QUESTION} where the question goes"
+            )
+        if not 0 <= self.test_share <= 1:
+            raise ConfigError(f"test share is {self.test_share}; give a share between 0 and 1")
+        if self.test_size is not None and self.test_size < 1:
+            raise ConfigError(f"test size is {self.test_size}; give 1 or more")
+        if self.answer_pattern is not None:
+            try:
+                re.compile(self.answer_pattern)
+            except re.error as error:
+                raise ConfigError(
+                    f"answer pattern {self.answer_pattern!r}: {error}; give a regular expression"
+                ) from error
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits to write."""
+        if self.test_size is None and self.test_share in (0, 1):
+            return ("test",) if self.test_share else ("train",)
+        return SPLITS
+
+    def prompt(self, question: str) -> str:
+        """The question in its template."""
+        return TEMPLATES.get(self.template, self.template).replace(QUESTION, question)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The rows of each split and what happened on the way.
+
+    Attributes:
+        rows: verl's rows by split; a split that was not asked for is not there.
+        read: rows read.
+        duplicates: rows left out because an earlier one has their question.
+        notices: what the reader should know.
+    """
+
+    rows: Mapping[Split, Sequence[Mapping[str, Any]]]
+    read: int
+    duplicates: int
+    notices: Sequence[str] = field(default_factory=tuple)
+
+
+def verl_row(
+    *, prompt: str, answer: str, split: Split, index: int, data_source: str, extra_info: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """One question as verl reads it; ``extra_info`` joins the row's index and split.
+
+    >>> verl_row(prompt="1 + 1 =", answer="2", split="train", index=0, data_source="sums")["reward_model"]
+    {'style': 'rule', 'ground_truth': '2'}
+    """
+    return {
+        "data_source": data_source,
+        "prompt": [{"role": "user", "content": prompt}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": answer},
+        "extra_info": {"index": index, "split": split, **(extra_info or {})},
+    }
+
+
+def free_paths(folder: Path, splits: Iterable[Split], *, force: bool = False) -> dict[Split, Path]:
+    """Where the splits go.
+
+    Raises:
+        DataError: a file is there already and ``force`` is not set.
+    """
+    paths = {split: folder / f"{split}.parquet" for split in splits}
+    standing = [path for path in paths.values() if path.exists()]
+    if standing and not force:
+        raise DataError(f"{standing[0]} is there already; give another folder, or --force to overwrite it")
+    return paths
+
+
+def write_rows(
+    folder: Path, rows: Mapping[Split, Sequence[Mapping[str, Any]]], *, force: bool = False
+) -> dict[Split, Path]:
+    """Write ``train.parquet`` and ``test.parquet`` into a folder, made if missing; whole files or none.
+
+    Raises:
+        DataError: a file is there already and ``force`` is not set, the folder cannot be written, or a field has
+            values of different types.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    paths = free_paths(folder, rows, force=force)
+    parts = {split: path.with_name(f".{path.name}.{os.getpid()}.part") for split, path in paths.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, part in parts.items():
+            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows[split]]), part)
+        for split, part in parts.items():
+            part.replace(paths[split])
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error}; check the folder and the space on its disk") from error
+    except pa.ArrowException as error:
+        raise DataError(
+            f"cannot write to {folder}: {' '.join(str(error).split())}; a field has values of different types: "
+            "give every field that is kept one type"
+        ) from error
+    finally:
+        for part in parts.values():
+            with suppress(OSError):
+                part.unlink()
+    return paths
+
+
+def read_source(source: str, *, subset: str | None = None, split: str = "train") -> list[Record]:
+    """The rows of a JSONL or parquet file, or of a data set on the Hub.
+
+    Raises:
+        DataError: it is neither, or it cannot be read.
+        DependencyError: a Hub name, and the library ``datasets`` is missing.
+    """
+    path = Path(source)
+    if path.is_dir():
+        raise DataError(f"{source} is a folder; give one file ending in {' or '.join(ENDINGS)}")
+    if path.exists() or path.suffix.lower() in ENDINGS or not _HUB_NAME.fullmatch(source):
+        return read_records(path)
+    try:
+        import datasets  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise DependencyError(
+            f"no file {source}, and reading it from the Hub needs datasets, which is not installed; "
+            "run `pip install datasets`, or give a file"
+        ) from error
+    try:
+        rows = datasets.load_dataset(source, subset, split=split)
+    except Exception as error:  # of every kind: no network, no such name, a subset to choose, a broken file
+        raise DataError(
+            f"no file {source}, and no data set from the Hub (subset {subset!r}, split {split!r}): "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; check name, --subset, --split and the "
+            "network, or download the data and give the file"
+        ) from error
+    records = [Record(fields=dict(row), file=path, line=number) for number, row in enumerate(rows, 1)]
+    if not records:
+        raise DataError(f"{source}, split {split!r}, is empty; choose another split")
+    return records
+
+
+def prepare(records: Sequence[Record], settings: Settings) -> Prepared:
+    """Rows for verl, split and without repeated questions.
+
+    Raises:
+        DataError: a row without question or answer, named; or a split that would be empty.
+    """
+    questions = [_text(record, settings.question_field, "--question-field") for record in records]
+    answers, notices = _answers(records, settings)
+    extra = _extra_info(records, settings)
+    first: dict[str, int] = {}
+    other_answer: list[tuple[int, int]] = []
+    for row, question in enumerate(questions):
+        kept = first.setdefault(_plain(question), row)
+        if answers[kept] != answers[row]:
+            other_answer.append((kept, row))
+    if other_answer:
+        kept, row = other_answer[0]
+        notices.append(
+            f"{len(other_answer)} duplicates answer differently from the row that was kept, as {records[row].place} "
+            f"({answers[row]!r}) from line {records[kept].line} ({answers[kept]!r}): check which is right"
+        )
+    test = _test_side(list(first), settings)
+    splits: dict[Split, list[dict[str, Any]]] = {split: [] for split in settings.splits}
+    for question, row in first.items():
+        split: Split = "test" if question in test else "train"
+        splits[split].append(
+            verl_row(
+                prompt=settings.prompt(questions[row]),
+                answer=answers[row],
+                split=split,
+                index=row,
+                data_source=settings.data_source,
+                extra_info=extra[row],
+            )
+        )
+    for split, rows in splits.items():
+        if not rows:
+            raise DataError(
+                f"no question of {len(first)} falls into the {split} split with test share {settings.test_share:g}; "
+                "choose another --test-share, or give --test-size"
+            )
+    return Prepared(rows=splits, read=len(records), duplicates=len(records) - len(first), notices=notices)
+
+
+def held_out(question: str, test_share: float, seed_text: str = "leanthink") -> bool:
+    """Whether a question belongs to the test split: a hash of its text, so the same wherever and whenever it is asked.
+
+    >>> held_out("What is 1 + 1?", 1.0), held_out("What is 1 + 1?", 0.0)
+    (True, False)
+    """
+    return share_of(question, seed_text) < test_share
+
+
+def share_of(text: str, seed_text: str) -> float:
+    """A number in [0, 1) that a text stands for, uniform over texts; blanks do not count."""
+    return _hash(_plain(text), seed_text)
+
+
+def _test_side(questions: Sequence[str], settings: Settings) -> set[str]:
+    """The questions that are held out."""
+    if settings.test_size is None:
+        return {question for question in questions if held_out(question, settings.test_share, settings.seed_text)}
+    if settings.test_size >= len(questions):
+        raise DataError(
+            f"test size {settings.test_size} leaves nothing to train on: there are {len(questions)} questions; "
+            "give less"
+        )
+    order = partial(_hash, seed_text=settings.seed_text)
+    return set(sorted(questions, key=order)[: settings.test_size])
+
+
+def _hash(question: str, seed_text: str) -> float:
+    """A number in [0, 1) that a text stands for."""
+    digest = hashlib.sha256(f"{seed_text}\0{question}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48  # 48 bits divide exactly
+
+
+def _plain(question: str) -> str:
+    """The text by which questions are told apart: blanks do not count."""
+    return " ".join(question.split())
+
+
+def _text(record: Record, name: str, option: str) -> str:
+    value = record.fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value or not str(value).strip():
+        given = f"{name!r} is {value!r:.80}" if name in record.fields else f"no {name!r}"
+        raise DataError(
+            f"{record.place}: {given}; fill it in, remove the row, or name another field with {option} "
+            f"(the row has: {', '.join(record.fields)})"
+        )
+    return str(value)
+
+
+def _answers(records: Sequence[Record], settings: Settings) -> tuple[list[str], list[str]]:
+    """The answers, and a notice on how they were found."""
+    texts = [_text(record, settings.answer_field, "--answer-field") for record in records]
+    if settings.answer_pattern is not None:
+        pattern, notice = re.compile(settings.answer_pattern), f"answers: found by {settings.answer_pattern!r}"
+    else:
+        marked = [MARK in text for text in texts]
+        if not any(marked):
+            return [text.strip() for text in texts], []
+        if not all(marked):
+            raise DataError(
+                f"{records[marked.index(False)].place}: no {MARK} in the answer, which "
+                f"{records[marked.index(True)].place} has; give --answer-pattern to say what the answer is"
+            )
+        pattern, notice = re.compile(rf"{MARK}\s*([^\n]+)"), f"answers: what follows {MARK}"
+    answers = []
+    for record, text in zip(records, texts, strict=True):
+        found = [match[1] if pattern.groups else match[0] for match in pattern.finditer(text)]
+        answer = (found[-1] or "").strip() if found else ""
+        if not answer:
+            raise DataError(f"{record.place}: no answer found by {pattern.pattern!r} in {text[-80:]!r}; check both")
+        answers.append(answer.replace(",", "") if _THOUSANDS.fullmatch(answer) else answer)
+    return answers, [notice]
+
+
+def _extra_info(records: Sequence[Record], settings: Settings) -> list[dict[str, Any]]:
+    """What goes into ``extra_info``: the difficulty and the fields to keep, the same for every row."""
+    columns: dict[str, list[Any]] = {}
+    for name in settings.keep:
+        bare = next((record for record in records if not record.has(name)), None)
+        if bare is not None:
+            raise DataError(f"{bare.place}: no {name!r}, which --keep asks for (the row has: {', '.join(bare.fields)})")
+        columns[name] = [record.fields[name] for record in records]
+    source = next((name for name in DIFFICULTY if any(record.has(name) for record in records)), None)
+    if source is not None:
+        columns["difficulty"] = _one_type(record.fields.get(source) for record in records)
+    return [{name: values[row] for name, values in columns.items()} for row in range(len(records))]
+
+
+def _one_type(values: Iterable[Any]) -> list[Any]:
+    """Whole numbers where all are, else text; empty where there is none: a parquet column has one type."""
+    values = list(values)
+    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        return values
+    return ["" if value is None else str(value) for value in values]

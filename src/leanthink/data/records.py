@@ -1,0 +1,168 @@
+"""Rows of a JSONL or parquet file, each with the place it came from, so that an error can name it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from leanthink.core.errors import DataError
+
+ENDINGS: Final = (".jsonl", ".parquet")
+PARQUET_ROWS: Final = 4096  # read at once
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One row: its fields, its file, and its line there (in parquet its row), from 1.
+
+    A field that is there but null counts as absent.
+    """
+
+    fields: Mapping[str, Any]
+    file: Path
+    line: int
+
+    @property
+    def place(self) -> str:
+        """Where the row stands, for errors.
+
+        >>> Record(fields={}, file=Path("a.jsonl"), line=3).place
+        'a.jsonl, line 3'
+        """
+        return f"{self.file}, {'row' if self.file.suffix.lower() == '.parquet' else 'line'} {self.line}"
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a field, and it is not null."""
+        return self.fields.get(name) is not None
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself; of a folder, its JSONL and parquet files, numbers in the names in numeric order.
+
+    Raises:
+        DataError: there is nothing to read.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist; check the path")
+    if not path.is_dir():
+        return [path]
+    files = sorted((file for file in path.iterdir() if file.suffix.lower() in ENDINGS), key=_natural)
+    if not files:
+        raise DataError(f"{path} is a folder without {' or '.join(ENDINGS)} files; give a file, or a folder of them")
+    return files
+
+
+def read_records(path: Path) -> list[Record]:
+    """The rows of a file.
+
+    Raises:
+        DataError: no such file, an unknown ending, no rows, or a line that is no JSON object, named.
+    """
+    return list(iter_records(path))
+
+
+def iter_records(path: Path) -> Iterator[Record]:
+    """The rows of a file one by one; never more of them in memory than a batch of a parquet file.
+
+    Raises:
+        DataError: as :func:`read_records`.
+    """
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        cure = "; `jq -c '.[]'` makes lines of a JSON list" if ending == ".json" else ""
+        raise DataError(f"{path}: cannot read {ending or 'a file without ending'}; allowed: {', '.join(ENDINGS)}{cure}")
+    empty = True
+    try:
+        for record in _read_parquet(path) if ending == ".parquet" else _read_jsonl(path):
+            empty = False
+            yield record
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; check the path") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}; check the path and its permissions") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text ({error}); save it as UTF-8") from error
+    if empty:
+        raise DataError(f"{path} is empty; give at least one row")
+
+
+def _read_jsonl(path: Path) -> Iterator[Record]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                fields = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{path}, line {number}: no JSON ({error}); write one JSON object a line") from error
+            if not isinstance(fields, dict):
+                raise DataError(f"{path}, line {number}: {type(fields).__name__} instead of an object; write {{...}}")
+            yield Record(fields=fields, file=path, line=number)
+
+
+def _read_parquet(path: Path) -> Iterator[Record]:
+    import pyarrow
+    import pyarrow.parquet
+
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(PARQUET_ROWS):
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield Record(fields=fields, file=path, line=number)
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{path} is no parquet file ({' '.join(str(error).split())}); write it again") from error
+
+
+def source_of(records: Sequence[Record], alternatives: Iterable[str | tuple[str, str]]) -> str | tuple[str, str] | None:
+    """The first alternative that a row has: a field, or a pair of fields. Every row must then have it.
+
+    Raises:
+        DataError: some rows have it and others do not.
+    """
+    for names in alternatives:
+        wanted = (names,) if isinstance(names, str) else names
+        having = [record for record in records if all(record.has(name) for name in wanted)]
+        if not having:
+            continue
+        if len(having) < len(records):
+            bare = next(record for record in records if not all(record.has(name) for name in wanted))
+            lacking = next(name for name in wanted if not bare.has(name))
+            raise DataError(f"{bare.place}: no {lacking!r}, which {having[0].place} has; give it in every row")
+        return names
+    return None
+
+
+def number_of(record: Record, name: str, allowed: str) -> float:
+    """A field as a finite number.
+
+    Raises:
+        DataError: it is none.
+    """
+    value = record.fields[name]
+    if isinstance(value, bool | int | float) and math.isfinite(value):
+        return float(value)
+    raise DataError(f"{record.place}: {name!r} is {value!r:.80}; give {allowed}")
+
+
+def text_of(record: Record, name: str) -> str:
+    """A field as text.
+
+    Raises:
+        DataError: it is none.
+    """
+    value = record.fields.get(name)
+    if not isinstance(value, str):
+        raise DataError(f"{record.place}: {name!r} is {value!r:.80}; give text")
+    return value
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """A key that puts 2.jsonl before 10.jsonl."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name)]

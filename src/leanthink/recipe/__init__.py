@@ -1,0 +1,1 @@
+"""From YAML to objects, and one training step through them."""

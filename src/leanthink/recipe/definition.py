@@ -1,0 +1,257 @@
+"""Recipes: a published method as YAML, resolved into objects and verl's own keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from leanthink.algorithms import AnyAdvantage, Grpo, Loss, PpoClip
+from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.core.limits import Limit, check_limit
+from leanthink.core.reward import Reward
+from leanthink.core.stopping import StopBias
+from leanthink.recipe.registry import build, describe, parse_yaml, read_yaml
+
+Profile = Literal["cpu", "gpu"]
+
+PARTS: Final = ("reward", "advantage", "loss", "limit", "stop")
+VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
+"""What verl itself has under ``reward``."""
+DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
+PROSE: Final = ("family", "kept", "differs", "use_when", "not_when", "cost", "paper_result")
+"""What a recipe says of itself in words, a paragraph each."""
+KEYS: Final = ("description", "reference", "wrong_may_beat_correct", *PARTS, "verl", "cpu", *PROSE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A method: what a response is worth, how that becomes gradients, and verl's settings.
+
+    Attributes:
+        name: the file's name without its ending.
+        reward: the reward tree.
+        advantage: the advantage estimator.
+        loss: the policy loss.
+        limit: how long a training response may become; None for verl's ``data.max_response_length``, which is also the
+            most that any limit allows.
+        stop: what ends the thinking of training responses sooner; None for the policy alone.
+        verl: verl's own configuration keys, dotted, as the paper sets them.
+        cpu: keys for the CPU profile, which replace those of ``verl`` and the testbed's sizes there; those that begin
+            with ``reward.``, ``advantage.``, ``loss.``, ``limit.`` or ``stop.`` change the recipe's tree, as lengths in
+            tokens must.
+        description: one line for ``leanthink list``.
+        reference: the paper's ``title``, ``paper`` (its arXiv id) and ``where`` in it.
+        wrong_may_beat_correct: declares that the paper's reward can rank a wrong response above a correct one.
+        family: the kind of method, as the tables of recipes are ordered; a word of your own for a recipe of your own.
+        kept: what of the paper is kept: formula, constants, settings.
+        differs: what is not as in the paper, not confirmed, or not stated there.
+        use_when: the situation it is made for.
+        not_when: the situation it does harm or nothing in.
+        cost: what it costs beyond a step of GRPO with as many rollouts.
+        paper_result: the paper's headline numbers, or that none could be confirmed.
+    """
+
+    name: str
+    reward: Reward
+    advantage: AnyAdvantage = DEFAULTS["advantage"]
+    loss: Loss = DEFAULTS["loss"]
+    limit: Limit | None = None
+    stop: StopBias | None = None
+    verl: Mapping[str, Any] = field(default_factory=dict)
+    cpu: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    reference: Mapping[str, str] = field(default_factory=dict)
+    wrong_may_beat_correct: bool = False
+    family: str = ""
+    kept: str = ""
+    differs: str = ""
+    use_when: str = ""
+    not_when: str = ""
+    cost: str = ""
+    paper_result: str = ""
+
+    def parts(self) -> dict[str, Any]:
+        """Its parts as nodes that build them again: what a training run carries with it."""
+        return {part: describe(getattr(self, part)) for part in PARTS if getattr(self, part) is not None}
+
+    def to_node(self) -> dict[str, Any]:
+        """The whole recipe as YAML would hold it; ``recipe_from`` builds an equal one."""
+        node: dict[str, Any] = {"description": self.description, "reference": dict(self.reference)}
+        if self.wrong_may_beat_correct:
+            node["wrong_may_beat_correct"] = True
+        prose = {key: getattr(self, key) for key in PROSE if getattr(self, key)}
+        return {**node, **self.parts(), "verl": dict(self.verl), "cpu": dict(self.cpu), **prose}
+
+
+def recipe_from(node: Any, name: str) -> Recipe:
+    """The recipe a YAML node stands for.
+
+    Raises:
+        ConfigError: an unknown key, a missing reward, prose that is no paragraph, or a node that does not build.
+    """
+    place = f"recipe {name}"
+    if not isinstance(node, Mapping):
+        raise ConfigError(
+            f"{place}: {type(node).__name__} instead of a mapping; a recipe has the keys {', '.join(KEYS)}"
+        )
+    for key in node:
+        if key not in KEYS:
+            raise ConfigError(f"{place}: no key {key!r}; {did_you_mean(key, KEYS)}")
+    if node.get("reward") is None:
+        raise ConfigError(f"{place}: 'reward' is missing; give a reward such as 'reward: correct'")
+    built = {part: build(node[part], part, f"{place}, {part}") for part in PARTS if node.get(part) is not None}
+    settings: dict[str, Any] = {}
+    for key in ("verl", "cpu", "reference"):
+        value = {} if node.get(key) is None else node[key]
+        if not isinstance(value, Mapping) or not all(isinstance(inner, str) for inner in value):
+            raise ConfigError(f"{place}, {key}: {value!r} is no mapping; give {{key: value}}")
+        settings[key] = dict(value)
+    settings |= {key: _paragraph(node.get(key), f"{place}, {key}") for key in PROSE}
+    if built.get("limit") is not None:
+        check_limit(built["limit"], built["reward"], f"{place}, limit")
+    declared = node.get("wrong_may_beat_correct", False)
+    if not isinstance(declared, bool):
+        raise ConfigError(f"{place}: wrong_may_beat_correct is {declared!r}; give true or false")
+    return Recipe(
+        name=name,
+        description=str(node.get("description") or ""),
+        wrong_may_beat_correct=declared,
+        **settings,
+        **built,
+    )
+
+
+def _paragraph(value: Any, place: str) -> str:
+    """Text of one paragraph, as it stands in a table or a list; empty where nothing is said."""
+    if value is None:
+        return ""
+    cure = "write one paragraph, in quotes or folded below '>-'"
+    if not isinstance(value, str):
+        raise ConfigError(f"{place}: {value!r:.80} is no text; {cure}")
+    text = value.strip()
+    if "\n" in text:
+        raise ConfigError(f"{place}: {text!r:.80} has {len(text.splitlines())} lines; {cure}")
+    return text
+
+
+def recipe_names() -> list[str]:
+    """The names of the recipes that ship with the library."""
+    folder = resources.files("leanthink") / "recipes"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profile = "gpu") -> Recipe:
+    """A recipe by name, or from a YAML file, with ``key=value`` changes applied.
+
+    Keys that begin with ``reward.``, ``advantage.``, ``loss.``, ``limit.`` or ``stop.`` (or are one of these) change
+    the recipe's tree; every other key is verl's own and wins over both profiles. With the profile ``cpu``, the tree is
+    that of the CPU testbed: the recipe's ``cpu`` block may change it, and the overrides come after.
+
+    Raises:
+        ConfigError: no such recipe, or one that does not build.
+
+    >>> load_recipe("trle", ["reward.sigmoid_length.alpha=0.4"]).reward
+    SigmoidLength(alpha=0.4, eps=1e-07, ddof=0, check_eos=True)
+    """
+    text = str(name)
+    if text.endswith((".yaml", ".yml")):
+        node, label = read_yaml(Path(text)), Path(text).stem
+    elif text in recipe_names():
+        node = read_yaml(Path(str(resources.files("leanthink") / "recipes" / f"{text}.yaml")))
+        label = text
+    else:
+        raise ConfigError(
+            f"no recipe {text!r}; {did_you_mean(text, recipe_names())} (your own: a path ending in .yaml)"
+        )
+    place = f"recipe {label}"
+    if profile == "cpu":
+        node = _scaled_to_cpu(node, place)
+    return recipe_from(apply_overrides(node, overrides, place), label)
+
+
+def tree_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that reach into a recipe's tree, not verl's configuration.
+
+    >>> tree_keys({"reward.soft_overlong.limit": 96, "data.max_response_length": 96, "reward.num_workers": 1})
+    {'reward.soft_overlong.limit': 96}
+    """
+    return {key: value for key, value in keys.items() if in_tree(key)}
+
+
+def in_tree(key: str) -> bool:
+    """Whether a key is the recipe's, whose reward verl's own keys share a name with."""
+    path = key.split(".")
+    return path[0] in PARTS and not (path[0] == "reward" and len(path) > 1 and path[1] in VERLS_REWARD)
+
+
+def _scaled_to_cpu(node: Any, place: str) -> Any:
+    """A copy of a recipe's node whose tree is changed as its ``cpu`` block says."""
+    if not isinstance(node, Mapping) or not isinstance(node.get("cpu"), Mapping):
+        return node  # what is wrong with it is told where the recipe is built
+    changed = _copy(node)
+    for key, value in tree_keys({str(key): value for key, value in node["cpu"].items()}).items():
+        _set_in_tree(changed, key.split("."), value, f"{place}, cpu: {key}")
+    return changed
+
+
+def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
+    """A copy of a recipe's node with ``key=value`` changes; values are YAML."""
+    if not isinstance(node, Mapping):
+        return node
+    node = _copy(node)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        path = key.split(".")
+        if not equals or not all(path):
+            raise ConfigError(f"{override!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
+        value = parse_yaml(text, f"override {key}")
+        if in_tree(key):
+            _set_in_tree(node, path, value, f"{place}: override {key}")
+        elif path[0] in KEYS and path[0] not in PARTS:
+            raise ConfigError(
+                f"{place}: override {key}: only {', '.join(PARTS)} and verl's own keys can be overridden; "
+                "write verl's keys as verl does, as in data.train_batch_size=8"
+            )
+        else:
+            for block in ("verl", "cpu"):
+                keys = {} if node.get(block) is None else node[block]
+                node[block] = {**keys, key: value} if isinstance(keys, Mapping) else keys
+    return node
+
+
+def _copy(node: Any) -> Any:
+    """A copy in which nothing is shared, so that a change under one YAML alias leaves the others alone."""
+    if isinstance(node, Mapping):
+        return {key: _copy(value) for key, value in node.items()}
+    return [_copy(value) for value in node] if isinstance(node, list) else node
+
+
+def _set_in_tree(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
+    """Change a part in place; one left to its default is written out first, and one that is not there begun."""
+    if node.get(path[0]) is None:
+        if path[0] in DEFAULTS:
+            node[path[0]] = describe(DEFAULTS[path[0]])
+        elif len(path) > 2:  # limit.per_step.at_most=4000, where there is no limit
+            node[path[0]] = path[1]
+    _set(node, path, value, place)
+
+
+def _set(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
+    here = node
+    for depth, name in enumerate(path[:-1]):
+        where = ".".join(path[:depth]) or "the top"
+        if depth and name not in here:
+            raise ConfigError(f"{place}: nothing named {name!r} at {where}; {did_you_mean(name, map(str, here))}")
+        below = here.get(name)
+        if below is None:  # `{correct: }` before reward.correct.right=2
+            below = {}
+        elif below == path[depth + 1]:  # `reward: correct` before it
+            below = {below: {}}
+        if not isinstance(below, dict):
+            raise ConfigError(f"{place}: {'.'.join(path[: depth + 1])} is {below!r}, which has no {path[depth + 1]!r}")
+        here[name] = below
+        here = below
+    here[path[-1]] = value

@@ -1,0 +1,1 @@
+"""Stored rollouts through recipes, as training would score them."""

@@ -1,0 +1,103 @@
+"""The page's server, for this machine only: it listens on 127.0.0.1 and answers to no other name, against websites."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from importlib import resources
+from typing import Any, Final
+
+from leanthink.core.errors import ConfigError, DataError, DependencyError
+from leanthink.reporting.live.follow import Followed, dumps
+
+LOOPBACK: Final = "127.0.0.1"
+NAMES: Final = [LOOPBACK, "localhost"]
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+FILES: Final = {
+    "/": ("page.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
+
+
+def application(followed: Followed) -> Any:
+    """The page and its data as a Starlette application.
+
+    Raises:
+        DependencyError: Starlette is not installed.
+    """
+    try:
+        from starlette.applications import Starlette
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        from starlette.requests import Request
+        from starlette.responses import Response
+        from starlette.routing import Route
+    except ImportError as error:
+        raise DependencyError("watch needs starlette and uvicorn; run `pip install 'leanthink[watch]'`") from error
+
+    def file(path: str) -> Callable[[Request], Response]:
+        name, kind = FILES[path]
+        content = (resources.files("leanthink.reporting.live") / name).read_bytes()
+        return lambda request: Response(content, media_type=kind, headers=HEADERS)
+
+    def answer(content: Callable[[], Any]) -> Response:
+        try:
+            return Response(dumps(content()), media_type="application/json", headers=HEADERS)
+        except (DataError, ValueError) as error:  # a half-written or damaged file; the page shows the message
+            return Response(dumps({"error": str(error)}), 500, media_type="application/json", headers=HEADERS)
+
+    def state(request: Request) -> Response:
+        return answer(followed.state)
+
+    def rollouts(request: Request) -> Response:
+        given = request.query_params
+        return answer(
+            lambda: followed.rollouts(
+                given.get("kind", "training"),
+                int(given.get("step", 0)),
+                given.get("verdict", ""),
+                given.get("difficulty", ""),
+                max(0, int(given.get("offset", 0))),
+            )
+        )
+
+    routes = [Route(path, file(path)) for path in FILES]
+    routes += [Route("/api/state", state), Route("/api/rollouts", rollouts)]
+    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=NAMES)])
+
+
+def listening(port: int) -> socket.socket:
+    """A socket on this machine's own address; port 0 takes a free one.
+
+    Raises:
+        ConfigError: the port cannot be had.
+    """
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--port is {port}; give 0 (any free one) to 65535")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((LOOPBACK, port))
+        sock.listen()  # whoever reads the address may come before the server is up
+    except OSError as error:
+        sock.close()
+        raise ConfigError(f"--port {port}: {error.strerror}; give another, or 0 for any free one") from error
+    return sock
+
+
+def serve(followed: Followed, sock: socket.socket) -> None:
+    """Answer until interrupted."""
+    app = application(followed)
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise DependencyError("watch needs starlette and uvicorn; run `pip install 'leanthink[watch]'`") from error
+    with contextlib.closing(sock):
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[sock])

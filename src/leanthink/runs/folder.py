@@ -1,0 +1,225 @@
+"""A run's folder: what a training run leaves behind, and how to read it.
+
+recipe.yaml      the resolved recipe            command.txt   what was started
+metrics.jsonl    one line a step                attempts/     the same as verl wrote it, one file per start
+validation/      verl's dumps, {step}.jsonl     checkpoints/  verl's checkpoints and the reward's state
+rollouts/        --keep-rollouts: verl's dumps, {step}.jsonl, and shaped/{step}.jsonl with verdicts, rewards and parts
+log.txt          everything verl printed        summary.json  before, after, seconds by phase, versions; seed where
+                                                             one was given, `stopped` where a floor ended the run
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leanthink.core.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The paths of one run."""
+
+    folder: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.folder / "recipe.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per step."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def attempts(self) -> Path:
+        """verl's own metrics files, one per start."""
+        return self.folder / "attempts"
+
+    @property
+    def validation(self) -> Path:
+        """verl's validation dumps."""
+        return self.folder / "validation"
+
+    @property
+    def rollouts(self) -> Path:
+        """verl's dumps of training rollouts, where they are kept, and what the recipe made of them."""
+        return self.folder / "rollouts"
+
+    @property
+    def checkpoints(self) -> Path:
+        """verl's checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        """Everything verl printed."""
+        return self.folder / "log.txt"
+
+    @property
+    def summary(self) -> Path:
+        """Before and after."""
+        return self.folder / "summary.json"
+
+    def last_checkpoint(self) -> int:
+        """The step of the newest whole checkpoint; 0 without one."""
+        tracker = self.checkpoints / "latest_checkpointed_iteration.txt"
+        return int(tracker.read_text()) if tracker.exists() else 0
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """One flat mapping per step, later attempts replacing what an earlier one did after its last checkpoint."""
+        by_step: dict[int, dict[str, Any]] = {}
+        for path in sorted(self.attempts.glob("*.jsonl")):
+            lines = list(read_jsonl(path, whole=False))
+            steps = [int(line["step"]) for line in lines if int(line["step"]) > 0]
+            if steps:
+                by_step = {step: row for step, row in by_step.items() if step < min(steps)}
+            for line in lines:
+                step = int(line["step"])
+                by_step[step] = {"step": step, **by_step.get(step, {}), **line["data"]}
+        return [by_step[step] for step in sorted(by_step)]
+
+    def evaluations(self, up_to: int | None = None) -> dict[int, list[dict[str, Any]]]:
+        """The validation rows by step, those of later steps than ``up_to`` left out."""
+        wanted = [step for step in self.evaluated_steps() if up_to is None or step <= up_to]
+        return {step: list(read_jsonl(self.validation / f"{step}.jsonl")) for step in wanted}
+
+    def evaluated_steps(self) -> list[int]:
+        """The steps of which there are validation rows, in order."""
+        return sorted(int(path.stem) for path in self.validation.glob("*.jsonl") if path.stem.isdigit())
+
+    def is_locked(self) -> bool:
+        """Whether a training process, or verl after its end, still holds the folder."""
+        try:
+            with (self.folder / "lock").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def read_summary(self) -> dict[str, Any]:
+        """The finished run's summary.
+
+        Raises:
+            DataError: there is none.
+        """
+        try:
+            content: dict[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(
+                f"{self.folder} holds no summary.json: no finished run; give the folder that `leanthink train` wrote"
+            ) from None
+        except ValueError as error:
+            raise DataError(f"{self.summary} is no JSON ({error}); train in the folder again") from error
+        return content
+
+
+def read_jsonl(path: Path, *, whole: bool = True) -> Iterable[dict[str, Any]]:
+    """The objects of a JSONL file; with ``whole=False`` a last line that is still being written is left out.
+
+    Raises:
+        DataError: naming file and line.
+    """
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not whole and not line.endswith("\n"):
+                return
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{path}, line {number}: no JSON ({error}); write one JSON object per line") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {number}: {type(row).__name__} instead of an object; write {{...}}")
+            yield row
+
+
+def evaluation(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Accuracy, mean tokens and truncation of validation rows, each mean with its standard error, by difficulty too.
+
+    Rows whose verdict is unknown are left out and counted.
+
+    >>> rows = [{"acc": 1.0, "length": 8, "truncated": 0.0}, {"acc": 0.0, "length": 4, "truncated": 0.0}]
+    >>> evaluation(rows)["accuracy"], evaluation(rows)["mean_tokens"]
+    (0.5, 6.0)
+    """
+    by_difficulty: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row.get("difficulty", "") != "":
+            by_difficulty[str(row["difficulty"])].append(row)
+    return {
+        **_figures(rows),
+        "by_difficulty": {name: _figures(by_difficulty[name]) for name in sorted(by_difficulty, key=_natural)},
+    }
+
+
+def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    known = [row for row in rows if not row.get("unknown")]
+    accuracy, accuracy_error = mean_and_error([float(row["acc"]) for row in known])
+    tokens, tokens_error = mean_and_error([float(row["length"]) for row in known])
+    return {
+        "questions": len(rows),
+        "unknown": len(rows) - len(known),
+        "accuracy": accuracy,
+        "accuracy_error": accuracy_error,
+        "mean_tokens": tokens,
+        "mean_tokens_error": tokens_error,
+        "truncated_share": mean_and_error([float(row["truncated"]) for row in known])[0],
+    }
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and its standard error (sample deviation over the root of n); None where there are too few values.
+
+    >>> mean_and_error([1.0, 3.0])
+    (2.0, 1.0)
+    >>> mean_and_error([])
+    (None, None)
+    """
+    n = len(values)
+    if n == 0:
+        return None, None
+    mean = math.fsum(values) / n
+    if n == 1:
+        return mean, None
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+
+
+def seconds_by_phase(metrics: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The mean seconds a step spends in each of verl's phases; the first two steps, as warm-up, left out if possible.
+
+    >>> seconds_by_phase([{"step": 1, "timing_s/gen": 2.0}])
+    {'gen': 2.0}
+    """
+    rows = [row for row in metrics if "timing_s/gen" in row]
+    rows = rows[2:] or rows
+    sums: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for name, value in row.items():
+            if name.startswith("timing_s/"):
+                sums[name.removeprefix("timing_s/")].append(float(value))
+    return {name: sum(values) / len(rows) for name, values in sums.items()}
+
+
+def _natural(name: str) -> tuple[float, str]:
+    try:
+        return float(name), name
+    except ValueError:
+        return math.inf, name
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old content or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,101 @@
+"""Hands out prompts together with the limit of their responses, and sends them to the loop that the reward needs.
+
+verl offers this door as ``actor_rollout_ref.rollout.agent.agent_loop_manager_class``. Here the step and the state are
+known, and whether it is validation; the agent loops get a plain number with each prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from tensordict import NonTensorData, TensorDict
+from verl.trainer.ppo.v1 import AgentLoopManagerTQ
+from verl.utils import tensordict_utils as tu
+
+from leanthink.core.batch import PROMPT_KEY
+from leanthink.core.errors import ConfigError
+from leanthink.verl.rollout.facts import prompt_key
+from leanthink.verl.rollout.loops import loop_of
+from leanthink.verl.rollout.single_turn import LIMIT_FIELD
+from leanthink.verl.settings import Settings
+
+PLACEHOLDER: Final = "{token_limit}"
+"""In a prompt's text it is replaced by the limit, as ThinkPrune states it in the system prompt."""
+
+
+class LimitSource(Protocol):
+    """Who knows the limits: the sampler's shaper, which holds the state."""
+
+    def limits(self, prompts: Sequence[str], step: int) -> list[int]:
+        """The limit of each prompt, by its key, at verl's global step."""
+
+
+_sources: list[LimitSource] = []  # one trainer in a process: verl makes its sampler first, then the manager
+
+
+def use(source: LimitSource) -> None:
+    """Ask ``source`` from now on; the sampler does this when it is made."""
+    _sources[:] = [source]
+
+
+class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is untyped
+    """verl's manager of agent loops; training prompts go out as the recipe wants them.
+
+    Where it has a limit, each goes out with its key and its limit. Where its reward needs an agent loop of its own, as
+    one that probes, they go there, unless the data set names agent loops; validation never does.
+
+    In the async trainer modes prompts go out ahead of the step that trains on them: their limit is that of the step
+    at which they went out, and a prompt sent again after a resume gets that of the resumed step.
+    """
+
+    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
+        """Takes verl's arguments."""
+        super().__init__(config, *args, **kwargs)
+        recipe = Settings.read(config).build()
+        self._limits, self._loop = recipe.limit is not None, loop_of(recipe)
+
+    def generate_sequences(self, prompts: TensorDict) -> None:
+        """Hand out prompts, as verl does; those of validation get no limit."""
+        validate = bool(tu.get(prompts, "validate", False))
+        if self._limits:
+            self._limit(prompts, validate)
+        if self._loop is not None and not validate and "agent_name" not in set(prompts.keys()):
+            prompts["agent_name"] = NonTensorData(self._loop)
+        super().generate_sequences(prompts)
+
+    def _limit(self, prompts: TensorDict, validate: bool) -> None:
+        """Write key and limit beside each prompt, and the limit into its text where it is stated."""
+        messages = [list(one) for one in tu.get(prompts, "raw_prompt")]
+        longest = int(self.config.actor_rollout_ref.rollout.response_length)
+        if validate:
+            limits = [longest] * len(messages)
+        else:
+            if not _sources:
+                raise ConfigError(
+                    "the recipe has a limit, but leanthink's sampler, which knows it, is not in use; set "
+                    "trainer.v1.sampler.custom_sampler as `leanthink show RECIPE --verl` prints it"
+                )
+            infos = tu.get(prompts, "extra_info", [{}] * len(messages))
+            named = [(info or {}).get(PROMPT_KEY) for info in infos]
+            keys = [prompt_key(one) if name is None else str(name) for one, name in zip(messages, named, strict=True)]
+            limits = [min(limit, longest) for limit in _sources[0].limits(keys, int(tu.get(prompts, "global_steps")))]
+            tu.assign_non_tensor_stack(prompts, PROMPT_KEY, keys)
+            tu.assign_non_tensor_stack(prompts, LIMIT_FIELD, limits)
+        stated = [stating(one, limit) for one, limit in zip(messages, limits, strict=True)]
+        if stated != messages:
+            tu.assign_non_tensor_stack(prompts, "raw_prompt", stated)
+
+
+def stating(messages: Sequence[Mapping[str, Any]], limit: int) -> list[Mapping[str, Any]]:
+    """The messages with the limit in the place of every ``{token_limit}``.
+
+    >>> stating([{"role": "system", "content": "Use at most {token_limit} tokens."}], 3000)
+    [{'role': 'system', 'content': 'Use at most 3000 tokens.'}]
+    """
+    return [
+        {**message, "content": content.replace(PLACEHOLDER, str(limit))}
+        if isinstance(content := message.get("content"), str) and PLACEHOLDER in content
+        else message
+        for message in messages
+    ]

@@ -1,0 +1,51 @@
+"""Beside verl's dump of training rollouts (``trainer.rollout_data_dir``): each response's facts, reward and parts.
+
+verl dumps texts and scores to ``{step}.jsonl``; here goes ``shaped/{step}.jsonl``, joined to it by ``uid``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from leanthink.recipe.scoring import ScoredStep
+from leanthink.runs.folder import write_whole
+
+FACTS: Final = ("acc", "unknown", "reason", "pred", "length", "truncated", "difficulty")
+
+
+def write_shaped(
+    folder: Path,
+    step: int,
+    keys: Sequence[str],
+    facts: Sequence[Mapping[str, Any]],
+    rows: Sequence[int],
+    scored: ScoredStep | None,
+) -> None:
+    """Write one step's responses.
+
+    Args:
+        folder: verl's ``trainer.rollout_data_dir``.
+        step: verl's, from 1.
+        keys: verl's key of each response.
+        facts: the facts about each.
+        rows: which of them were scored, in the order of ``scored``.
+        scored: what the recipe made of those.
+    """
+    (folder / "shaped").mkdir(parents=True, exist_ok=True)
+    places = {row: place for place, row in enumerate(rows)}
+    lines = []
+    for row, (key, fact) in enumerate(zip(keys, facts, strict=True)):
+        content = {"uid": key, "step": step, **{name: fact[name] for name in FACTS if name in fact}}
+        if scored is not None and row in places:
+            content |= dict(_shaped(scored, places[row]))
+        lines.append(json.dumps(content) + "\n")
+    write_whole(folder / "shaped" / f"{step}.jsonl", "".join(lines))
+
+
+def _shaped(scored: ScoredStep, place: int) -> Iterator[tuple[str, Any]]:
+    yield "reward", float(scored.reward[place])
+    yield "advantage", None if scored.advantage is None else float(scored.advantage[place])
+    yield "parts", {name: float(values[place]) for name, values in scored.parts.items()}

@@ -1,0 +1,1 @@
+"""What runs where responses are sampled and judged: agent loops, probes, facts."""

@@ -1,0 +1,108 @@
+"""Which agent loop a recipe's training prompts go to; imports no verl."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
+
+from leanthink.core.errors import ConfigError
+from leanthink.core.reward import Reward
+from leanthink.core.stopping import StopBias
+from leanthink.recipe.definition import Recipe
+from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
+from leanthink.rewards.probed import ProbedReward, probed_part
+from leanthink.verl.settings import NAME, PROBING, Settings
+
+Kind = TypeVar("Kind", bound=Reward)
+
+COMPRESSING: Final = "leanthink_compressing"
+MODES: Final = "leanthink_modes"
+SERIAL: Final = "leanthink_serial"
+STOPPING: Final = "leanthink_stopping"
+
+LOOPS: Final[Mapping[str, str]] = {
+    NAME: "leanthink.verl.rollout.single_turn.FactsAgentLoop",
+    PROBING: "leanthink.verl.rollout.probing.ProbingAgentLoop",
+    COMPRESSING: "leanthink.verl.rollout.compressing.CompressingAgentLoop",
+    MODES: "leanthink.verl.rollout.modes.ModesAgentLoop",
+    SERIAL: "leanthink.verl.rollout.serial.SerialAgentLoop",
+    STOPPING: "leanthink.verl.rollout.stopping.StoppingAgentLoop",
+}
+"""Our agent loops, as verl's own configuration files name theirs."""
+
+CHANGES_SAMPLING: Final = frozenset({COMPRESSING, MODES, STOPPING})
+"""Loops whose tokens were not sampled as the policy samples them: behind another text, or with a shift."""
+
+
+def only_part(reward: Reward, kind: type[Any]) -> Any:
+    """The one part of this kind in a reward tree; None without one.
+
+    Raises:
+        ConfigError: there are two, with different arguments, and a response is sampled in one way.
+    """
+    parts = list(dict.fromkeys(part for part in reward.walk() if isinstance(part, kind)))
+    if len(parts) > 1:
+        raise ConfigError(
+            f"the reward has {len(parts)} different {kind.__name__} parts, which say how responses are sampled; keep "
+            "one, or give them the same arguments"
+        )
+    return parts[0] if parts else None
+
+
+def sampling_part(config: Any, kind: type[Kind]) -> Kind:
+    """The part that says how an agent loop samples, from verl's configuration; built once: loops come with responses.
+
+    Raises:
+        ConfigError: the recipe has no such part.
+    """
+    recipe = _recipe_of(config)
+    part = only_part(recipe.reward, kind)
+    if part is None:
+        raise ConfigError(f"recipe {recipe.name} has no {kind.__name__}; let its prompts name another agent loop")
+    return cast(Kind, part)
+
+
+def stop_of(config: Any) -> StopBias:
+    """What ends thinking sooner, from verl's configuration.
+
+    Raises:
+        ConfigError: the recipe has no ``stop``.
+    """
+    recipe = _recipe_of(config)
+    if recipe.stop is None:
+        raise ConfigError(f"recipe {recipe.name} has no stop; give one, or let its prompts name another agent loop")
+    return recipe.stop
+
+
+def _recipe_of(config: Any) -> Recipe:
+    return _built(json.dumps(Settings.read(config).node(), sort_keys=True))
+
+
+@lru_cache(maxsize=4)
+def _built(node: str) -> Recipe:
+    return Settings.read(json.loads(node)).build()
+
+
+_NEEDS: Final[tuple[tuple[str, type[Any], Callable[[Reward], Any]], ...]] = (
+    (PROBING, ProbedReward, probed_part),
+    (COMPRESSING, ThinkingCompression, lambda reward: only_part(reward, ThinkingCompression)),
+    (MODES, ModeSwitchReward, lambda reward: only_part(reward, ModeSwitchReward)),
+    (SERIAL, EarlyExit, lambda reward: only_part(reward, EarlyExit)),
+)
+
+
+def loop_of(recipe: Recipe) -> str | None:
+    """The agent loop that a recipe's training rollouts need; None for the default one.
+
+    Raises:
+        ConfigError: two parts need different loops.
+    """
+    needed = [(name, kind.__name__) for name, kind, part_of in _NEEDS if part_of(recipe.reward) is not None]
+    if recipe.stop is not None:
+        needed.append((STOPPING, type(recipe.stop).__name__))
+    if len(needed) > 1:
+        kinds = " and ".join(kind for _, kind in needed)
+        raise ConfigError(f"{kinds} each sample responses in a way of their own; keep one of them in the recipe")
+    return needed[0][0] if needed else None

@@ -1,0 +1,91 @@
+"""Whether the chat template opens the thinking itself, as DeepSeek-R1's does, and whether the recipe knows.
+
+A part that looks for an opening tag which stands in the prompt finds no thinking in any response.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from leanthink.core.errors import ConfigError
+from leanthink.core.reward import Reward
+from leanthink.recipe.registry import name_of
+from leanthink.rewards import ModeSwitchReward
+
+logger = logging.getLogger(__name__)
+
+
+def end_of_prompt(tokenizer: Any, config: Any) -> str:
+    """What a response follows: a rendered prompt; empty where there is no template, or it renders no plain question.
+
+    Args:
+        tokenizer: the model's.
+        config: verl's whole configuration, whose own template and arguments count.
+    """
+    template = getattr(config.actor_rollout_ref.model, "custom_chat_template", None)
+    if template is None and getattr(tokenizer, "chat_template", None) is None:
+        return ""
+    arguments = config.get("data", {}).get("apply_chat_template_kwargs", None) or {}
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": "1 + 1 ="}],
+                **({} if template is None else {"chat_template": template}),
+                add_generation_prompt=True,
+                tokenize=False,
+                **arguments,
+            )
+        )
+    except Exception as error:  # a template is a program of somebody's
+        logger.warning("the chat template renders no plain question (%s): whether it opens the thinking is open", error)
+        return ""
+
+
+def opens(prompt: str, tag: str) -> bool:
+    r"""Whether a prompt ends in a tag, whatever white space follows.
+
+    >>> opens("1 + 1 =<think>\n", "<think>"), opens("1 + 1 =", "")
+    (True, False)
+    """
+    return bool(tag.rstrip()) and prompt.rstrip().endswith(tag.rstrip())
+
+
+def check_opening(reward: Reward, prompt: str) -> None:
+    """Refuse parts that take the thinking to be opened where it is not.
+
+    Args:
+        reward: the recipe's.
+        prompt: a rendered one; an empty one says nothing.
+
+    Raises:
+        ConfigError: with every override that puts it right.
+    """
+    if not prompt:
+        return
+    cures = []
+    for place, part in _places(reward, "reward"):
+        opened = opens(prompt, getattr(part, "open_tag", "<think>"))
+        if getattr(part, "opened_by_prompt", opened) != opened:
+            cures.append(f"{place}.opened_by_prompt={str(opened).lower()}")
+        if isinstance(part, ModeSwitchReward) and opens(prompt, part.long_opening):
+            raise ConfigError(
+                f"{place} begins each response with its mode's opening, and the chat template, which ends in "
+                f"{prompt[-40:]!r}, has begun with {part.long_opening!r} already; take it out of the template "
+                "(actor_rollout_ref.model.custom_chat_template)"
+            )
+    if cures:
+        raise ConfigError(
+            f"the chat template ends in {prompt[-40:]!r}, and parts of the reward expect otherwise: they would find no "
+            f"thinking, or two openings; add {' '.join(cures)} (leanthink.check_template=false, where your prompts end "
+            "otherwise than this one)"
+        )
+
+
+def _places(reward: Reward, path: str) -> Iterator[tuple[str, Reward]]:
+    """Every part, and where an override finds it."""
+    place = f"{path}.{name_of(type(reward))}"
+    yield place, reward
+    for name, child in reward.children().items():
+        yield from _places(child, f"{place}.{name}")

@@ -1,0 +1,269 @@
+"""Which of verl's keys a recipe stands for, on a GPU cluster and on the CPU; starts nothing and imports no verl."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
+from leanthink.core.errors import ConfigError
+from leanthink.recipe.definition import Profile, Recipe, tree_keys
+from leanthink.verl.cpu import profile as cpu
+from leanthink.verl.hydra import overrides
+from leanthink.verl.rollout.loops import CHANGES_SAMPLING, loop_of
+from leanthink.verl.settings import NAME, Settings
+from leanthink.verl.update import arrangement
+from leanthink.verl.update.arrangement import ACTOR, BYPASS, ROLLOUT
+
+SAMPLER: Final = "trainer.v1.sampler"
+MODE: Final = "trainer.v1.trainer_mode"
+MANAGER: Final = f"+{ROLLOUT}.agent.agent_loop_manager_class"
+
+GPU: Final[Mapping[str, Any]] = {
+    "trainer.device": "cuda",
+    "trainer.logger": ["console", "tensorboard"],
+    f"{ROLLOUT}.name": "vllm",
+    f"{ROLLOUT}.tensor_model_parallel_size": 1,
+    f"{ROLLOUT}.gpu_memory_utilization": 0.6,
+    f"{ROLLOUT}.log_prob_use_dynamic_bsz": True,
+    "actor_rollout_ref.ref.log_prob_use_dynamic_bsz": True,
+    "actor_rollout_ref.model.use_remove_padding": True,
+    "actor_rollout_ref.model.enable_gradient_checkpointing": True,
+    f"{ACTOR}.use_dynamic_bsz": True,
+    "trainer.save_freq": 20,
+    "trainer.test_freq": 20,
+}
+
+GPU_CRITIC: Final[Mapping[str, Any]] = {
+    "critic.model.path": "${actor_rollout_ref.model.path}",  # it starts from the policy's weights
+    "critic.model.use_remove_padding": True,
+    "critic.model.enable_gradient_checkpointing": True,
+}
+"""Beside `GPU`, where the advantage reads a critic's values; the CPU profile has its own."""
+
+VERL_DEFAULTS: Final[Mapping[str, int]] = {
+    "data.train_batch_size": 1024,
+    "data.max_prompt_length": 512,
+    "data.max_response_length": 512,
+    f"{ACTOR}.ppo_mini_batch_size": 256,
+    f"{ROLLOUT}.n": 1,
+}
+
+TESTBED_SIZES: Final[Mapping[str, Any]] = {
+    "data.train_batch_size": 16,
+    "data.max_prompt_length": 16,
+    "data.max_response_length": 96,
+    f"{ROLLOUT}.n": 8,
+    f"{ACTOR}.ppo_mini_batch_size": 16,
+    f"{ACTOR}.optim.lr": 1.25e-4,
+    f"{ACTOR}.use_kl_loss": False,  # no reference model beside the policy
+    "algorithm.use_kl_in_reward": False,
+    "trainer.total_epochs": 1_000_000,  # the number of steps decides
+}
+"""What the CPU profile puts in place of a paper's sizes; a recipe's ``cpu`` block wins over it."""
+
+CPU: Final[Mapping[str, Any]] = {
+    **cpu.OVERRIDES,
+    "trainer.save_freq": 20,
+    "trainer.test_freq": 1_000_000,  # before training and, as verl always does, after the last step
+    f"{ROLLOUT}.val_kwargs.do_sample": True,
+    f"{ROLLOUT}.val_kwargs.temperature": 1.0,  # as in training: overthinking is a matter of sampling
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training run: a recipe on data, a model and machines.
+
+    Attributes:
+        recipe: what to train by, loaded for the same profile.
+        profile: ``cpu`` or ``gpu``.
+        model: a folder or a Hub name.
+        train_files: parquet files as ``leanthink prepare`` writes them; so are ``val_files``.
+        checkpoints: where verl keeps its checkpoints.
+        nodes: machines.
+        gpus: GPUs on each; on the CPU, data-parallel ranks.
+        steps: training steps; None for as many as the epochs hold.
+        options: our own options, as `Settings` has them.
+        extra: further keys of verl; they win over everything.
+    """
+
+    recipe: Recipe
+    profile: Profile
+    model: str
+    train_files: tuple[str, ...]
+    val_files: tuple[str, ...]
+    checkpoints: str
+    nodes: int = 1
+    gpus: int = 8
+    steps: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def keys(self) -> dict[str, Any]:
+        """verl's keys, later ones winning: the profile's, the loss's, the recipe's, the job's own, ``extra``."""
+        recipe = self.recipe
+        if self.profile == "cpu":
+            own = {key: value for key, value in recipe.cpu.items() if key not in tree_keys(recipe.cpu)}
+            keys = {**CPU, **loss_keys(recipe.loss), **recipe.verl, **TESTBED_SIZES, **own}
+        else:
+            keys = {**GPU, **(GPU_CRITIC if reads_critic(recipe) else {}), **loss_keys(recipe.loss), **recipe.verl}
+        keys |= {**self._data(), **self.extra}
+        mode = str(keys.get(MODE, "sync"))
+        if self.profile == "cpu" and mode == "sync":
+            # The CPU engine samples in fp32 from the very weights that are trained: its log-probabilities are the old
+            # policy's to 1e-7, and computing them again costs a fifth of a step.
+            keys.setdefault(BYPASS, loop_of(recipe) not in CHANGES_SAMPLING)
+        if loop_of(recipe) in CHANGES_SAMPLING and keys.get(BYPASS):
+            raise ConfigError(
+                f"recipe {recipe.name}: {BYPASS} is true, but its rollouts do not sample a token as the policy does: "
+                f"log-probabilities at sampling do not hold; set {BYPASS}=false"
+            )
+        options = self._options(keys)
+        keys |= self._plugin(mode, options)
+        ranks = self.nodes * self.gpus
+        if recipe.loss.whole_groups:
+            arrangement.set_sizes(keys)
+        (_token_budgets if self.profile == "gpu" else _micro_batches)(keys, ranks, reads_critic(recipe))
+        arrangement.require(recipe.loss, arrangement.value_of(keys), bool(options.get("sort_by_length")))
+        return keys
+
+    def arguments(self) -> list[str]:
+        """The arguments of ``python -m verl.trainer.main_ppo``."""
+        return overrides(self.keys())
+
+    def command(self) -> str:
+        """The whole command, to be pasted into a shell."""
+        lines = ["python -m verl.trainer.main_ppo", *(shlex.quote(argument) for argument in self.arguments())]
+        variables = cpu.ENVIRONMENT if self.profile == "cpu" else {}
+        return " \\\n  ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), *lines])
+
+    def _data(self) -> dict[str, Any]:
+        keys: dict[str, Any] = {
+            "actor_rollout_ref.model.path": self.model,
+            "data.train_files": list(self.train_files),
+            "data.val_files": list(self.val_files),
+            "trainer.nnodes": self.nodes,
+            "trainer.n_gpus_per_node": self.gpus,
+            "trainer.default_local_dir": self.checkpoints,
+            "trainer.project_name": NAME,
+            "trainer.experiment_name": self.recipe.name,
+        }
+        if self.steps is not None:
+            keys["trainer.total_training_steps"] = self.steps
+        return keys
+
+    def _options(self, keys: Mapping[str, Any]) -> dict[str, Any]:
+        """Our own options: on the CPU, those that make a step of a small model quick; the caller's win."""
+        if self.profile == "gpu":
+            return dict(self.options)
+        one_update = _size(keys, f"{ACTOR}.ppo_mini_batch_size") == _size(keys, "data.train_batch_size")
+        sort = one_update and not self.recipe.loss.whole_groups
+        return {"poll_interval": 0.05, "sort_by_length": sort, **self.options}
+
+    def _plugin(self, mode: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What makes verl call us; the same for every recipe."""
+        settings = Settings.of(self.recipe, **options)
+        return {
+            "trainer.use_v1": True,
+            **advantage_keys(self.recipe.advantage),
+            f"{ROLLOUT}.agent.default_agent_loop": NAME,
+            **self._manager(),
+            "reward.reward_manager.source": "importlib",
+            "reward.reward_manager.name": "FactsRewardManager",
+            "reward.reward_manager.module.path": "pkg://leanthink.verl.rollout.facts",
+            f"{SAMPLER}.custom_sampler.path": "pkg://leanthink.verl.driver.shaping",
+            f"{SAMPLER}.custom_sampler.name": "ShapingReplayBuffer" if mode == "sync" else "ShapingReplayBufferAsync",
+            f"+{SAMPLER}.sampler_kwargs.leanthink": "${leanthink}",
+            f"+{SAMPLER}.sampler_kwargs.run": {
+                "checkpoints": "${trainer.default_local_dir}",
+                "resume_mode": "${trainer.resume_mode}",
+                "resume_from": "${trainer.resume_from_path}",
+                "rollouts": "${trainer.rollout_data_dir}",
+                "filter_groups": "${algorithm.filter_groups}",
+                "sync_refill_failed_groups": f"${{{SAMPLER}.sync_refill_failed_groups}}",
+                "train_batch_size": "${data.train_batch_size}",
+                "gen_batch_size": "${data.gen_batch_size}",
+            },
+            "trainer.checkpoint_callback_class": "leanthink.verl.driver.checkpoint.SaveRewardState",
+            f"+{NAME}": settings.node(),
+        }
+
+    def _manager(self) -> dict[str, str]:
+        """Who hands out prompts: verl's own where nothing else is needed."""
+        if self.profile == "cpu":
+            return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
+        dispatches = self.recipe.limit is not None or loop_of(self.recipe) is not None
+        return {MANAGER: "leanthink.verl.driver.dispatch.DispatchingManager"} if dispatches else {}
+
+
+def advantage_keys(advantage: AnyAdvantage) -> dict[str, Any]:
+    """verl's keys of an advantage: our estimator, which reads the recipe's settings, or verl's own with its."""
+    if isinstance(advantage, VerlAdvantage):
+        settings = {f"algorithm.{name}": value for name, value in vars(advantage).items()}
+        return {"algorithm.adv_estimator": advantage.estimator, **settings}
+    return {"algorithm.adv_estimator": NAME, "+algorithm.leanthink": "${leanthink.advantage}"}
+
+
+def loss_keys(loss: Loss) -> dict[str, Any]:
+    """verl's keys of a policy loss."""
+    if isinstance(loss, PpoClip):
+        return {
+            f"{ACTOR}.policy_loss.loss_mode": "vanilla",
+            f"{ACTOR}.clip_ratio": loss.low,
+            f"{ACTOR}.clip_ratio_low": loss.low,
+            f"{ACTOR}.clip_ratio_high": loss.high,
+            f"{ACTOR}.clip_ratio_c": loss.dual,
+            f"{ACTOR}.loss_agg_mode": loss.aggregation,
+        }
+    if isinstance(loss, PpoVariant):
+        return {**loss_keys(loss.of), **arrangement.loss_keys(loss)}
+    if isinstance(loss, Drpo):
+        return arrangement.loss_keys(loss)
+    raise ConfigError(f"loss {type(loss).__name__} has no counterpart in verl; give one of leanthink's own")
+
+
+def reads_critic(recipe: Recipe) -> bool:
+    """Whether verl trains a critic beside the policy."""
+    return isinstance(recipe.advantage, VerlAdvantage) and recipe.advantage.reads_critic
+
+
+def _token_budgets(keys: dict[str, Any], ranks: int, critic: bool) -> None:
+    """Dynamic micro-batches on GPUs: room for at least one longest sequence, as verl demands."""
+    tokens = _size(keys, "data.max_prompt_length") + _size(keys, "data.max_response_length")
+    for name in (
+        f"{ACTOR}.ppo_max_token_len_per_gpu",
+        f"{ROLLOUT}.log_prob_max_token_len_per_gpu",
+        "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu",
+        *(["critic.ppo_max_token_len_per_gpu"] if critic else []),
+    ):
+        keys.setdefault(name, max(tokens, 16384))
+    _divides(keys, "data.train_batch_size", ranks)
+
+
+def _micro_batches(keys: dict[str, Any], ranks: int, critic: bool) -> None:
+    """Fixed micro-batches on the CPU: of 32 responses, or what divides the mini-batch; larger ones leave the cache."""
+    size = math.gcd(_divides(keys, f"{ACTOR}.ppo_mini_batch_size", ranks), 32)
+    for part in (ACTOR, "critic") if critic else (ACTOR,):
+        keys.setdefault(f"{part}.ppo_micro_batch_size_per_gpu", size)
+    for part in (ROLLOUT, "actor_rollout_ref.ref"):
+        keys.setdefault(f"{part}.log_prob_micro_batch_size_per_gpu", size)
+
+
+def _divides(keys: Mapping[str, Any], prompts_key: str, ranks: int) -> int:
+    """Responses per rank of a batch given in prompts."""
+    prompts, n = _size(keys, prompts_key), _size(keys, f"{ROLLOUT}.n")
+    responses = prompts * n
+    if responses % ranks:
+        raise ConfigError(
+            f"{prompts_key} {prompts} x rollout.n {n} = {responses} responses do not divide over {ranks} ranks; "
+            f"choose nodes and GPUs that divide it, or change {prompts_key}"
+        )
+    return responses // ranks
+
+
+def _size(keys: Mapping[str, Any], key: str) -> int:
+    return int(keys.get(key, VERL_DEFAULTS[key]))

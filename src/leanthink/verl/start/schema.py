@@ -1,0 +1,60 @@
+"""Whether keys are verl's own, asked of verl's configuration before anything starts."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from leanthink.core.errors import ConfigError, did_you_mean
+
+
+def check_keys(keys: Mapping[str, Any]) -> None:
+    """Raise where a key is not in verl's configuration, or its value is of another kind.
+
+    Keys that begin with ``+`` are new to verl and always allowed.
+
+    Raises:
+        ConfigError: naming the key, the value and the cure.
+    """
+    for key, value in keys.items():
+        if not key.startswith(("+", "~", "hydra.")):
+            _check(key, value)
+
+
+def _check(key: str, value: Any) -> None:
+    node: Any = _config()
+    words = key.split(".")
+    for depth, word in enumerate(words):
+        if not isinstance(node, Mapping):
+            where = ".".join(words[:depth])
+            raise ConfigError(f"{key}: verl's {where} is {node!r:.60} and holds no {word!r}; write {where}={value!r}")
+        if word not in node:
+            where = ".".join(words[:depth]) or "the top"
+            raise ConfigError(
+                f"{key}: verl has no {word!r} at {where}; {did_you_mean(word, map(str, node))} (a key that is new to "
+                "verl begins with +)"
+            )
+        node = node[word]
+    for kind, name in ((bool, "true or false"), ((int, float), "a number"), (Mapping, "a mapping")):
+        if isinstance(node, kind):
+            reference = isinstance(value, str) and value.startswith("${")
+            wrong = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
+            if wrong and value is not None and not reference:
+                raise ConfigError(f"{key}: {value!r} is not {name}, which verl has there ({node!r:.60}); give {name}")
+            return
+
+
+@cache
+def _config() -> Mapping[str, Any]:
+    """verl's whole configuration as it ships, references unresolved."""
+    from hydra import compose, initialize_config_module
+    from omegaconf import OmegaConf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with initialize_config_module("verl.trainer.config", version_base=None):
+            config = compose("ppo_trainer")
+    plain: Mapping[str, Any] = OmegaConf.to_container(config, resolve=False)
+    return plain

@@ -1,0 +1,1 @@
+"""What runs in the training workers: losses, and what they ask of a batch."""

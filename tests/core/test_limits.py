@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.core.limits import Limit, PerPassRate, PerStep
+from leanthink.core.schedules import Cyclic, Linear, Stairs
+from leanthink.recipe.definition import load_recipe
+from leanthink.recipe.registry import build, describe
+
+EASY_IS_SHORT = PerPassRate(thresholds=(0.5,), lengths=(56, 32))
+
+
+def seen(**correct: list[int]) -> RolloutBatch:
+    """A batch in which each prompt has the given verdicts."""
+    keys = [key for key, verdicts in correct.items() for _ in verdicts]
+    flat = [verdict for verdicts in correct.values() for verdict in verdicts]
+    return RolloutBatch.of(group=keys, length=[9] * len(flat), correct=flat, prompt_key=keys)
+
+
+def test_a_limit_may_be_a_number_or_a_schedule() -> None:
+    rounds = PerStep(at_most=Stairs(values=(64, 48, 36), boundaries=(1, 2)))
+    assert [rounds.tokens(["a"], step, {}) for step in range(4)] == [[64], [48], [36], [36]]
+    assert PerStep(at_most=40).tokens(["a", "b"], 7, {}) == [40, 40]
+    assert PerStep(at_most=40).tokens([], 7, {}) == []
+    wave = PerStep(at_most=Cyclic(high=96, low=48, period=10))
+    assert wave.tokens(["a"], 5, {}) == pytest.approx([72])
+
+
+def test_the_pass_rate_seen_last_decides() -> None:
+    state = EASY_IS_SHORT.init()
+    assert EASY_IS_SHORT.tokens(["a", "b"], 0, state) == [56, 56]
+    state = EASY_IS_SHORT.update(seen(a=[1, 1, 0, 0], b=[1, 0, 0, 0]), state)
+    assert state == {"pass_rate": {"a": 0.5, "b": 0.25}}
+    assert EASY_IS_SHORT.tokens(["a", "b", "c"], 1, state) == [32, 56, 56]
+    state = EASY_IS_SHORT.update(seen(a=[0, 0], c=[1]), state)
+    assert EASY_IS_SHORT.tokens(["a", "b", "c"], 2, state) == [56, 56, 32]
+
+
+def test_the_prompt_seen_longest_ago_makes_room() -> None:
+    limit = PerPassRate(thresholds=(0.5,), lengths=(56, 32), remembered=2)
+    state = limit.init()
+    for batch in (seen(a=[1], b=[1]), seen(a=[1]), seen(c=[1])):
+        state = limit.update(batch, state)
+    assert list(state["pass_rate"]) == ["a", "c"]
+    assert limit.update(seen(d=[1], e=[0], f=[1]), state)["pass_rate"] == {"e": 0.0, "f": 1.0}
+
+
+def test_numbers_will_do_as_keys() -> None:
+    numbered = RolloutBatch.of(group=[0, 0, 1], length=[9] * 3, correct=[1, 0, 1], prompt_key=[7, 7, 8])
+    assert EASY_IS_SHORT.update(numbered, EASY_IS_SHORT.init()) == {"pass_rate": {"7": 0.5, "8": 1.0}}
+
+
+def test_state_goes_in_and_comes_out_as_json() -> None:
+    before = EASY_IS_SHORT.update(seen(a=[1, 1, 0]), EASY_IS_SHORT.init())
+    copied = json.loads(json.dumps(before))
+    after = EASY_IS_SHORT.update(seen(b=[1]), before)
+    assert before == copied and after != before
+    assert EASY_IS_SHORT.update(seen(b=[1]), copied) == after
+    assert EASY_IS_SHORT.reads_state and not PerStep(at_most=9).reads_state
+
+
+@pytest.mark.parametrize(
+    "limit", [PerStep(at_most=40), PerStep(at_most=Linear(start=90, stop=30, steps=9)), EASY_IS_SHORT], ids=repr
+)
+def test_it_travels(limit: Limit) -> None:
+    assert pickle.loads(pickle.dumps(limit)) == limit
+    assert build(json.loads(json.dumps(describe(limit))), "limit", "limit") == limit
+
+
+def test_a_recipe_takes_one() -> None:
+    assert load_recipe("dler", ["limit.per_step.at_most=3000"]).limit == PerStep(at_most=3000.0)
+    assert load_recipe("grpo", ["limit={per_step: {at_most: 512}}"]).limit == PerStep(at_most=512.0)
+    assert load_recipe("dler", ["limit=null"]).limit is None
+    assert load_recipe("dler", profile="cpu").limit == PerStep(at_most=48.0)
+    assert "limit" not in load_recipe("grpo").to_node()
+    with pytest.raises(ConfigError, match=r"recipe dler, limit.per_step: no argument 'tokens'"):
+        load_recipe("dler", ["limit={per_step: {tokens: 3000}}"])
+
+
+@pytest.mark.parametrize(
+    ("make", "fact"),
+    [
+        (lambda: PerStep(at_most=0), "at_most is 0"),
+        (lambda: PerStep(at_most=Linear(start=90, stop=0, steps=9)), "at_most is Linear"),
+        (lambda: PerPassRate(thresholds=(0.5,), lengths=(9,)), "1 thresholds and 1 lengths"),
+        (lambda: PerPassRate(thresholds=(0.5,), lengths=(9, 10)), "hardest"),
+        (lambda: PerPassRate(thresholds=(0.5,), lengths=(9, 8), remembered=0), "remembered is 0"),
+    ],
+)
+def test_wrong_settings_are_refused(make: Any, fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        make()

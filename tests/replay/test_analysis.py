@@ -1,0 +1,145 @@
+"""The analysis of a replay: by hand, in pieces as at once, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+
+import pytest
+import torch
+
+from leanthink.cli import main
+from leanthink.core.errors import ConfigError, DataError
+from leanthink.core.reward import Reward
+from leanthink.data.records import iter_records, read_records
+from leanthink.data.rollouts import read_rollouts
+from leanthink.replay.analysis import BATCH, Analysis, numbers_of, pieces, sensitivities
+from leanthink.replay.score import load_recipes
+
+
+def made(steps=4, prompts=5, samples=6, seed=1):
+    generator = random.Random(seed)
+    return [
+        {
+            "group": f"{step}-{prompt}",
+            "step": step,
+            "length": generator.randint(5, 400),
+            "correct": int(generator.random() < 0.6),
+            "response": "<script>alert(1)</script>",
+        }
+        for step in range(steps)
+        for prompt in range(prompts)
+        for _ in range(samples)
+    ]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def analysed(path, *names, size=None):
+    analysis = Analysis(recipes=load_recipes(list(names)))
+    for piece in [read_records(path)] if size is None else pieces(iter_records(path), size):
+        analysis.add(read_rollouts(piece))
+    return analysis
+
+
+def test_by_hand(tmp_path):
+    rows = [
+        {"group": "a", "length": 100, "correct": 1},
+        {"group": "a", "length": 300, "correct": 1},
+        {"group": "b", "length": 50, "correct": 0},
+        {"group": "b", "length": 60, "correct": 0},
+    ]
+    analysis = analysed(write(tmp_path / "r.jsonl", rows), "grpo", "trle")
+    grpo, trle = analysis.tallies["grpo"], analysis.tallies["trle"]
+    assert (grpo.right, grpo.negative, grpo.groups, grpo.silent) == (2, 0, 2, 2)
+    assert (trle.positive, trle.negative, trle.silent) == (1, 1, 1)
+    assert (trle.longer, trle.correlation) == (1, pytest.approx(-1))
+    z = 1 / (1 + 1e-7 / 100)
+    reward = [1 - 0.1 / (1 + math.exp(-sign * z)) for sign in (-1, 1)]
+    assert trle.slope == pytest.approx(100 * 2 * (reward[1] - reward[0]) / 200, abs=1e-6)  # leave-one-out: twice
+    assert analysis.opposed["grpo", "trle"] == 0  # grpo's are 0, not opposed
+    assert {one.length for one in analysis.most_telling()} == {100, 300}
+    assert math.isnan(grpo.correlation)
+
+
+def test_the_part_that_pushes_a_right_response_down_is_named(tmp_path):
+    rows = [{"group": "a", "step": 20, "length": length, "correct": 1} for length in (10, 20, 300)]
+    tally = analysed(write(tmp_path / "r.jsonl", rows), "kimi").tallies["kimi"]
+    assert tally.causes == {"length": tally.negative}
+    assert BATCH not in tally.causes
+
+
+def test_pieces_give_what_the_whole_file_gives(tmp_path):
+    path = write(tmp_path / "r.jsonl", made())
+    whole, parts = analysed(path, "trle", "kimi", "hapo"), analysed(path, "trle", "kimi", "hapo", size=1)
+    assert whole.responses == parts.responses == 120
+    for name, one in whole.tallies.items():
+        other = parts.tallies[name]
+        for fact in ("right", "positive", "negative", "longer", "groups", "silent", "causes"):
+            assert getattr(one, fact) == getattr(other, fact), (name, fact)
+        assert one.slope == pytest.approx(other.slope, nan_ok=True)
+        assert {key: each.reward for key, each in one.bins.items()} == pytest.approx(
+            {key: each.reward for key, each in other.bins.items()}
+        )
+
+
+def test_a_torn_group_is_refused(tmp_path):
+    rows = [{"group": name, "length": 5, "correct": 1} for name in "aba"]
+    with pytest.raises(DataError, match="line 3: prompt group a goes on"):
+        list(pieces(iter_records(write(tmp_path / "r.jsonl", rows)), 1))
+
+
+class PerToken(Reward):
+    def score(self, batch):
+        return batch.correct - 0.001 * batch.length
+
+
+def test_a_class_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "mine_for_analysis", __import__(__name__, fromlist=["x"]))
+    name = "mine_for_analysis:PerToken"
+    analysis = analysed(write(tmp_path / "r.jsonl", made()), "grpo", name)
+    assert analysis.tallies[name].slope < 0
+    assert numbers_of(analysis.recipes[name]) == [("advantage.grpo.eps", 1e-06), ("advantage.grpo.ddof", 1)]
+
+
+def test_sensitivity(tmp_path):
+    rollouts = read_rollouts(read_records(write(tmp_path / "r.jsonl", made())))
+    recipe = load_recipes(["trle"])["trle"]
+    rows = sensitivities(recipe, rollouts, 0.5)
+    alpha = [one for one in rows if one.key == "reward.sigmoid_length.alpha"]
+    assert [one.changed_to for one in alpha] == pytest.approx([0.05, 0.15])
+    assert alpha[0].slope > alpha[1].slope  # a stronger penalty, a steeper preference
+    assert all(one.moved > 0 for one in alpha)
+    with pytest.raises(ConfigError, match="share in"):
+        sensitivities(recipe, rollouts, 2)
+
+
+def test_the_command_writes_a_page_and_a_picture(tmp_path, capsys):
+    path = write(tmp_path / "r.jsonl", made())
+    html, png = tmp_path / "out" / "s.html", tmp_path / "png"
+    more = ["--recipe", "grpo", "--recipe", "trle", "--sensitivity", "0.1", "--html", str(html), "--png", str(png)]
+    for stream in ([], ["--stream"]):
+        assert main(["score", str(path), *more, *stream]) == 0
+        out = capsys.readouterr().out
+        assert "What the gradient wants" in out and "Disagreement" in out
+        page = html.read_text()
+        assert "<script" not in page and "&lt;script&gt;" in page
+        assert re.search(r'src="data:image/svg', page)
+        assert (png / "reward_by_length.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_streaming_lists_no_responses(tmp_path, capsys):
+    assert main(["score", str(write(tmp_path / "r.jsonl", made())), "--stream", "--json"]) == 1
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_all_unknown_and_all_equal(tmp_path):
+    rows = [{"group": "a", "length": 5, "correct": 1} for _ in range(3)]
+    tally = analysed(write(tmp_path / "r.jsonl", rows), "trle").tallies["trle"]
+    assert (tally.silent, tally.negative) == (1, 0) and math.isnan(tally.slope)
+    assert torch.tensor(tally.correlation).isnan()

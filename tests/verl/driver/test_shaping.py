@@ -1,0 +1,307 @@
+import json
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from leanthink import RolloutBatch
+from leanthink.algorithms import BatchNorm
+from leanthink.core.errors import BatchError, ConfigError, MissingColumnError
+from leanthink.recipe.definition import Recipe, load_recipe
+from leanthink.recipe.scoring import score_step
+from leanthink.rewards import Correct, StepwiseGain, Sum
+from leanthink.verl.driver import shaping
+from leanthink.verl.driver.filtering import BoundedRefill, filtering_arguments, prompts_a_step
+from leanthink.verl.driver.shaping import Shaper, _Shaping
+from leanthink.verl.rollout.probes import PROBED, Probed
+from leanthink.verl.settings import Settings
+from made_facts import fact
+
+
+def test_shaping_is_scoring_of_the_same_batch(tmp_path):
+    recipe = load_recipe("trle")
+    facts = [fact(length=n) for n in (8, 12, 20)] + [fact(acc=0.0, length=9), fact(length=30, truncated=1.0)]
+    uids = ["a", "b", "a", "b", "a"]
+    reward_N, takes_part_N, metrics, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
+    batch = RolloutBatch.of(
+        group=uids, length=[8, 12, 20, 9, 30], correct=[1, 1, 1, 0, 1], truncated=[0, 0, 0, 0, 1], step=0
+    )
+    torch.testing.assert_close(reward_N, score_step(recipe, batch).reward)
+    assert takes_part_N.all()
+    assert metrics["accuracy"] == pytest.approx(0.8)
+    assert metrics["truncated_share"] == pytest.approx(0.2)
+
+
+STEPS = Recipe(name="steps", reward=Sum(correct=Correct(), steps=StepwiseGain()))
+
+
+def test_where_a_reward_falls_is_counted_in_rows_of_the_whole_batch(tmp_path):
+    probes = {"cut_tokens": [2, 5], "probe_accuracies": [0.0, 1.0]}
+    none = {"cut_tokens": [], "probe_accuracies": []}
+    facts = [fact(0.0, unknown=1.0, **none), fact(**none), fact(**probes)]
+    shaped = Shaper(Settings.of(STEPS), tmp_path).shape(facts, ["a", "a", "b"], step=1)
+    assert shaped.reward_N.tolist() == [0.0, 1.0, 2.0]
+    assert (shaped.placement.row.tolist(), shaped.placement.token.tolist()) == ([2], [2])
+    assert Shaper(Settings.of(load_recipe("grpo")), tmp_path).shape([fact()], ["a"], step=1).placement is None
+
+
+class Queue:
+    """What the sampler reads from and writes to TransferQueue."""
+
+    def __init__(self, rows):
+        self.rows, self.written = rows, {}
+
+    def kv_batch_get(self, keys, partition_id, select_fields):
+        jagged = lambda name: torch.nested.as_nested_tensor([row[name] for row in self.rows], layout=torch.jagged)  # noqa: E731
+        lists = {name: [row[name] for row in self.rows] for name in ("extra_fields", "uid")}
+        return {"rm_scores": jagged("rm_scores"), "response_mask": jagged("response_mask"), **lists}
+
+    def kv_batch_put(self, keys, partition_id, fields):
+        self.written = {name: [row.tolist() for row in fields[name].unbind()] for name in fields.keys()}  # noqa: SIM118
+
+
+def sampled(monkeypatch, tmp_path, recipe, rows, rollouts=None):
+    queue = Queue(rows)
+    monkeypatch.setattr(shaping, "tq", queue)
+    buffer = object.__new__(shaping.ShapingReplayBuffer)
+    buffer._group_loss = None
+    buffer._rollouts = rollouts
+    buffer.shaper = Shaper(Settings.of(recipe), tmp_path)
+    keys = [f"k{number}" for number in range(len(rows))]
+    batch = SimpleNamespace(keys=keys, tags=[{} for _ in keys], partition_id="train")
+    return buffer._shape(batch, 1), queue.written
+
+
+def row(length, facts, **more):
+    scores, mask = torch.zeros(length), torch.ones(length, dtype=torch.int64)
+    extra_fields = {"reward_extra_info": {**facts, "length": float(length)}, **more}
+    return {"rm_scores": scores, "response_mask": mask, "extra_fields": extra_fields, "uid": "a"}
+
+
+def test_placed_rewards_are_written_to_their_tokens(monkeypatch, tmp_path):
+    probed = Probed(cut_tokens=[1, 3], probe_accuracies=[0.0, 1.0], asked=10, seconds=2.0).node()
+    rows = [
+        row(4, fact(), **{PROBED: probed}),
+        row(2, fact(acc=0.0), **{PROBED: Probed().node()}),
+        row(3, fact(0.0, unknown=1.0), **{PROBED: probed}),
+    ]
+    metrics, written = sampled(monkeypatch, tmp_path, STEPS, rows)
+    assert written["rm_scores"] == [[0.0, 1.0, 0.0, 1.0], [0.0, 0.0], [0.0, 0.0, 0.0]]
+    assert written["response_mask"] == written["loss_mask"] == [[1, 1, 1, 1], [1, 1], [0, 0, 0]]
+    assert metrics["leanthink/probe/count"] == 20.0 and metrics["leanthink/part/steps"] == 0.5
+
+
+def test_plain_rewards_are_written_to_the_last_token(monkeypatch, tmp_path):
+    metrics, written = sampled(monkeypatch, tmp_path, load_recipe("grpo"), [row(3, fact()), row(1, fact(acc=0.0))])
+    assert written == {"rm_scores": [[0.0, 0.0, 1.0], [0.0]]}
+    assert not any("probe" in name for name in metrics)
+
+
+def test_kept_rollouts_carry_facts_rewards_and_parts_by_response(monkeypatch, tmp_path):
+    rows = [row(4, fact()), row(2, fact(0.0, unknown=1.0)), row(3, fact(acc=0.0))]
+    sampled(monkeypatch, tmp_path, load_recipe("kimi"), rows, rollouts=tmp_path / "rollouts")
+    lines = (tmp_path / "rollouts" / "shaped" / "1.jsonl").read_text(encoding="utf-8").splitlines()
+    kept = [json.loads(line) for line in lines]
+    assert [(one["uid"], one["acc"], one["unknown"]) for one in kept] == [("k0", 1, 0), ("k1", 0, 1), ("k2", 0, 0)]
+    assert [one.get("reward") for one in kept] == [1.0, None, 0.0]
+    assert [one.get("advantage") for one in kept] == [0.5, None, -0.5]
+    assert kept[0]["parts"] == {"correct": 1.0, "length": 0.0}
+
+
+def test_a_response_that_was_not_probed_is_refused(monkeypatch, tmp_path):
+    with pytest.raises(ConfigError, match=r"response k0 was not probed.*agent_loop_manager_class"):
+        sampled(monkeypatch, tmp_path, STEPS, [row(3, fact())])
+
+
+def test_failed_probes_stop_the_run(monkeypatch, tmp_path):
+    failed = Probed(cut_tokens=[1, 2], probe_accuracies=[None, None], asked=10, unknown=10)
+    with pytest.raises(BatchError, match="100% of the probes are unknown"):
+        sampled(monkeypatch, tmp_path, STEPS, [row(3, fact(), **{PROBED: failed.node()})])
+
+
+def test_an_unknown_verdict_leaves_its_groups_statistics_alone(tmp_path):
+    recipe = load_recipe("trle")
+    facts = [fact(length=8), fact(length=20), fact(acc=0.0, unknown=1.0, length=500)]
+    with_unknown, takes_part_N, metrics, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts, ["a"] * 3, step=1)
+    without, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts[:2], ["a"] * 2, step=1)
+    torch.testing.assert_close(with_unknown[:2], without)
+    assert takes_part_N.tolist() == [True, True, False]
+    assert metrics["unknown_share"] == metrics["unknown/timeout"] == pytest.approx(1 / 3)
+    assert metrics["accuracy"] == 1.0
+
+
+def test_the_order_in_which_responses_end_decides_nothing(tmp_path):
+    recipe = load_recipe("grpo_lambda")
+    facts = [fact(length=9 + number // 2) for number in range(20)]
+    uids = [f"{number * 7 % 10}" for number in range(10) for _ in range(2)]
+    order = [*range(19, -1, -2), *range(0, 20, 2)]
+    reward_N, _, metrics, *_ = Shaper(Settings.of(recipe), tmp_path).shape(facts, uids, step=1)
+    other_N, *_ = Shaper(Settings.of(recipe), tmp_path).shape(
+        [facts[row] for row in order], [uids[row] for row in order], step=1
+    )
+    torch.testing.assert_close(other_N, reward_N[order])
+    assert metrics["part/select"] == pytest.approx(0.2)
+    assert {uid for uid, reward in zip(uids, reward_N.tolist(), strict=True) if reward < 1} == {"0", "1"}
+
+
+def test_unknown_counts_as_wrong_if_asked(tmp_path):
+    settings = Settings.of(load_recipe("grpo"), unknown="wrong")
+    reward_N, takes_part_N, *_ = Shaper(settings, tmp_path).shape([fact(), fact(0.0, unknown=1.0)], ["a", "a"], step=1)
+    assert reward_N.tolist() == [1.0, 0.0]
+    assert takes_part_N.all()
+
+
+def test_too_many_unknown_verdicts_stop_the_run_with_their_reasons(tmp_path):
+    facts = [fact(0.0, unknown=1.0), fact(0.0, unknown=1.0), fact()]
+    with pytest.raises(BatchError, match=r"67% of the verdicts are unknown.*2 x unknown/timeout.*max_unknown"):
+        Shaper(Settings.of(load_recipe("grpo")), tmp_path).shape(facts, ["a"] * 3, step=1)
+
+
+def test_a_column_the_data_lack_is_named(tmp_path):
+    recipe = Recipe(name="mine", reward=load_recipe("grpo", ["reward={gate: {column: budget, of: correct}}"]).reward)
+    with pytest.raises(MissingColumnError, match="needs the column 'budget'"):
+        Shaper(Settings.of(recipe), tmp_path).shape([fact()], ["a"], step=1)
+
+
+def test_groups_are_filtered_on_raw_correctness_only():
+    run = {"sync_refill_failed_groups": False, "train_batch_size": 4, "gen_batch_size": None}
+    arguments = filtering_arguments({**run, "filter_groups": {"enable": True, "metric": "acc"}}, object())
+    assert (arguments["filter_groups_metric"], arguments["gen_batch_size"]) == ("acc", 1)
+    assert (
+        filtering_arguments({**run, "filter_groups": {"enable": False, "metric": "reward"}}, object())["gen_batch_size"]
+        == 4
+    )
+    kept = filtering_arguments({**run, "filter_groups": {"enable": True, "metric": "acc_then_reward"}}, object())
+    assert (kept["filter_groups_metric"], kept["gen_batch_size"]) == ("acc", 1)
+    with pytest.raises(ConfigError, match="set it to acc"):
+        filtering_arguments({**run, "filter_groups": {"enable": True, "metric": "reward"}}, object())
+
+
+def test_generating_for_ever_is_an_error():
+    run = {"train_batch_size": 16, "filter_groups": {"enable": True, "metric": "acc", "max_num_gen_batches": 2}}
+    asked = []
+    refill = BoundedRefill(asked.append, prompts_a_step(run))
+    for prompts in (20, 12):
+        refill(prompts)
+    with pytest.raises(BatchError, match=r"33 prompts .* all right or all wrong.*max_num_gen_batches \(now 32 prompts"):
+        refill(1)
+    refill.asked = 0  # the next step
+    refill(8)
+    assert asked == [20, 12, 8]
+    unbounded = BoundedRefill(asked.append, prompts_a_step({**run, "filter_groups": None}))
+    unbounded(10**6)
+    assert asked[-1] == 10**6
+
+
+def test_settings_without_our_node():
+    with pytest.raises(ConfigError, match="has no 'leanthink' node"):
+        Settings.read({"trainer": {}})
+
+
+def test_settings_survive_the_configuration():
+    settings = Settings.of(load_recipe("kimi"), unknown="wrong", truncated="mask", verify={"deadline": 2.0})
+    assert Settings.read(settings.node()) == settings
+    assert Settings.read(Settings.of(load_recipe("dler")).node()).build().limit == load_recipe("dler").limit
+    assert settings.build().reward == load_recipe("kimi").reward
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("unknown", "zero"), ("truncated", "drop"), ("max_unknown", 1.5), ("poll_interval", 0)]
+)
+def test_options_out_of_range(option, value):
+    with pytest.raises(ConfigError, match=option):
+        Settings.of(load_recipe("grpo"), **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("truncated", "trained", "tags"),
+    [
+        ("keep", [True, True, True], ["a", "a", "a"]),
+        ("mask", [True, True, False], ["a", "a", "a/counted"]),
+        ("exclude", [True, True, False], ["a", "a", "a"]),
+    ],
+)
+def test_truncated_responses_leave_the_loss_as_asked(tmp_path, truncated, trained, tags):
+    one = Shaper(Settings.of(load_recipe("grpo"), truncated=truncated), tmp_path)
+    facts = [fact(), fact(0.0), fact(0.0, truncated=1.0)]
+    reward_N, trained_N, metrics, *_ = one.shape(facts, ["a"] * 3, step=1)
+    assert reward_N.tolist() == [1, 0, 0]
+    assert trained_N.tolist() == trained
+    assert one.tags(facts, ["a"] * 3) == tags
+    assert metrics["truncated_share"] == pytest.approx(1 / 3)
+    assert metrics.get("filtered_share", 0.0) == pytest.approx(sum(not one for one in trained) / 3)
+
+
+def test_an_unknown_verdict_is_never_counted(tmp_path):
+    one = Shaper(Settings.of(load_recipe("grpo"), truncated="mask"), tmp_path)
+    facts = [fact(), fact(0.0), fact(0.0, unknown=1.0, truncated=1.0)]
+    assert one.shape(facts, ["a"] * 3, step=1)[1].tolist() == [True, True, False]
+    assert one.tags(facts, ["a"] * 3) == ["a"] * 3
+
+
+def test_nothing_left_to_train_on_is_an_error(tmp_path):
+    one = Shaper(Settings.of(load_recipe("grpo"), truncated="mask"), tmp_path)
+    with pytest.raises(BatchError, match=r"step 4: no response is left.*leanthink.truncated=keep"):
+        one.resume(1)
+        one.shape([fact(truncated=1.0)] * 2, ["a", "a"], step=4)
+
+
+def test_a_boost_tags_correct_responses(tmp_path):
+    boosted = Recipe(name="mine", reward=Correct(), advantage=BatchNorm(boost=0.1))
+    assert Shaper(Settings.of(boosted), tmp_path).tags([fact(), fact(0.0)], ["a", "b"]) == ["a/correct", "b"]
+
+
+def test_a_group_is_told_apart_by_its_reward(tmp_path):
+    one = Shaper(Settings.of(load_recipe("da_dler")), tmp_path)
+    assert one.tells_apart([fact(length=900), fact(length=2500)], step=1)
+    assert not one.tells_apart([fact(length=900), fact(length=1500)], step=1)
+    assert not one.tells_apart([fact(length=900), fact(length=2500, unknown=1.0)], step=1)
+    assert not Shaper(Settings.of(load_recipe("dler")), tmp_path).tells_apart([fact(), fact(length=2500)], step=1)
+
+
+GUARDED = {"sum": {"correct": "correct", "length": {"collapse_guard": {"of": "kimi_length"}}}}
+
+
+@pytest.mark.parametrize("overrides", [[f"reward={json.dumps(GUARDED)}"], ["reward.lambda_switch.top_fraction=0.5"]])
+def test_a_reward_of_the_whole_batch_cannot_tell_one_group_apart(tmp_path, monkeypatch, overrides):
+    monkeypatch.setattr(shaping.dispatch, "use", lambda shaper: None)
+    filtering = {"enable": True, "metric": "acc_then_reward"}
+    run = {"resume_mode": "disable", "checkpoints": str(tmp_path), "train_batch_size": 4, "filter_groups": filtering}
+    node = Settings.of(load_recipe("grpo_lambda", overrides)).node()
+    with pytest.raises(ConfigError, match=r"recipe grpo_lambda reads the whole batch; filter with metric acc"):
+        shaping.ShapingReplayBuffer(sampler_kwargs={"leanthink": node, "run": run}, refill_fn=print)
+
+
+class Alike:
+    """What verl's replay buffer says of finished groups: three that are all right or all wrong."""
+
+    def _terminal_eviction_reasons(self, global_steps, partition_id):
+        return set(), {"long", "short", "wrong"}, {"failed"}, Counter({1.0: 2, 0.0: 1})
+
+
+class Sampler(_Shaping, Alike):
+    pass
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_all_correct_groups_stay_where_the_reward_tells_them_apart(tmp_path, monkeypatch, keeps):
+    lengths = {"long_0_0": 900, "long_1_0": 2500, "short_0_0": 900, "short_1_0": 1500}
+    asked = []
+
+    def kv_batch_get(*, keys, partition_id, select_fields):
+        asked.append(keys)
+        return {"extra_fields": [{"reward_extra_info": fact(length=lengths[key])} for key in keys]}
+
+    monkeypatch.setattr(shaping.tq, "kv_batch_get", kv_batch_get)
+    sampler = object.__new__(Sampler)
+    sampler.shaper = Shaper(Settings.of(load_recipe("da_dler")), tmp_path)
+    sampler._keeps_all_correct, sampler._told_apart = keeps, {}
+    sampler.partitions = {"train": dict.fromkeys([*lengths, "wrong_0_0", "wrong_1_0"])}
+    sampler._dapo_classification_cache = {"train": {"long": 1.0, "short": 1.0, "wrong": 0.0}}
+    for _ in range(2):  # verl asks again and again while it waits
+        stale, alike, failed, counts = sampler._terminal_eviction_reasons(1, "train")
+    assert (stale, failed) == (set(), {"failed"})
+    assert alike == ({"short", "wrong"} if keeps else {"long", "short", "wrong"})
+    assert counts == ({1.0: 1, 0.0: 1} if keeps else {1.0: 2, 0.0: 1})
+    assert sorted(asked) == ([["long_0_0", "long_1_0"], ["short_0_0", "short_1_0"]] if keeps else [])

@@ -1,0 +1,82 @@
+"""The agent loop of two modes: what is asked of the engine, and what training sees."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+from verl.workers.rollout.replica import TokenOutput
+
+from leanthink.core.errors import ConfigError
+from leanthink.recipe.definition import load_recipe
+from leanthink.testbed import policy_path
+from leanthink.verl.rollout import modes
+from leanthink.verl.rollout.loops import MODES, loop_of
+from leanthink.verl.settings import Settings
+from verl_single_turn import MESSAGES, TOKENIZER, prompt_ids, single_turn
+
+ANSWER = TOKENIZER.encode(r"\boxed{ 59 } <eos>")
+
+
+def run_session(monkeypatch, session, n=4, overrides=(), answer=ANSWER, room=96):
+    calls = []
+
+    async def generate(**call):
+        calls.append(call)
+        return TokenOutput(token_ids=answer, log_probs=[-0.5] * len(answer), stop_reason="completed")
+
+    async def initial(self, messages, **_):
+        return prompt_ids(messages)
+
+    monkeypatch.setattr(SingleTurnAgentLoop, "run", single_turn)
+    monkeypatch.setattr(modes.ModesAgentLoop, "ct_build_initial_tokens", initial, raising=False)
+    monkeypatch.setattr(modes.ModesAgentLoop, "room", lambda self, tokens: room)
+    loop = object.__new__(modes.ModesAgentLoop)
+    settings = Settings.of(load_recipe("adaptive_deep", overrides, profile="cpu"))
+    model = {"model": {"path": str(policy_path())}}
+    loop.config = OmegaConf.create({"leanthink": settings.node(), "actor_rollout_ref": model})
+    loop.rollout_config = OmegaConf.create({"n": n})
+    loop.tokenizer = TOKENIZER
+    loop.server_manager = SimpleNamespace(generate=generate)
+    output = asyncio.run(loop.run({"temperature": 1.0}, raw_prompt=MESSAGES, session_id=session))
+    return output, calls[0]
+
+
+@pytest.mark.parametrize(
+    ("session", "opening", "mode"), [(0, "<think>", 1.0), (1, "<think>", 1.0), (2, "</think>", 0.0)]
+)
+def test_each_half_has_its_opening_given_and_masked(monkeypatch, session, opening, mode):
+    output, call = run_session(monkeypatch, session)
+    token = TOKENIZER.encode(opening)
+    assert output.response_ids == [*token, *ANSWER]
+    assert output.response_mask == [0] + [1] * len(ANSWER)
+    assert output.response_logprobs == [0.0] + [-0.5] * len(ANSWER)
+    assert output.extra_fields["mode"] == mode and output.extra_fields["truncated"] is False
+    assert call["prompt_ids"] == [*prompt_ids(MESSAGES), *token]
+    assert call["sampling_params"] == {"temperature": 1.0, "max_tokens": 95}
+
+
+def test_of_an_odd_group_one_more_is_long(monkeypatch):
+    assert [run_session(monkeypatch, session, n=3)[0].extra_fields["mode"] for session in range(3)] == [1, 1, 0]
+
+
+def test_the_instruction_is_in_the_rollouts_prompt_and_not_in_trainings(monkeypatch):
+    told = ["reward.mode_switch_reward.long_instruction='1 + 1'"]
+    output, call = run_session(monkeypatch, 0, overrides=told)
+    assert output.prompt_ids == prompt_ids(MESSAGES)
+    assert TOKENIZER.decode(call["prompt_ids"]) == "<user> 1 + 1 47 + 12 = <assistant> <think>"
+
+
+def test_a_response_that_fills_its_limit_is_cut(monkeypatch):
+    output, _ = run_session(monkeypatch, 0, answer=TOKENIZER.encode("47 + 12 ="), room=5)
+    assert output.extra_fields["truncated"] is True
+
+
+def test_an_opening_of_several_tokens_is_refused(monkeypatch):
+    with pytest.raises(ConfigError, match="is 2 tokens of this model"):
+        run_session(monkeypatch, 0, overrides=["reward.mode_switch_reward.long_opening='<think> 47'"])
+
+
+def test_the_recipe_sends_its_prompts_there():
+    assert loop_of(load_recipe("adaptive_deep")) == MODES

@@ -1,0 +1,121 @@
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+
+from leanthink.verl.rollout import single_turn as rollout
+
+END = frozenset({2})
+SHARED = {"temperature": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("reason", "tokens", "limit", "truncated"),
+    [
+        ("length", [5, 5], 9, True),
+        ("length", [5, 2], 2, False),  # the async client's word for any response that fills its limit
+        ("stop", [5, 5], 2, False),
+        ("aborted", [5], 9, True),
+        ("completed", [5, 2], 9, False),
+        ("completed", [5, 2], 2, False),  # ends exactly at the limit
+        ("completed", [5, 5], 2, True),
+        ("completed", [5, 5], 9, False),  # a stop string
+        (None, [5, 5], 2, True),
+        ("completed", [], 2, False),
+    ],
+)
+def test_truncation(reason, tokens, limit, truncated):
+    assert rollout.was_truncated(reason, tokens, limit, END) is truncated
+
+
+def run_loop(monkeypatch, reply, *, response_length=4, max_model_len=None, prompt=(1, 1), asked=None, **fields):
+    """Our loop around a stand-in for verl's, which asks the engine and cuts at the limit as verl's does.
+
+    ``asked`` collects the sampling parameters that reach the engine.
+    """
+
+    async def verls_run(self, sampling_params, priority=0, **kwargs):
+        output = await self.server_manager.generate(
+            request_id="r", prompt_ids=list(prompt), sampling_params=sampling_params, image_data=None
+        )
+        ids = output.token_ids[: self.rollout_config.response_length]
+        return SimpleNamespace(
+            prompt_ids=list(prompt),
+            response_ids=ids,
+            response_mask=[1] * len(ids),
+            response_logprobs=[0.0] * len(ids),
+            extra_fields={},
+        )
+
+    async def generate(*, sampling_params, **_):
+        if asked is not None:
+            asked.append(sampling_params)
+        return reply
+
+    monkeypatch.setattr(SingleTurnAgentLoop, "run", verls_run)
+    monkeypatch.setattr(rollout, "end_ids", lambda path, eos: END)
+    loop = object.__new__(rollout.FactsAgentLoop)
+    loop.server_manager = SimpleNamespace(generate=generate)
+    loop.tokenizer = SimpleNamespace(eos_token_id=2)
+    loop.config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(model=SimpleNamespace(path="")))
+    loop.rollout_config = SimpleNamespace(response_length=response_length, prompt_length=8, max_model_len=max_model_len)
+    return asyncio.run(loop.run(SHARED, **fields))
+
+
+def test_the_flag_travels_with_the_output(monkeypatch):
+    reply = SimpleNamespace(token_ids=[5, 5, 5, 5], stop_reason="completed")
+    assert run_loop(monkeypatch, reply).extra_fields["truncated"] is True
+
+
+def test_the_models_context_counts_as_a_limit(monkeypatch):
+    reply = SimpleNamespace(token_ids=[5, 5, 5], stop_reason="completed")
+    assert run_loop(monkeypatch, reply, max_model_len=5).extra_fields["truncated"] is True
+    assert run_loop(monkeypatch, reply, max_model_len=64).extra_fields["truncated"] is False
+
+
+def test_what_verl_cuts_after_generation_is_truncated(monkeypatch):
+    reply = SimpleNamespace(token_ids=[5, 5, 5, 5, 2], stop_reason="completed")
+    assert run_loop(monkeypatch, reply).extra_fields["truncated"] is True
+
+
+def test_an_empty_response_gets_one_masked_token(monkeypatch):
+    output = run_loop(monkeypatch, SimpleNamespace(token_ids=[], stop_reason="completed"))
+    assert (output.response_ids, output.response_mask, output.response_logprobs) == ([2], [0], [0.0])
+
+
+def test_a_prompts_limit_reaches_the_engine_and_the_flag(monkeypatch):
+    asked = []
+    reply = SimpleNamespace(token_ids=[5, 5, 5], stop_reason="completed")
+    output = run_loop(monkeypatch, reply, asked=asked, leanthink_limit=3, prompt_key="abc")
+    assert asked == [{"temperature": 1.0, "max_tokens": 3}]
+    assert output.extra_fields == {"truncated": True, "limit": 3, "prompt_key": "abc"}
+    assert SHARED == {"temperature": 1.0}  # verl hands the same dict to every response of the prompt
+
+
+def test_what_ends_at_its_limit_is_complete(monkeypatch):
+    reply = SimpleNamespace(token_ids=[5, 5, 2], stop_reason="length")
+    assert run_loop(monkeypatch, reply, leanthink_limit=3).extra_fields["truncated"] is False
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"leanthink_limit": 9}, 4),  # never above the response limit
+        ({"leanthink_limit": 9, "max_model_len": 5}, 3),
+        ({"leanthink_limit": 0}, 1),
+        ({"leanthink_limit": 3, "prompt": (1,) * 11}, 1),  # a prompt longer than its limit leaves less
+    ],
+)
+def test_the_smallest_limit_binds(monkeypatch, limits, expected):
+    asked = []
+    reply = SimpleNamespace(token_ids=[5], stop_reason="stop")
+    assert run_loop(monkeypatch, reply, asked=asked, **limits).extra_fields["limit"] == expected
+    assert asked[0]["max_tokens"] == expected
+
+
+def test_without_a_limit_the_engine_is_asked_as_verl_asks(monkeypatch):
+    asked = []
+    output = run_loop(monkeypatch, SimpleNamespace(token_ids=[2], stop_reason="stop"), asked=asked)
+    assert asked == [SHARED]
+    assert output.extra_fields == {"truncated": False, "limit": 4}
