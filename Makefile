@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STEPS ?= 70
 
-.PHONY: demo sweep test lint types unit verl-tests check-recipes results bench fuzz setup clean
+.PHONY: demo sweep test docs lint types unit verl-tests check-recipes results bench fuzz setup clean
 
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
@@ -17,9 +17,13 @@ sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on wher
 
 test: setup lint types unit verl-tests ## all checks; under 25 minutes on 2 cores
 
-lint: setup
+docs: setup ## write the tables of README.md, recipes/README.md and docs/methods.md from recipes and parts
+	$(BIN)/python docs/build.py
+
+lint: setup ## style, and whether the tables of `make docs` are fresh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python docs/build.py --check
 
 types: setup
 	$(BIN)/mypy
