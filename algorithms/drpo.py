@@ -318,6 +318,11 @@ class Drpo(Loss):
         return self.preference == "reward" and self.length_temperature is not None
 
     @property
+    def reads_advantage(self) -> bool:
+        """No: it makes its own."""
+        return False
+
+    @property
     def whole_groups(self) -> bool:
         """In the form "groups", whose weights of wrong responses follow the current scores."""
         return self.form == "groups"

@@ -22,10 +22,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Print the recipe as YAML, or the command."""
     if args.verl:
         job = jobs.job_of(args, testbed_data=None)
-        warn(job.recipe, job.keys())
+        jobs.warn_of(job)
         print(job.command())
     else:
         recipe = load_recipe(args.recipe, args.overrides)
-        warn(recipe)
+        warn(load_recipe(args.recipe, jobs.tree_overrides(args.overrides)), recipe.verl)
         print(yaml.safe_dump(recipe.to_node(), sort_keys=False, allow_unicode=True), end="")
     return 0
