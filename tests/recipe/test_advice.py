@@ -289,7 +289,11 @@ def test_a_reward_by_token_under_an_advantage_by_response_is_told() -> None:
     for lossy in (Grpo(scale="none"), Rloo()):
         (text,) = advice(Recipe(name="mine", reward=reward, advantage=lossy))
         assert text.startswith("recipe mine: StepwiseGain pays single tokens")
-        assert text.endswith("the group's mean as the baseline, or reinforce_pp or gae [placement_lost]")
+        assert text.endswith(
+            "the group's mean as the baseline, or advantage=reinforce_pp, or gae with a critic [placement_lost]"
+        )
+        (alone,) = (text for text in advice(Recipe(name="mine", reward=reward, advantage=lossy), ONE) if "pays" in text)
+        assert "; set advantage=reinforce_pp" in alone
     for fine in (ReinforcePp(), Gae()):
         assert advice(Recipe(name="mine", reward=reward, advantage=fine)) == []
 

@@ -267,10 +267,11 @@ def placement_lost(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
         return None
     part = next(part for part in recipe.reward.walk() if part.is_placed and not part.children())
     if recipe.loss.reads_advantage and isinstance(recipe.advantage, Advantage):
+        group_mean = "advantage=outcome_and_steps, which keeps the group's mean as the baseline, or "
         return (
             f"{type(part).__name__} pays single tokens, but the advantage {type(recipe.advantage).__name__} is one "
-            "number per response, so only the sum over a response counts; set advantage=outcome_and_steps, which keeps "
-            "the group's mean as the baseline, or reinforce_pp or gae"
+            "number per response, so only the sum over a response counts; set "
+            f"{'' if keys.get(ROLLOUTS) == 1 else group_mean}advantage=reinforce_pp, or gae with a critic"
         )
     if recipe.loss.reads_reward and not recipe.loss.reads_advantage:
         return (
