@@ -255,8 +255,9 @@ class Drpo(Loss):
     correctness and replaces advantage, ratio and clip.
 
     A prompt whose responses are all right or all wrong has no objective, but counts in the mean, and its tokens in the
-    KL. A single correct response has weight 1 whatever its length. Neither empty responses nor those of unknown
-    verdict belong to a class.
+    KL. A single correct response has weight 1 whatever its length. Neither empty responses, at which the published code
+    gives NaN, nor those of unknown verdict belong to a class. A correctness other than 0 and 1, which the published
+    code leaves out of both classes, is refused.
 
     Args:
         length_temperature: λ; the smaller, the more a short correct response outweighs a long one (the paper: 0.1, and
@@ -316,6 +317,11 @@ class Drpo(Loss):
     def reads_reward(self) -> bool:
         """Only where the reward is the preference; correctness is read raw."""
         return self.preference == "reward" and self.length_temperature is not None
+
+    @property
+    def reads_advantage(self) -> bool:
+        """No: it makes its own."""
+        return False
 
     @property
     def whole_groups(self) -> bool:

@@ -22,6 +22,11 @@ class Loss:
         return True
 
     @property
+    def reads_advantage(self) -> bool:
+        """Whether the recipe's advantage reaches the gradient; not where the loss makes its own."""
+        return True
+
+    @property
     def whole_groups(self) -> bool:
         """Whether all responses to a prompt must be in one call of the loss."""
         return False

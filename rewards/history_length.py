@@ -62,7 +62,8 @@ class HistoryLength(StatefulReward):
 
     Prompts are told apart by the column ``prompt_key``, the same in every epoch; training fills it in. The state is one
     number for each prompt that was ever solved (two with "mean"): some 30 bytes of JSON, 3 MB for 100,000 prompts, in
-    each checkpoint. A response without tokens counts as one token.
+    each checkpoint. A response without tokens counts as one token, and any length is a history: the released code takes
+    one of 0, or of 100,000 tokens and more, for none.
 
     Args:
         floor: the least a correct response earns.

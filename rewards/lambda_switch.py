@@ -112,7 +112,8 @@ class LambdaSwitch(Composite):
     batch are ranked by pass rate, and the first ``floor(top_fraction * B)`` are shaped. There, ``shaped`` is
     ``sigmoid_length`` with alpha 0.2 and ``plain`` is ``correct``. The batch is that of one training step, all workers'
     groups together. Rounding and ties are not in the paper. No correct response in a chosen group changes nothing by
-    itself: the two rewards decide.
+    itself: the two rewards decide. The ranking goes by raw correctness: a right answer before a cut counts, though
+    ``sigmoid_length`` pays it nothing.
 
     Args:
         shaped: the reward of the chosen groups.

@@ -67,8 +67,9 @@ class ModeSwitchReward(Reward):
     Half of a group is sampled in each mode. Where short answers are accurate enough, the prompt is easy: a correct
     short response earns ``base + bonus``, a correct long one ``base``; on other prompts the other way round. The reward
     on easy prompts and a warm-up are confirmed at second hand; the test of easiness, its threshold, the reward on hard
-    prompts and of wrong answers, and the warm-up's form are this library's. Truncated: wrong, even if the answer stood
-    before the cut, also for the test of easiness.
+    prompts and of wrong answers, and the warm-up's form are this library's. Where short is right at times and long
+    never, the prompt is easy whatever the threshold; where nothing is right, or one mode has no response, nobody earns
+    the bonus. Truncated: wrong, even if the answer stood before the cut, also for the test of easiness.
 
     Training samples in this way where this part is in the reward: the first half of ``actor_rollout_ref.rollout.n``
     responses (one more, of an odd number) answers the prompt with the instruction for long thinking in front of it, the

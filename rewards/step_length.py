@@ -41,6 +41,8 @@ def step_length(
 def levels_of(rate_G: Float[Tensor, " G"]) -> Int[Tensor, " G"]:
     """0 for a hard prompt (pass rate below 1/3), 1 for a medium one, 2 for an easy one (2/3 or more).
 
+    A rate of exactly 1/3 or 2/3 falls into the upper level.
+
     >>> levels_of(torch.tensor([0.25, 1 / 3, 0.5, 2 / 3]))
     tensor([0, 1, 1, 2])
     """
@@ -50,8 +52,8 @@ def levels_of(rate_G: Float[Tensor, " G"]) -> Int[Tensor, " G"]:
 def candidate_targets(lower_bound: float, upper_bound: float, interval: float) -> list[float]:
     """``lower_bound``, ``interval`` apart, up to ``upper_bound``.
 
-    >>> candidate_targets(2048, 5000, 1024)
-    [2048, 3072, 4096]
+    >>> candidate_targets(2048, 5000, 1024), candidate_targets(512, 3000, 1024)
+    ([2048, 3072, 4096], [512, 1536, 2560])
     """
     return [lower_bound + interval * k for k in range(int((upper_bound - lower_bound) // interval) + 1)]
 
@@ -143,8 +145,13 @@ class AdaptiveStepLength(StatefulComposite):
     state is a table of counts, levels by candidates, whatever the size of the data. Under another recipe the counts
     serve the same candidates only; targets go on within its bounds.
 
+    A pass rate of exactly 1/3 or 2/3 falls into the upper level, for the bonus and for the search; in the released code
+    the search counts it to the lower one, which shows where ``K`` is a multiple of 3.
+
     Args:
-        lower_bound: first candidate: 1024, 2048 or 4096 in the paper.
+        lower_bound: first candidate: 1024, 2048 or 4096 in the paper. Candidates are an ``interval`` apart from there
+            on (512, 1536, ...); the released code goes on from 1024 after a lower bound below that (512, 1024, 2048,
+            ...).
         upper_bound: last candidate, the response limit; 16384.
         interval: between candidates; 1024 in the code, not stated in the paper.
         alpha: 0.5 in the paper.

@@ -57,7 +57,8 @@ class StepwiseGain(ProbedReward):
 
     It reads two columns of lists, one entry each per cut and one for the end of the thinking: ``cut_tokens`` (indices,
     from 0) and ``probe_accuracies`` (None or NaN where a probe failed: the two gains that touch it count as 0, and
-    borrow). A response without cuts has empty lists and earns 0. A token behind the response's last is dropped.
+    borrow). A response without cuts has empty lists and earns 0. A token behind the response's last is dropped. Lists
+    that do not fit are refused, where the authors' code drops the row's step rewards in silence.
 
     Defaults are those of the authors' code; the paper's own constants are not confirmed, nor is its placement. Beside
     those of :class:`ProbedReward`,

@@ -65,6 +65,10 @@ class ThinkOutcome(TextReward):
     response counts, also in the thinking; it must close. The verdict itself is the verifier's, which reads the answer
     part only. The breakdown has the three cases as parts, which add up: ``answered``, ``no_box``, ``no_block``.
 
+    One verifier judges outcomes and probes. VSRM's code compares the outcome more loosely, and probes as strings: to it
+    an answer is right within a ten-thousandth of the gold one, and where it is 100 times that or a hundredth. Here
+    ``50`` is not ``0.5``; only a written percentage, ``50\%``, equals both.
+
     Args:
         right: for a right answer.
         wrong: for a wrong one.

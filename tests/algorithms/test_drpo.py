@@ -330,7 +330,7 @@ def test_the_advantage_forms_gradient_drifts_with_the_policy_no_faster_than_stat
 
 def test_the_recipes_reward_may_be_the_preference() -> None:
     loss = Drpo(length_temperature=0.5, preference="reward")
-    assert loss.reads_reward and not Drpo(length_temperature=0.5, limit=8).reads_reward
+    assert loss.reads_reward and not loss.reads_advantage and not Drpo(length_temperature=0.5, limit=8).reads_reward
     assert not Drpo(length_temperature=None, preference="reward").reads_reward
     reward_N, correct_N = torch.tensor([0.9, 0.4, 5.0]), torch.tensor([1.0, 1.0, 0.0])
     given = loss.advantage(reward_N, torch.tensor([0, 0, 0]), correct_N, torch.tensor([5.0, 5.0, 5.0])).tolist()

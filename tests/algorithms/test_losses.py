@@ -19,7 +19,7 @@ def test_settings_compare_hash_and_pickle() -> None:
 
 def test_verls_own_losses_read_the_reward_and_leave_the_advantage_to_the_recipe() -> None:
     loss, ones_N = PpoClip(), torch.ones(2)
-    assert loss.reads_reward and not loss.whole_groups and loss.notice is None
+    assert loss.reads_reward and loss.reads_advantage and not loss.whole_groups and loss.notice is None
     assert loss.advantage(ones_N, torch.tensor([0, 0]), ones_N, ones_N) is None
 
 

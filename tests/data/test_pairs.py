@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_worked_example_of_equal_accuracy() -> None:
     assert released_gain(long, short) == pytest.approx(-0.070833, abs=1e-6)
     assert texts(instance_candidates(short, PAPER)) == [("S0", "S2"), ("S0", "S1")]
     assert texts(instance_candidates(short, RELEASED)) == [("S0", "S2")]  # the pair with itself is dropped
+
+
+@pytest.mark.parametrize("settings", [PAPER, RELEASED], ids=["paper", "released"])
+def test_a_response_over_itself_or_its_like_is_no_pair(settings: PairSettings) -> None:
+    long, short = style("L", [1, 0], [90, 95]), style("S", [0, 0], [10, 12])
+    alike = [dataclasses.replace(one, text=long[0].text) for one in short]
+    pairs = problem_pairs(long, alike, settings)
+    assert all(pair.chosen != pair.rejected for pair in pairs)
+    paper = {("L1", "L0", "group"), ("L0", "L1", "instance")}
+    assert {(pair.chosen, pair.rejected, pair.kind) for pair in pairs} == (paper if settings is PAPER else set())
 
 
 def test_the_margin_is_one_more_correct_sample_and_strict() -> None:

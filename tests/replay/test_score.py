@@ -94,6 +94,9 @@ def test_a_loss_that_makes_its_own_advantage_shows_it_and_says_so(tmp_path: Path
     assert drpo.metrics["correct_pushed_down_share"] == 0 and drpo.metrics["advantage_per_100_tokens"] < 0
     (notice,) = drpo.notices
     assert notice.startswith("drpo: advantage is the loss's own") and "the reward is shown only" in notice
+    for unread in ("gae", "reinforce_pp", "batch_norm"):
+        same = score("drpo", rollouts, "loss.drpo.limit=1000", f"advantage={unread}")
+        assert same.metrics == drpo.metrics and same.notices == [notice]
     disco = score("disco", rollouts)
     assert disco.advantage.tolist() == [0.5, -1, 0.5, 1, -1]
     ranked = score("drpo", rollouts, "loss.drpo.preference=reward", "reward={sigmoid_length: {alpha: 0.2}}")

@@ -80,6 +80,13 @@ def test_the_history_moves_after_the_batch_and_prompts_have_their_own() -> None:
     assert second.tolist() == pytest.approx([-0.7, 0.0, 0.0, 0.0], abs=1e-12)
 
 
+def test_a_correct_response_of_100_000_tokens_is_a_history() -> None:
+    reward = HistoryLength()
+    batch = RolloutBatch.of(group=[0], length=[200_000], correct=[1], prompt_key=["p"])
+    _, state = reward(batch)
+    assert state["length"] == {"p": 200_000} and reward(batch.replace(length=[100_000]), state)[0].item() > 0
+
+
 def test_a_response_without_tokens_does_not_end_a_prompts_history() -> None:
     reward = HistoryLength()
     state = after(reward, visit([0, 500], [1, 1]))

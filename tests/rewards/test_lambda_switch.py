@@ -132,6 +132,12 @@ def test_agrees_with_the_loop(batches: list[RolloutBatch], top_fraction: str) ->
         assert switch(batch)[0].tolist() == pytest.approx(expected, abs=1e-9)
 
 
+def test_the_ranking_counts_a_right_answer_before_a_cut_which_the_shaped_reward_does_not() -> None:
+    reward = LambdaSwitch(top_fraction=0.5, shaped=SigmoidLength(alpha=0.2), plain=Correct())
+    batch = RolloutBatch.of(group=[0, 0, 1, 1], length=[9] * 4, correct=[1, 0, 1, 1], truncated=[0, 0, 1, 0])
+    assert reward(batch)[0].tolist() == [1.0, 0.0, 0.0, 0.9]
+
+
 def test_threshold_chooses_by_the_groups_own_rate() -> None:
     by_rate = LambdaSwitch(mode="threshold", threshold=0.5, shaped=SigmoidLength(alpha=0.2), plain=Correct())
     assert torch.equal(by_rate(FIVE)[0], reward(0.6)(FIVE)[0])

@@ -17,7 +17,7 @@ from leanthink.core.control import check_state, moved
 from leanthink.core.errors import ConfigError, StateError
 from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import AdaptiveStepLength, StepLength, ThinkOutcome
-from leanthink.rewards.step_length import candidate_targets, fewest_correct, search_target
+from leanthink.rewards.step_length import candidate_targets, fewest_correct, levels_of, search_target
 
 VALID = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
 BASE = ThinkOutcome(right=1.0, wrong=-0.5, no_box=-1.0, no_block=-1.0)
@@ -72,6 +72,21 @@ def test_worked_example_by_level(recipe: str, target: float, expected: list[floa
     state = reward.init()
     state["length"]["own"]["target"] = {"easy": 1, "medium": target, "hard": 1}  # half of the group is right: medium
     assert reward(EIGHT, state)[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_rate_of_exactly_a_third_is_of_the_upper_level_for_the_bonus_and_for_the_search() -> None:
+    assert levels_of(torch.tensor([1, 2]).double() / 3).tolist() == [1, 2]
+    reward = AdaptiveStepLength(lower_bound=1000)
+    batch = RolloutBatch.of(group=[0] * 3 + [1] * 3, length=[900] * 6, correct=[1, 0, 0, 1, 1, 0])
+    state = reward.init()
+    state["own"]["target"] = {"hard": 1.0, "medium": 1000.0, "easy": 1000.0}
+    given_N, state = reward(batch, state)
+    assert given_N.tolist() == [0.5, 0, 0, 0.5, 0.5, 0]
+    assert state["own"]["count"] == {"hard": 0, "medium": 3, "easy": 3}
+
+
+def test_candidates_keep_their_interval_from_a_low_bound_on() -> None:
+    assert AdaptiveStepLength(lower_bound=512, upper_bound=4096).candidates == [512, 1536, 2560, 3584]
 
 
 def test_a_fixed_target_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch) -> None:

@@ -8,6 +8,7 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.rewards import ThinkOutcome
 from leanthink.rewards.think_outcome import has_box
+from leanthink.verify.judge import judge
 
 BLOCK = "<think> 1 / 2 </think>"
 
@@ -35,6 +36,21 @@ def outcome(text: str, correct: int, reward: ThinkOutcome | None = None) -> floa
 )
 def test_worked_example(text: str, correct: int, expected: float) -> None:
     assert outcome(text, correct) == expected
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "verdict"),
+    [
+        ("0.5", "50", "wrong"),
+        ("50", "0.5", "wrong"),
+        ("1000", "1000.05", "wrong"),
+        ("0.5", r"50\%", "correct"),
+        ("50", r"50\%", "correct"),
+    ],
+)
+def test_only_a_written_percentage_is_a_hundred_times_its_fraction(gold: str, answer: str, verdict: str) -> None:
+    """VSRM's code takes all of these for right."""
+    assert judge(gold, answer, "boxed")[0] == verdict
 
 
 def test_a_prompt_may_open_the_thinking() -> None:

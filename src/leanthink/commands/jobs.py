@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from leanthink.core.errors import ConfigError, DataError
+from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Profile, in_tree, load_recipe
 from leanthink.recipe.registry import parse_yaml
-from leanthink.verl.start.launch import Job
+from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 
 SEED_KEYS = (
     "data.seed",
@@ -54,8 +55,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
     extra = {key: value for key, value in given.items() if not key.startswith("leanthink.")}
     if args.seed is not None:
         extra = {**dict.fromkeys(SEED_KEYS, args.seed), **extra}
-    of_the_tree = [text for text in args.overrides if in_tree(text.split("=")[0])]
-    recipe = load_recipe(args.recipe, of_the_tree, profile)
+    recipe = load_recipe(args.recipe, tree_overrides(args.overrides), profile)
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
         model, train, val = _with_testbed(model, train, val, testbed_data or Path("data"))
@@ -81,11 +81,21 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
     )
 
 
+def warn_of(job: Job, told: set[str] | None = None) -> None:
+    """Warn of what works against itself under the keys that verl will have, its own defaults among them."""
+    warn(job.recipe, {**VERL_DEFAULTS, **job.keys()}, told)
+
+
 def default_profile() -> Profile:
     """``gpu`` where torch sees one, else ``cpu``."""
     import torch
 
     return "gpu" if torch.cuda.is_available() else "cpu"
+
+
+def tree_overrides(overrides: list[str]) -> list[str]:
+    """The overrides that reach into the recipe's tree."""
+    return [text for text in overrides if in_tree(text.split("=")[0])]
 
 
 def _verl_keys(overrides: list[str]) -> dict[str, Any]:

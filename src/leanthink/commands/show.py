@@ -22,10 +22,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Print the recipe as YAML, or the command."""
     if args.verl:
         job = jobs.job_of(args, testbed_data=None)
-        warn(job.recipe, job.keys())
+        jobs.warn_of(job)
         print(job.command())
     else:
         recipe = load_recipe(args.recipe, args.overrides)
-        warn(recipe)
+        warn(load_recipe(args.recipe, jobs.tree_overrides(args.overrides)), recipe.verl)
         print(format_yaml(recipe.to_node()), end="")
     return 0

@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from leanthink.commands import jobs, train
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.advice import warn
 from leanthink.recipe.registry import parse_yaml
 from leanthink.runs.folder import Run
 from leanthink.sweep.cost import Cost, clock, measured, plan_table, result_table
@@ -99,7 +98,7 @@ def resolver() -> Callable[[Sequence[str]], Mapping[str, Any]]:
     """How the arguments of a run are checked, and turned into all that decides what it does."""
     program = argparse.ArgumentParser(prog="leanthink train")
     train.add_arguments(program)
-    advised: set[str] = set()
+    told: set[str] = set()
 
     def resolve(arguments: Sequence[str]) -> Mapping[str, Any]:
         args, rest = program.parse_known_args(list(arguments))
@@ -112,9 +111,7 @@ def resolver() -> Callable[[Sequence[str]], Mapping[str, Any]]:
         keys = job.keys()
         if has_verl:
             check_keys(keys)
-        if (advice := repr(job.recipe.parts())) not in advised:
-            advised.add(advice)
-            warn(job.recipe, keys)
+        jobs.warn_of(job, told)
         return {
             "parts": job.recipe.parts(),
             "steps": job.steps,

@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from leanthink.commands import jobs
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.advice import warn
 from leanthink.reporting.tables import before_after_table, phase_table, plot_runs
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     floor = floor_of(args)
     if args.keep_rollouts:
         job = replace(job, extra={**job.extra, "trainer.rollout_data_dir": str(run_.rollouts.absolute())})
-    warn(job.recipe, job.keys())
+    jobs.warn_of(job)
     resumed = run_.last_checkpoint()
     where = f"from step {resumed}" if resumed else "from the start"
     console.print(f"training {job.recipe.name} ({job.profile} profile) in {folder}, {where}; verl prints to {run_.log}")

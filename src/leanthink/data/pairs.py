@@ -62,8 +62,11 @@ class PairSettings:
         rejected_wrong_first: and reject wrong ones where the other style has any.
         released: do as the released script does: both of these, problems that nothing solves, multiple choice and empty
             answers left out, the preferred style by its gain, and the longest correct responses rejected; where the
-            preferred style has none, which takes a gain of the other sign, its shortest wrong over its longest.
-        seed: of the draws.
+            preferred style has none, which takes a gain of the other sign, its shortest wrong over its longest. Unlike
+            there, a pair of a response with itself, which the two longest may hold, is dropped: it has no gradient.
+        seed: of the draws, which are not the script's.
+
+    A pair of two equal texts is dropped with any settings.
     """
 
     group_pairs: int = 4

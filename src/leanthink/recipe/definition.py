@@ -23,7 +23,7 @@ VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager"
 DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
 PROSE: Final = ("family", "kept", "differs", "use_when", "not_when", "cost", "paper_result")
 """What a recipe says of itself in words, a paragraph each."""
-KEYS: Final = ("description", "reference", "wrong_may_beat_correct", *PARTS, "verl", "cpu", *PROSE)
+KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", *PARTS, "verl", "cpu", *PROSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,8 @@ class Recipe:
         description: one line for ``leanthink list``.
         reference: the paper's ``title``, ``paper`` (its arXiv id) and ``where`` in it.
         wrong_may_beat_correct: declares that the paper's reward can rank a wrong response above a correct one.
+        accepts: the advice that the recipe takes knowingly, as its paper does, by code (see `leanthink.recipe.advice`),
+            each with the reason.
         family: the kind of method, as the tables of recipes are ordered; a word of your own for a recipe of your own.
         kept: what of the paper is kept: formula, constants, settings.
         differs: what is not as in the paper, not confirmed, or not stated there.
@@ -65,6 +67,7 @@ class Recipe:
     description: str = ""
     reference: Mapping[str, str] = field(default_factory=dict)
     wrong_may_beat_correct: bool = False
+    accepts: Mapping[str, str] = field(default_factory=dict)
     family: str = ""
     kept: str = ""
     differs: str = ""
@@ -82,6 +85,8 @@ class Recipe:
         node: dict[str, Any] = {"description": self.description, "reference": dict(self.reference)}
         if self.wrong_may_beat_correct:
             node["wrong_may_beat_correct"] = True
+        if self.accepts:
+            node["accepts"] = dict(self.accepts)
         prose = {key: getattr(self, key) for key in PROSE if getattr(self, key)}
         return {**node, **self.parts(), "verl": dict(self.verl), "cpu": dict(self.cpu), **prose}
 
@@ -104,7 +109,7 @@ def recipe_from(node: Any, name: str) -> Recipe:
         raise ConfigError(f"{place}: 'reward' is missing; give a reward such as 'reward: correct'")
     built = {part: build(node[part], part, f"{place}, {part}") for part in PARTS if node.get(part) is not None}
     settings: dict[str, Any] = {}
-    for key in ("verl", "cpu", "reference"):
+    for key in ("verl", "cpu", "reference", "accepts"):
         value = {} if node.get(key) is None else node[key]
         if not isinstance(value, Mapping) or not all(isinstance(inner, str) for inner in value):
             raise ConfigError(f"{place}, {key}: {value!r} is no mapping; give {{key: value}}")
@@ -198,10 +203,13 @@ def _scaled_to_cpu(node: Any, place: str) -> Any:
 
 
 def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
-    """A copy of a recipe's node with ``key=value`` changes; values are YAML."""
+    """A copy of a recipe's node with ``key=value`` changes; values are YAML.
+
+    What the recipe accepts, it accepts of its own reward and advantage: not once either is changed.
+    """
     if not isinstance(node, Mapping):
         return node
-    node = _copy(node)
+    given, node = node, _copy(node)
     for override in overrides:
         key, equals, text = override.partition("=")
         path = key.split(".")
@@ -219,6 +227,8 @@ def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
             for block in ("verl", "cpu"):
                 keys = {} if node.get(block) is None else node[block]
                 node[block] = {**keys, key: value} if isinstance(keys, Mapping) else keys
+    if any(node.get(part) != given.get(part) for part in ("reward", "advantage")):
+        node.pop("accepts", None)
     return node
 
 

@@ -98,8 +98,8 @@ def score_step(
 
 
 def is_batch_wide(recipe: Recipe) -> bool:
-    """Whether one advantage depends on the responses of other groups, as whitening by token makes it."""
-    return not isinstance(recipe.advantage, Advantage) or recipe.advantage.batch_wide
+    """Whether one advantage depends on the responses of other groups, as whitening does; a loss's own never."""
+    return recipe.loss.reads_advantage and (not isinstance(recipe.advantage, Advantage) or recipe.advantage.batch_wide)
 
 
 def mean_advantage(

@@ -109,7 +109,7 @@ def replay(
         0,
     )
     parts_M = {name: value[known_N] for name, value in values.items()}
-    needs_values = isinstance(recipe.advantage, VerlAdvantage)
+    needs_values = isinstance(recipe.advantage, VerlAdvantage) and recipe.loss.reads_advantage
     advantage_M = None if needs_values else advantage_N[known_N]
     metrics = step_metrics(batch, reward_N[known_N], parts_M, advantage_M, is_batch_wide(recipe))
     slope = torch.nan if advantage_M is None else length_slope(batch, advantage_M)
@@ -162,7 +162,9 @@ def limit_notices(recipe: Recipe) -> Iterator[str]:
 
 
 def advantage_notices(recipe: Recipe) -> Iterator[str]:
-    """What the advantage shown leaves out, where the recipe's is not one number per response."""
+    """What the advantage shown leaves out, where it is the recipe's, and not one number per response."""
+    if not recipe.loss.reads_advantage:
+        return
     if isinstance(recipe.advantage, VerlAdvantage):
         yield f"{recipe.name}: the advantage reads a critic's values, which a file does not hold; it is not shown"
     elif isinstance(recipe.advantage, TokenAdvantage):
