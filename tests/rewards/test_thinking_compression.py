@@ -1,4 +1,4 @@
-"""LC-R1, arXiv 2506.14755: its length reward, its compress reward, and how a thinking is cut."""
+"""LC-R1, arXiv 2506.14755: its compress reward, and how a thinking is cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import oracles_modes as oracles
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
-from leanthink.rewards import Correct, LongestCorrectLength, Sum, ThinkingCompression
+from leanthink.rewards import ThinkingCompression
 from leanthink.rewards.thinking_compression import (
     ANSWER_KEPT,
     END_TOKEN,
@@ -22,29 +22,8 @@ from leanthink.rewards.thinking_compression import (
 )
 from leanthink.testbed.tokenizer import build_tokenizer
 
-FOUR = RolloutBatch.of(group=[0] * 4, length=[400, 600, 1000, 800], correct=[1, 1, 1, 0])
 TOKENIZER = build_tokenizer()
 RESPONSE = r"<think> 47 + 12 = 59 wait + 12 = 59 </think> \boxed{ 59 }"
-
-
-def test_worked_example() -> None:
-    reward = Sum(base=Correct(right=2.0, wrong=1.0), length=LongestCorrectLength())
-    result = reward.breakdown(FOUR)
-    assert result.parts["length"].tolist() == pytest.approx([0.6, 0.4, 0.0, 0.0], abs=1e-6)
-    assert result.reward.tolist() == pytest.approx([2.6, 2.4, 2.0, 1.0], abs=1e-6)
-    assert LongestCorrectLength(pay_wrong=True)(FOUR)[0].tolist() == pytest.approx([0.6, 0.4, 0.0, 0.2], abs=1e-6)
-
-
-@pytest.mark.parametrize("pay_wrong", [False, True])
-def test_the_length_reward_agrees_with_the_loop(
-    batches: list[RolloutBatch], merged: RolloutBatch, pay_wrong: bool
-) -> None:
-    expected: list[float] = []
-    for batch in batches:
-        length, correct, group = batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist()
-        expected += oracles.longest_correct_length(length, correct, group, pay_wrong)
-    given_N = LongestCorrectLength(pay_wrong=pay_wrong)(merged)[0]
-    torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
 
 
 def test_the_compress_reward_agrees_with_the_loop_and_falls_on_the_tag(merged: RolloutBatch) -> None:

@@ -1,0 +1,64 @@
+"""VL-Cogito, arXiv 2507.22607: the length reward by difficulty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import oracles_adaptive as oracles
+from leanthink.algorithms import DifficultyWeight
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.recipe.definition import load_recipe
+from leanthink.recipe.scoring import batch_advantage
+from leanthink.rewards import DynamicLength
+from made_batches import group_of, measured
+
+
+def cogito(length: list[float], correct: list[int]) -> tuple[list[float], list[float]]:
+    recipe = load_recipe("vl_cogito")
+    batch = measured(
+        recipe.reward, group_of(length, correct), ["<think> 2+2 </think> <answer> 4 </answer>"] * len(length)
+    )
+    reward_N = recipe.reward(batch)[0]
+    assert isinstance(recipe.advantage, DifficultyWeight)
+    return reward_N.tolist(), batch_advantage(recipe.advantage, reward_N, batch).tolist()
+
+
+def test_worked_example_vl_cogito() -> None:
+    reward, advantage = cogito([400, 100, 400, 600, 799, 800, 1200, 2000], [1, 0, 0, 0, 0, 0, 0, 0])
+    assert reward == pytest.approx([1.5, 0.073223, 0.5, 0.25, 0.000008, 0, 0, 0], abs=1e-6)
+    expected = [2.325905, -0.417612, 0.403028, -0.077692, -0.558396, -0.558411, -0.558411, -0.558411]
+    assert advantage == pytest.approx(expected, abs=1e-6)
+    reward, advantage = cogito([1, 374, 375, 749, 750, 751, 4095, 4096], [0] * 8)
+    assert reward == pytest.approx([0.250001, 0.374476, 0.375, 0.499999, 0.5, 0.5, 0.5, 0.25], abs=1e-6)
+    expected = [-0.352328, -0.071529, -0.070348, 0.211632, 0.211634, 0.211634, 0.211634, -0.352330]
+    assert advantage == pytest.approx(expected, abs=1e-6)
+
+
+def test_on_the_cpu_profile_an_answer_has_no_tags() -> None:
+    recipe = load_recipe("vl_cogito", profile="cpu")
+    texts = [r"<think> 30 + 12 = 42 </think> \boxed{ 42 }", "<think> 30 + 12"]
+    part = recipe.reward.breakdown(measured(recipe.reward, group_of([9, 4], [1, 0]), texts)).parts["format"]
+    assert part.tolist() == pytest.approx([0.5, 0.0])
+
+
+def test_dynamic_length_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch) -> None:
+    expected: list[float] = []
+    for batch in batches:
+        right = (batch.correct == 1).tolist()
+        expected += oracles.dylr(batch.length.tolist(), right, batch.group.tolist(), 9000, 750)
+    assert DynamicLength(limit=9000)(merged)[0].tolist() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "fact"),
+    [
+        (lambda: DynamicLength(limit=100), r"unsolved_target is 750\.0"),
+        (lambda: DynamicLength(limit=1000, unsolved_weight=-1), "unsolved_weight is -1"),
+    ],
+)
+def test_wrong_settings_are_refused(make: Any, fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        make()

@@ -1,0 +1,52 @@
+"""Surrogate signals, arXiv 2505.19439."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import oracles_adaptive as oracles
+from leanthink.core.batch import RolloutBatch
+from leanthink.core.errors import ConfigError
+from leanthink.recipe.definition import load_recipe
+from leanthink.rewards import (
+    Readable,
+    SurrogateLength,
+)
+from made_batches import group_of, measured
+
+
+def test_worked_example_surrogate() -> None:
+    tokens = [256.0, 768, 1536, 2304, 2623, 3072, 1536, 2800]
+    texts = [
+        *(r"So it is \boxed{5}.", r"\boxed{\frac{1}{2}} is the answer", "<answer> x = 5 </answer>"),
+        *(r"<think> 5? </think> \boxed{5}", r"\boxed{1} or \boxed{2}", r"\[ \boxed{5} \]"),
+        *(r"So it is \boxed{}.", r"<think> \boxed{5} </think> So it is 5."),
+    ]
+    recipe = load_recipe("surrogate")
+    batch = measured(recipe.reward, group_of(tokens, [0] * 8), texts)
+    given = recipe.reward(batch)[0].tolist()
+    assert given == pytest.approx([0.805556, 1.25, 1.5, 1.0, 0.498372, -0.5, 0.0, -0.354384], abs=1e-6)
+    plain = SurrogateLength(limit=3072)(batch)[0].tolist()
+    assert plain == pytest.approx([0.305556, 0.75, 1.0, 0.5, -0.001628, -1.0, 1.0, -0.354384], abs=1e-6)
+
+
+def test_surrogate_agrees_with_the_loop(merged: RolloutBatch) -> None:
+    readable = [row % 3 > 0 for row in range(len(merged))]
+    batch = merged.replace(**{Readable().column: [float(one) for one in readable]})
+    given_N = SurrogateLength(limit=12_000, turning_point=0.3, format=Readable())(batch)[0]
+    assert given_N.tolist() == pytest.approx(oracles.surrogate(merged.length.tolist(), readable, 12_000, 0.3), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "fact"),
+    [
+        (lambda: SurrogateLength(limit=0), "limit is 0"),
+        (lambda: SurrogateLength(limit=9, turning_point=1), "turning_point 1"),
+        (lambda: SurrogateLength(limit=9, format_weight=-1), "format_weight is -1"),
+    ],
+)
+def test_wrong_settings_are_refused(make: Any, fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        make()
