@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_adaptive as oracles
 from leanthink.algorithms import DifficultyWeight
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
+from oracles import Flags
 
 
 @pytest.mark.parametrize(
@@ -32,13 +33,23 @@ def test_worked_example_weights(stage: Any, expected: list[float]) -> None:
         assert lifted_N.tolist() == pytest.approx([weight] * 8, abs=1e-6)
 
 
+def slow_odsw(correct: Flags, stage: str) -> float:
+    """The weight of one prompt."""
+    rate = sum(correct) / len(correct)
+    if rate == 0:
+        return 0.25 if stage == "hard" else 0.0
+    if (stage == "hard" and rate <= 0.5) or (stage == "easy" and rate > 0.5):
+        return 1.0
+    return math.cos((rate - 0.5) * math.pi)
+
+
 @pytest.mark.parametrize("stage", ["easy", "medium", "hard"])
 def test_weights_agree_with_the_loop(merged: RolloutBatch, stage: Any) -> None:
     lifted_N = DifficultyWeight(stage=stage).lifted(torch.ones(len(merged)).double(), merged.correct == 1, merged.group)
     of_group: dict[int, list[bool]] = {}
     for code, right in zip(merged.group.tolist(), (merged.correct == 1).tolist(), strict=True):
         of_group.setdefault(code, []).append(right)
-    expected = [oracles.odsw(of_group[code], stage) for code in merged.group.tolist()]
+    expected = [slow_odsw(of_group[code], stage) for code in merged.group.tolist()]
     assert lifted_N.tolist() == pytest.approx(expected, abs=1e-9)
 
 

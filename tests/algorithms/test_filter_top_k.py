@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_modes as oracles
+import oracles
 from leanthink.algorithms import BatchNorm, FilterTopK, Grpo
 from leanthink.algorithms.filter_top_k import Metric
 from leanthink.core.batch import RolloutBatch

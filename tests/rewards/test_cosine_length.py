@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_length as oracles
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import AdviceWarning, ConfigError
 from leanthink.rewards import CosineLength
 from leanthink.rewards.cosine_length import cosine_length
+from oracles import Flags, Numbers
 
 EIGHT = RolloutBatch.of(
     group=[0] * 8,
@@ -32,6 +33,32 @@ def test_worked_example(margin: float, expected: list[float]) -> None:
     assert CosineLength(limit=14336, margin=margin)(EIGHT)[0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def slow_cosfn(length: float, limit: float, at_0: float, at_limit: float) -> float:
+    """arXiv 2502.03373, Sec. 4.2: half a cosine from ``at_0`` to ``at_limit``, and no further."""
+    share = min(length, limit) / limit
+    return at_limit + 0.5 * (at_0 - at_limit) * (1 + math.cos(math.pi * share))
+
+
+def slow_cosine_length(
+    length: Numbers,
+    correct: Flags,
+    truncated: Flags,
+    limit: float,
+    correct_ends: tuple[float, float] = (2.0, 1.0),
+    wrong_ends: tuple[float, float] = (-10.0, 0.0),
+    exceed: float | None = -10.0,
+    margin: float = 0.0,
+) -> list[float]:
+    """The cosine reward: ``exceed`` first, then by verdict; ``margin`` as in the released code."""
+    result = []
+    for tokens, right, cut in zip(length, correct, truncated, strict=True):
+        if exceed is not None and (cut or (margin and tokens + margin >= limit)):
+            result.append(exceed)
+        else:
+            result.append(slow_cosfn(tokens, limit, *(correct_ends if right else wrong_ends)))
+    return result
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -49,7 +76,7 @@ def test_agrees_with_the_loop(merged: RolloutBatch, settings: dict[str, Any]) ->
         (reward.wrong_at_0, reward.wrong_at_limit),
     )
     right, cut = (merged.correct == 1).tolist(), merged.truncated.tolist()
-    slow = oracles.cosine_length(
+    slow = slow_cosine_length(
         merged.length.tolist(), right, cut, reward.limit, correct_ends, wrong_ends, reward.exceed, reward.margin
     )
     expected_N = torch.tensor(slow, dtype=torch.float64)

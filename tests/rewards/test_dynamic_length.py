@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-import oracles_adaptive as oracles
 from leanthink.algorithms import DifficultyWeight
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
@@ -14,6 +15,7 @@ from leanthink.recipe.definition import load_recipe
 from leanthink.recipe.scoring import batch_advantage
 from leanthink.rewards import DynamicLength
 from made_batches import group_of, measured
+from oracles import Flags, Numbers
 
 
 def cogito(length: list[float], correct: list[int]) -> tuple[list[float], list[float]]:
@@ -44,11 +46,30 @@ def test_on_the_cpu_profile_an_answer_has_no_tags() -> None:
     assert part.tolist() == pytest.approx([0.5, 0.0])
 
 
+def slow_dylr(length: Numbers, correct: Flags, group: Sequence[int], limit: float, target: float) -> list[float]:
+    """arXiv 2507.22607 as released: the length term only."""
+    result = []
+    for tokens, ok, code in zip(length, correct, group, strict=True):
+        right = [other for other, good, same in zip(length, correct, group, strict=True) if good and same == code]
+        if ok:
+            result.append(0.0)
+        elif right:
+            mean = max(sum(right) / len(right), 1.0)
+            result.append(-0.25 * (1 + math.cos(math.pi * tokens / mean)) if tokens < 2 * mean else -0.5)
+        elif tokens >= limit:
+            result.append(-0.25)
+        elif tokens >= target:
+            result.append(0.0)
+        else:
+            result.append(0.5 * -0.25 * (1 + math.cos(math.pi * tokens / target)))
+    return result
+
+
 def test_dynamic_length_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch) -> None:
     expected: list[float] = []
     for batch in batches:
         right = (batch.correct == 1).tolist()
-        expected += oracles.dylr(batch.length.tolist(), right, batch.group.tolist(), 9000, 750)
+        expected += slow_dylr(batch.length.tolist(), right, batch.group.tolist(), 9000, 750)
     assert DynamicLength(limit=9000)(merged)[0].tolist() == pytest.approx(expected, abs=1e-9)
 
 

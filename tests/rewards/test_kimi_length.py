@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-import oracles
 from leanthink.algorithms import Grpo
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.schedules import Stairs
 from leanthink.rewards import Correct, KimiLength, Scale, Sum
 from leanthink.rewards.kimi_length import kimi_length
 from leanthink.testing import ContractError, check_reward
+from oracles import Flags, Groups, Numbers
 
 SIX = RolloutBatch.of(group=[0] * 6, length=[500, 1000, 1500, 2000, 3000, 2500], correct=[1, 0, 1, 0, 0, 1])
 
@@ -41,10 +41,24 @@ def test_worked_example_equal_lengths(correct: list[int]) -> None:
     assert KimiLength()(batch)[0].tolist() == [0.0] * 3
 
 
+def slow_kimi_length(length: Numbers, correct: Flags, group: Groups) -> list[float]:
+    """arXiv 2501.12599, Sec. 2.3.3: min-max over the whole group; the wrong keep the negative part."""
+    result = []
+    for i in range(len(length)):
+        lengths = [length[j] for j in range(len(length)) if group[j] == group[i]]
+        low, high = min(lengths), max(lengths)
+        if low == high:
+            result.append(0.0)
+            continue
+        lam = 0.5 - (length[i] - low) / (high - low)
+        result.append(lam if correct[i] else min(0.0, lam))
+    return result
+
+
 def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch) -> None:
     expected: list[float] = []
     for batch in batches:
-        expected += oracles.kimi_length(batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist())
+        expected += slow_kimi_length(batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist())
     given_N = kimi_length(merged.length, merged.correct == 1, merged.group)
     torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
     assert torch.equal(KimiLength()(merged)[0], given_N)

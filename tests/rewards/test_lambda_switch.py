@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable
+from fractions import Fraction
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_groups as oracles
 from leanthink.algorithms import Grpo
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
@@ -17,6 +19,7 @@ from leanthink.core.schedules import Linear
 from leanthink.recipe.registry import build
 from leanthink.rewards import Correct, LambdaSwitch, PassRateAtLeast, SigmoidLength, Switch, TopPassRate
 from leanthink.rewards.lambda_switch import top_count
+from oracles import Flags, Groups, Numbers, members
 
 FIVE = RolloutBatch.of(
     group=[name for name in "ABCDE" for _ in range(4)],
@@ -105,6 +108,28 @@ def test_ties_go_by_first_appearance_by_lot_or_all_together() -> None:
     assert drawn == again != other
 
 
+def slow_top_pass_rate(
+    correct: Flags, group: Groups, top_fraction: str, rounding: str = "floor", ties: str = "first", min_groups: int = 0
+) -> list[bool]:
+    """arXiv 2505.18086, Sec. 3: a group of rank r (1 is best) is chosen while ``r / B <= lambda``; exact fractions."""
+    rows = members(group)
+    rate = {name: Fraction(sum(correct[i] for i in of), len(of)) for name, of in rows.items()}
+    ranked: list[Hashable] = []
+    for value in sorted(set(rate.values()), reverse=True):
+        ranked += [name for name in rows if rate[name] == value]
+    chosen: set[Hashable] = set()
+    for rank, name in enumerate(ranked, start=1):
+        within = Fraction(rank, len(ranked)) <= Fraction(top_fraction)
+        if rounding == "ceil":
+            within = Fraction(rank - 1, len(ranked)) < Fraction(top_fraction)
+        if within or rank <= min_groups:
+            chosen.add(name)
+    if ties == "all" and chosen:
+        last = min(rate[name] for name in chosen)
+        chosen = {name for name in rows if rate[name] >= last}
+    return [name in chosen for name in group]
+
+
 @pytest.mark.parametrize("top_fraction", ["0", "0.2", "0.29", "0.5", "1"])
 @pytest.mark.parametrize(
     "settings",
@@ -117,8 +142,27 @@ def test_the_choice_agrees_with_the_loop(
     select = TopPassRate(top_fraction=float(top_fraction), **settings)
     for batch in batches:
         correct = (batch.correct == 1).tolist()
-        expected = oracles.top_pass_rate(correct, batch.group.tolist(), top_fraction, **settings)
+        expected = slow_top_pass_rate(correct, batch.group.tolist(), top_fraction, **settings)
         assert (select(batch)[0] == 1).tolist() == expected
+
+
+def slow_lambda_switch(
+    length: Numbers, correct: Flags, group: Groups, top_fraction: str, alpha: float, eps: float = 1e-7
+) -> list[float]:
+    """arXiv 2505.18086, Eqs. 1-2."""
+    chosen = slow_top_pass_rate(correct, group, top_fraction)
+    result = []
+    for i in range(len(length)):
+        if not correct[i]:
+            result.append(0.0)
+        elif not chosen[i]:
+            result.append(1.0)
+        else:
+            lengths = [length[j] for j in range(len(length)) if group[j] == group[i] and correct[j]]
+            mean = sum(lengths) / len(lengths)
+            deviation = math.sqrt(sum((one - mean) ** 2 for one in lengths) / len(lengths))
+            result.append(1 - alpha / (1 + math.exp(-(length[i] - mean) / (deviation + eps))))
+    return result
 
 
 @pytest.mark.parametrize("top_fraction", ["0.2", "0.5"])
@@ -128,7 +172,7 @@ def test_agrees_with_the_loop(batches: list[RolloutBatch], top_fraction: str) ->
     )
     for batch in batches:
         correct, group = (batch.correct == 1).tolist(), batch.group.tolist()
-        expected = oracles.lambda_switch(batch.length.tolist(), correct, group, top_fraction, 0.2)
+        expected = slow_lambda_switch(batch.length.tolist(), correct, group, top_fraction, 0.2)
         assert switch(batch)[0].tolist() == pytest.approx(expected, abs=1e-9)
 
 

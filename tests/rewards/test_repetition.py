@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 import torch
 
-import oracles_length as oracles
 from leanthink.algorithms import ReinforcePp
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
@@ -27,16 +27,40 @@ def test_worked_example_words() -> None:
     assert WordRepetition(max_penalty=-1, size=2).measure("so it so It so it") == pytest.approx(-0.6, abs=1e-6)
 
 
+def slow_dense_repetition(tokens: Sequence[int], size: int, penalty: float) -> list[float]:
+    """arXiv 2502.03373, Appendix C.2, Algorithm 1, on token ids."""
+    reward = [0.0] * len(tokens)
+    for j in range(len(tokens) - size + 1):
+        for earlier in range(j):  # was the n-gram at j seen before?
+            if all(tokens[earlier + k] == tokens[j + k] for k in range(size)):
+                for t in range(j, j + size):
+                    reward[t] = penalty
+                break
+    return reward
+
+
+def slow_word_repetition(text: str, size: int, max_penalty: float) -> float:
+    """The released code's ``(1 - unique / total) * max_penalty``; too short a text gets 0 instead of an error."""
+    words = text.lower().split()
+    total, unique = 0, []
+    for start in range(len(words)):
+        if start + size <= len(words):
+            total += 1
+            if words[start : start + size] not in unique:
+                unique.append(words[start : start + size])
+    return (1 - len(unique) / total) * max_penalty if total else 0.0
+
+
 def test_agrees_with_the_loop() -> None:
     draw = random.Random(5)
     for _ in range(1000):
         tokens = [draw.randrange(draw.choice((1, 2, 3, 9))) for _ in range(draw.randrange(25))]
         size = draw.randint(1, 6)
-        slow = oracles.dense_repetition(tokens, size, -0.05)
+        slow = slow_dense_repetition(tokens, size, -0.05)
         assert [-0.05 * flag for flag in repeated(tokens, size)] == slow
         assert Repetition(size=size).measure(tokens) == pytest.approx(sum(slow), abs=1e-9)
         text = " ".join(draw.choice("AaBb") for _ in tokens)
-        slow_word = oracles.word_repetition(text, size, -2.0)
+        slow_word = slow_word_repetition(text, size, -2.0)
         assert WordRepetition(max_penalty=-2.0, size=size).measure(text) == pytest.approx(slow_word, abs=1e-9)
 
 
@@ -84,6 +108,15 @@ def test_worked_example_of_two_discounts() -> None:
     assert found[0] == pytest.approx([1.902480, 1.901495, 1.900500, 1.950000, 2.000000], abs=1e-6)
 
 
+def slow_two_discounts(outcome: float, dense: list[float], discount: float) -> list[float]:
+    """The return from each token on: the outcome at the last token, undiscounted, and discounted dense rewards."""
+    count = len(dense)
+    return [
+        outcome + sum(discount ** (later - token) * dense[later] for later in range(token, count))
+        for token in range(count)
+    ]
+
+
 @pytest.mark.parametrize("discount", [0.9, 0.99, 1.0])
 def test_returns_are_those_of_the_slow_twin(discount: float) -> None:
     draw = random.Random(7)
@@ -95,7 +128,7 @@ def test_returns_are_those_of_the_slow_twin(discount: float) -> None:
         outcome_N = torch.tensor([draw.uniform(-10, 2) for _ in lines], dtype=torch.float64)
         found = returns_of(reward, batch, outcome_N)
         for line, outcome, returns in zip(lines, outcome_N.tolist(), found, strict=True):
-            slow = oracles.two_discounts(outcome, oracles.dense_repetition(line, 2, -0.3), discount)
+            slow = slow_two_discounts(outcome, slow_dense_repetition(line, 2, -0.3), discount)
             assert returns == pytest.approx(slow, abs=1e-9)
 
 

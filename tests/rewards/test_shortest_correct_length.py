@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_groups as oracles
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.core.schedules import Linear
 from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import ShortestCorrectLength
+from oracles import Flags, Groups, Numbers
 
 FOUR = RolloutBatch.of(group=[0] * 4, length=[900, 1200, 2500, 4000], correct=[1, 1, 0, 1])
 
@@ -30,12 +30,25 @@ def test_worked_example(correct: list[int], expected: list[float]) -> None:
     assert reward(FOUR.replace(correct=correct))[0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def slow_shortest_correct_length(
+    length: Numbers, correct: Flags, group: Groups, beta: float, max_distance: float = math.inf
+) -> list[float]:
+    """arXiv 2504.21370: ``-beta |L - SOL|``."""
+    result = []
+    for i in range(len(length)):
+        mine = [j for j in range(len(length)) if group[j] == group[i]]
+        right = [length[j] for j in mine if correct[j]]
+        optimal = min(right) if right else sum(length[j] for j in mine) / len(mine)
+        result.append(-beta * min(abs(length[i] - optimal), max_distance))
+    return result
+
+
 @pytest.mark.parametrize("max_distance", [None, 500.0])
 def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch, max_distance: float | None) -> None:
     expected: list[float] = []
     for batch in batches:
         length, correct, group = batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist()
-        expected += oracles.shortest_correct_length(length, correct, group, 0.001, max_distance or math.inf)
+        expected += slow_shortest_correct_length(length, correct, group, 0.001, max_distance or math.inf)
     given_N = ShortestCorrectLength(max_distance=max_distance)(merged)[0]
     torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
 

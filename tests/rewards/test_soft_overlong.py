@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-import oracles
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.rewards import Correct, SoftOverlong, Sum
 from leanthink.rewards.soft_overlong import soft_overlong
+from oracles import Numbers
 
 SEVEN = RolloutBatch.of(
     group=[0] * 7, length=[1000, 16384, 16385, 18432, 20000, 20480, 20481], correct=[1, 1, 1, 1, 0, 0, 0]
@@ -32,10 +32,25 @@ def test_worked_example_with_a_base_of_plus_and_minus_1() -> None:
     assert reward(SEVEN)[0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def slow_soft_overlong(
+    length: Numbers, limit: float, buffer: float, factor: float = 1.0, clamp: bool = True
+) -> list[float]:
+    """arXiv 2503.14476, Eq. 13, times ``factor``; without ``clamp`` it goes on falling beyond the limit."""
+    result = []
+    for tokens in length:
+        if tokens <= limit - buffer:
+            result.append(0.0)
+        elif tokens <= limit or not clamp:
+            result.append(factor * ((limit - buffer) - tokens) / buffer)
+        else:
+            result.append(-factor)
+    return result
+
+
 @pytest.mark.parametrize("clamp", [True, False])
 @pytest.mark.parametrize(("limit", "buffer", "factor"), [(8000, 2000, 1.0), (3000, 3000, 0.5), (16_001, 1, 2.0)])
 def test_agrees_with_the_loop(merged: RolloutBatch, limit: float, buffer: float, factor: float, clamp: bool) -> None:
-    slow = oracles.soft_overlong(merged.length.tolist(), limit, buffer, factor, clamp)
+    slow = slow_soft_overlong(merged.length.tolist(), limit, buffer, factor, clamp)
     given_N = soft_overlong(merged.length, limit, buffer, factor, clamp)
     torch.testing.assert_close(given_N, torch.tensor(slow, dtype=torch.float64), rtol=1e-12, atol=1e-12)
     reward = SoftOverlong(limit=limit, buffer=buffer, factor=factor, clamp=clamp)

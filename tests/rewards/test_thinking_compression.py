@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_modes as oracles
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.rewards import ThinkingCompression
@@ -26,6 +25,13 @@ TOKENIZER = build_tokenizer()
 RESPONSE = r"<think> 47 + 12 = 59 wait + 12 = 59 </think> \boxed{ 59 }"
 
 
+def slow_compress_reward(before: float, after: float, correct: bool, answer_kept: bool) -> float:
+    """arXiv 2506.14755, Eq. 11; a response that could not be cut has nothing removed."""
+    if not correct or before == 0:
+        return 0.0
+    return 1 - after / before if answer_kept else -1.0
+
+
 def test_the_compress_reward_agrees_with_the_loop_and_falls_on_the_tag(merged: RolloutBatch) -> None:
     generator = torch.Generator().manual_seed(0)
     count = len(merged)
@@ -36,7 +42,7 @@ def test_the_compress_reward_agrees_with_the_loop_and_falls_on_the_tag(merged: R
     batch = merged.replace(length=after_N + 3, **columns)
     total_N, placement = ThinkingCompression(gamma=0.5).place(batch)
     rows = zip(before_N.tolist(), after_N.tolist(), (batch.correct == 1).tolist(), kept_N.tolist(), strict=True)
-    expected = [0.5 * oracles.compress_reward(*row) for row in rows]
+    expected = [0.5 * slow_compress_reward(*row) for row in rows]
     torch.testing.assert_close(total_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
     assert torch.equal(placement.token, after_N[placement.row].long() + 1)
     assert torch.equal(placement.amount, total_N[placement.row])
