@@ -7,13 +7,18 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import AdaptiveTopK, BatchNorm, DifficultyWeight, FilterTopK, Grpo
+from leanthink.algorithms import AdaptiveTopK, BatchNorm, DifficultyWeight, FilterTopK, Grpo, Rloo
 from leanthink.algorithms.adaptive_top_k import k_by_difficulty
 from leanthink.algorithms.filter_top_k import Metric
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.recipe.scoring import batch_advantage, choose
 from oracles import Groups, Numbers, gfpo, members
+
+EXAMPLES = [
+    AdaptiveTopK(),
+    AdaptiveTopK(k=(3, 2), metric="token_efficiency", of=Rloo(), shift_negative=True, ready_after=3, remembered=5),
+]
 
 QUARTILES = [0.0, 0.25, 0.5, 0.75, 1.0]
 

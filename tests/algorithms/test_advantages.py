@@ -7,11 +7,28 @@ import pytest
 import torch
 
 import oracles
-from leanthink.algorithms import Advantage, Grpo, NoBaseline, Rloo, grpo_advantage, rloo_advantage
+from collected import SpelledOut
+from leanthink.algorithms import Advantage, Grpo, NoBaseline, PpoClip, Rloo, grpo_advantage, rloo_advantage
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
+from leanthink.rewards import Correct
 from leanthink.testing import ContractError, check_advantage
 from oracles import Groups, Numbers
+
+EXAMPLES = [Grpo(), Grpo(scale="none"), Grpo(ddof=0, eps=0.0), NoBaseline(), Rloo()]
+NOT_CENTRED = [NoBaseline]
+RECIPES = {
+    "grpo": SpelledOut(
+        reward=Correct(),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
+        verl={
+            "actor_rollout_ref.rollout.n": 64,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "data.max_response_length": 1024,
+        },
+    )
+}
 
 
 def rewards_of(batch: RolloutBatch) -> list[torch.Tensor]:

@@ -14,6 +14,12 @@ from leanthink.core.errors import BatchError, ConfigError
 from leanthink.testing import check_advantage
 from oracles import Groups, Numbers, mean
 
+EXAMPLES = [
+    BatchNorm(),
+    BatchNorm(level="response", ddof=0, floor="clamp", singleton="own"),
+    BatchNorm(boost=0.1, eps=0.1),
+]
+
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"level": "response"},

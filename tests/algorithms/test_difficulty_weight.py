@@ -8,10 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import DifficultyWeight
+from leanthink.algorithms import BatchNorm, DifficultyWeight, Rloo
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from oracles import Flags
+
+EXAMPLES = [
+    DifficultyWeight(),
+    DifficultyWeight(stage="easy", of=Rloo()),
+    DifficultyWeight(stage="binary_medium", of=BatchNorm(boost=0.1)),
+]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 import oracles_drpo as oracle
-from leanthink.algorithms import Drpo
+from collected import SpelledOut
+from leanthink.algorithms import Drpo, Grpo
 from leanthink.algorithms.drpo import (
     classes,
     drpo_advantage,
@@ -21,7 +22,38 @@ from leanthink.algorithms.drpo import (
 )
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
+from leanthink.rewards import Correct
 from made_calls import Call, padded, random_calls
+
+EXAMPLES = [
+    Drpo(length_temperature=0.1, limit=8192.0),
+    Drpo(length_temperature=None, tau=None, score="Lratio", form="advantage"),
+    Drpo(length_temperature=0.5, preference="reward", kl_type="low_var_kl", keep_all_correct=True),
+]
+
+STATED = {
+    "data.train_batch_size": 128,
+    "data.max_prompt_length": 1024,
+    "data.max_response_length": 8192,
+    "actor_rollout_ref.rollout.n": 8,
+    "actor_rollout_ref.rollout.temperature": 0.6,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 32,
+    "actor_rollout_ref.actor.optim.lr": 2e-6,
+}
+RECIPES = {
+    "drpo": SpelledOut(
+        reward=Correct(),
+        advantage=Grpo(),
+        loss=Drpo(length_temperature=0.1, limit=8192.0, preference="linear", tau=10.0, delta=1e-4, beta=1000.0),
+        verl=STATED,
+    ),
+    "disco": SpelledOut(
+        reward=Correct(),
+        advantage=Grpo(),
+        loss=Drpo(length_temperature=None, tau=10.0, delta=1e-4, beta=1000.0, kl_type="kl", score="logL"),
+        verl=STATED,
+    ),
+}
 
 LENGTHS = [2, 5, 8, 3, 8, 6]
 SCORES = [-0.30, -0.50, -0.80, -0.40, -0.90, -0.60]

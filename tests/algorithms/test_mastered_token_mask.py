@@ -9,10 +9,31 @@ import pytest
 import torch
 from torch import Tensor
 
-from leanthink.algorithms import Drpo, MasteredTokenMask
+from collected import SpelledOut
+from leanthink.algorithms import Drpo, Grpo, MasteredTokenMask, PpoClip
 from leanthink.algorithms.mastered_token_mask import mastered_tokens
 from leanthink.core.errors import ConfigError
+from leanthink.rewards import Correct, Truncation
 from oracles import Flags, Numbers
+
+EXAMPLES = [MasteredTokenMask(), MasteredTokenMask(of=PpoClip(high=0.28), probability=0.9, target_entropy=0.5)]
+RECIPES = {
+    "ulorl": SpelledOut(
+        reward=Truncation(kappa=0.0, of=Correct()),
+        advantage=Grpo(scale="std"),
+        loss=MasteredTokenMask(of=PpoClip(low=0.2, high=0.2), probability=0.99, target_entropy=0.2),
+        verl={
+            "data.train_batch_size": 128,
+            "data.max_response_length": 131072,
+            "actor_rollout_ref.rollout.n": 8,
+            "actor_rollout_ref.rollout.temperature": 0.85,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "algorithm.filter_groups.enable": True,
+            "algorithm.filter_groups.metric": "acc_then_reward",
+        },
+    )
+}
 
 PROBABILITY = [[0.999, 0.5, 0.995, 0.3], [0.999, 0.98, 0.995, 0.99], [0.999, 0.999, 0.5]]
 ENTROPY = [[0.01, 0.6, 0.02, 0.9], [0.01, 0.1, 0.02, 0.05], [0.01, 0.01, 0.3]]

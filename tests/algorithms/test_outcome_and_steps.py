@@ -13,6 +13,8 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from oracles import Groups, Numbers, members
 
+EXAMPLES = [OutcomeAndSteps(), OutcomeAndSteps(scale="std")]
+
 
 def test_worked_example() -> None:
     reward_NT = torch.tensor([[0.0, 2.6], [0.0, 2.4], [0.0, 2.0], [0.0, 1.0]], dtype=torch.float64)

@@ -16,6 +16,8 @@ from leanthink.core.placement import token_rewards
 from leanthink.rewards import Correct, StepwiseGain, Sum
 from oracles import returns
 
+EXAMPLES = [Gae(), Gae(gamma=0.99, lam=0.95), ReinforcePp(), ReinforcePp(gamma=0.9)]
+
 Rows = Sequence[Sequence[float]]
 
 

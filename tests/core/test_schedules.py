@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.errors import ConfigError
+from leanthink.core.limits import PerStep
 from leanthink.core.schedules import (
     Cosine,
     Cyclic,
@@ -23,8 +26,41 @@ from leanthink.core.schedules import (
     bounds,
 )
 from leanthink.recipe.definition import load_recipe
+from leanthink.rewards import Correct
 from leanthink.verify import Verifier
 from made_batches import group_of
+
+EXAMPLES = [
+    Cosine(start=1.0, stop=0.5, steps=7),
+    Cyclic(high=8.0, low=4.0, period=10),
+    Decay(start=256, factor=0.7, interval=150),
+    Decay(start=256, stop=87, drops=3, steps=600, shape="linear"),
+    Exponential(start=8.0, rate=0.5, limit=1.0),
+    Interleaved(high=16384, low=8192, period=640, shape="stair_cosine"),
+    Linear(start=0.0, stop=1.0, steps=5, delay=2),
+    Stairs(values=(0.0, 1.0), boundaries=(3,)),
+]
+
+
+def siri(steps: int) -> SpelledOut:
+    """The two differ in where they end."""
+    return SpelledOut(
+        reward=Correct(),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.28),
+        limit=PerStep(at_most=Interleaved(high=16384.0, low=8192.0, period=640, shape="cosine")),
+        verl={
+            "data.train_batch_size": 128,
+            "data.max_response_length": 16384,
+            "actor_rollout_ref.rollout.temperature": 1.0,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "actor_rollout_ref.actor.use_kl_loss": False,
+            "trainer.total_training_steps": steps,
+        },
+    )
+
+
+RECIPES = {"siri_high": siri(1920), "siri_low": siri(1600)}
 
 VALUES = [
     (Linear(start=0.0, stop=1.0, steps=4, delay=2), [0, 0, 0, 0.25, 0.5, 0.75, 1, 1]),

@@ -5,11 +5,63 @@ from __future__ import annotations
 import pytest
 import torch
 
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.rewards import Correct, ExactBudget, Gate, MaxBudget, Sum
 from leanthink.rewards.budget import exact_budget, max_budget
+from leanthink.testing import Columns
 from oracles import Flags, Numbers
+
+EXAMPLES = [
+    ExactBudget(),
+    ExactBudget(alpha=0.002, counts="thinking"),
+    MaxBudget(alpha=0.0003),
+    MaxBudget(delta=1.0, counts="thinking"),
+]
+COLUMNS: Columns = {
+    "at_most": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
+    "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,
+    "thinking_length": lambda generator, n: torch.randint(0, 9000, (n,), generator=generator).double(),
+}
+RECIPES = {
+    "lcpo_exact": SpelledOut(
+        reward=Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 128,
+            "actor_rollout_ref.rollout.n": 16,
+            "actor_rollout_ref.rollout.temperature": 0.6,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+            "data.max_prompt_length": 1024,
+            "data.max_response_length": 4096,
+        },
+    ),
+    "lcpo_max": SpelledOut(
+        reward=Sum(
+            exact=Gate(
+                column="at_most",
+                negate=True,
+                of=Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
+            ),
+            max=Gate(column="at_most", of=MaxBudget(alpha=0.005, delta=0.5, counts="response")),
+        ),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 128,
+            "actor_rollout_ref.rollout.n": 16,
+            "actor_rollout_ref.rollout.temperature": 0.6,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+            "actor_rollout_ref.actor.optim.lr": 4e-6,
+            "data.max_response_length": 4500,
+        },
+    ),
+}
 
 SIX = RolloutBatch.of(
     group=[0] * 6, length=[512, 700, 1024, 1524, 2000, 4096], correct=[1, 1, 1, 1, 0, 0], budget=[1024] * 6

@@ -16,6 +16,11 @@ from leanthink.recipe.scoring import score_step
 from leanthink.rewards import CollapseGuard, Correct, KimiLength, Scale, SigmoidLength, Sum
 from oracles import Flags
 
+EXAMPLES = [
+    CollapseGuard(of=KimiLength(), window=1),
+    CollapseGuard(of=SigmoidLength(alpha=0.4), relaxed=Correct(), window=3, forget=0.01),
+]
+
 SHARES = [0.8, 0.8, 0.6, 0.4, 0.4, 0.6, 0.7, 0.8, 0.8]
 
 

@@ -7,16 +7,44 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.schedules import Linear
 from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import Conciseness, ConcisenessScore, Correct, Truncation
 from leanthink.rewards.conciseness import Difficulty
+from leanthink.testing import Columns
 from oracles import Groups, Numbers
 
 PART = ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks")
+SERVED = ConcisenessScore(scorer="leanthink.verl.rollout.reward_model:conciseness")  # no model is served to a test
+
+EXAMPLES = [
+    PART,
+    Conciseness(scores=PART, alpha=0.5, annealing=Linear(start=1.0, stop=0.0, steps=30)),
+    Conciseness(scores=PART, alpha=2.0, difficulty="column", of=Correct(wrong=-1.0)),
+]
+COLUMNS: Columns = {
+    SERVED.column: lambda generator, n: 0.1 + 0.9 * torch.rand(n, generator=generator),
+    "prompt_difficulty": lambda generator, n: torch.rand(n, generator=generator),
+}
+RECIPES = {
+    "crf": SpelledOut(
+        reward=Conciseness(
+            scores=ConcisenessScore(scorer="leanthink.verl.rollout.reward_model:conciseness", low=0.1, high=1.0),
+            alpha=0.5,
+            annealing=Linear(start=1.0, stop=0.0, steps=200),
+            difficulty="pass_rate",
+            of=Truncation(kappa=0.0, of=Correct(), rule="multiply"),
+        ),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={"reward.reward_model.enable": True, "reward.reward_model.model_path": "Qwen/Qwen2.5-3B-Instruct"},
+    )
+}
+
 SIX = RolloutBatch.of(group=[0] * 6, length=[9] * 6, correct=[1, 1, 0, 0, 1, 0]).replace(
     **{PART.column: [0.9, 0.4, 1.0, 0.2, 0.1, 0.6]}
 )

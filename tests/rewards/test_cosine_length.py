@@ -8,11 +8,50 @@ from typing import Any
 import pytest
 import torch
 
+from collected import SpelledOut
+from leanthink.algorithms import Gae, Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import AdviceWarning, ConfigError
-from leanthink.rewards import CosineLength
+from leanthink.rewards import Clip, CosineLength, Repetition, Sum, TokenRepetition
 from leanthink.rewards.cosine_length import cosine_length
 from oracles import Flags, Numbers
+
+EXAMPLES = [CosineLength(limit=14_000, margin=16), CosineLength(limit=9000, wrong_at_0=-1, exceed=None)]
+WRONG_MAY_BEAT_CORRECT = [CosineLength]
+
+COSINE = CosineLength(
+    limit=14336,
+    correct_at_0=2.0,
+    correct_at_limit=1.0,
+    wrong_at_0=-10.0,
+    wrong_at_limit=0.0,
+    exceed=-10.0,
+    margin=0.0,
+)
+STATED = {
+    "data.train_batch_size": 512,
+    "actor_rollout_ref.rollout.n": 16,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 512 // 16,
+    "actor_rollout_ref.actor.ppo_epochs": 2,
+    "actor_rollout_ref.actor.optim.lr": 5e-7,
+    "data.max_prompt_length": 2048,
+    "data.max_response_length": 14336,
+    "algorithm.kl_ctrl.kl_coef": 0.01,
+}
+RECIPES = {
+    "cosine": SpelledOut(
+        reward=Sum(cosine=COSINE, repetition=Clip(low=-5.0, of=Repetition(size=40, penalty=-0.05))),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl=STATED,
+    ),
+    "cosine_ppo": SpelledOut(
+        reward=Sum(cosine=COSINE, repetition=TokenRepetition(size=40, penalty=-0.05, discount=0.99)),
+        advantage=Gae(gamma=1.0, lam=1.0),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={**STATED, "critic.optim.lr": 9e-6},
+    ),
+}
 
 EIGHT = RolloutBatch.of(
     group=[0] * 8,

@@ -8,14 +8,38 @@ from typing import Any
 
 import pytest
 
-from leanthink.algorithms import DifficultyWeight
+from collected import SpelledOut
+from leanthink.algorithms import DifficultyWeight, Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
 from leanthink.recipe.scoring import batch_advantage
-from leanthink.rewards import DynamicLength
+from leanthink.rewards import Correct, DynamicLength, Format, Gate, Scale, Sum, WordRepetition
 from made_batches import group_of, measured
 from oracles import Flags, Numbers
+
+EXAMPLES = [DynamicLength(limit=12_000), DynamicLength(limit=4096, apply_to_correct=True)]
+RECIPES = {
+    "vl_cogito": SpelledOut(
+        reward=Sum(
+            correct=Correct(),
+            format=Scale(by=0.5, of=Format(answer_tags=("<answer>", "</answer>"))),
+            length=DynamicLength(limit=4096.0, unsolved_target=750.0, unsolved_weight=0.5),
+            repetition=Gate(column="correct", negate=True, of=WordRepetition(max_penalty=-0.5, size=20)),
+        ),
+        advantage=DifficultyWeight(stage="hard", of=Grpo(scale="std"), all_wrong=0.25),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 512,
+            "data.max_prompt_length": 2048,
+            "data.max_response_length": 4096,
+            "actor_rollout_ref.rollout.n": 16,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+        },
+    )
+}
 
 
 def cogito(length: list[float], correct: list[int]) -> tuple[list[float], list[float]]:

@@ -8,12 +8,36 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.rewards import EarlyExit
 from leanthink.testbed.tokenizer import build_tokenizer
+from leanthink.testing import Columns
 from oracles import Flags, Groups, Numbers, members
+
+EXAMPLES = [EarlyExit(), EarlyExit(decay=1.5, include_full_path=False, inducer=" </think> ", places="steps")]
+COLUMNS: Columns = {"exit_order": lambda generator, n: torch.randint(0, 6, (n,), generator=generator).double()}
+RECIPES = {
+    "s_grpo": SpelledOut(
+        reward=EarlyExit(
+            decay=2.0,
+            inducer="Time is limited, stop thinking and start answering.\n</think>\n\n",
+            include_full_path=True,
+        ),
+        advantage=Grpo(scale="none"),
+        loss=PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
+        verl={
+            "data.train_batch_size": 128,
+            "actor_rollout_ref.rollout.n": 9,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "algorithm.filter_groups.enable": True,
+            "algorithm.filter_groups.metric": "acc_then_reward",
+        },
+    )
+}
 
 TOKENIZER = build_tokenizer()
 

@@ -8,13 +8,43 @@ from typing import Any
 import pytest
 import torch
 
+from collected import SpelledOut
+from leanthink.algorithms import NoBaseline, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.reward import Scope
 from leanthink.core.schedules import Linear
 from leanthink.recipe.registry import build
 from leanthink.rewards import HarmonizingLength
+from leanthink.testing import Columns
 from oracles import Flags, Groups, Numbers, members
+
+EXAMPLES = [
+    HarmonizingLength(),
+    HarmonizingLength(accuracy_weight=5.0, reference="current", clip=(-2.0, 4.0), standardize="group"),
+    HarmonizingLength(standardize="batch"),
+]
+COLUMNS: Columns = {
+    "reference_accuracy": lambda generator, n: torch.rand(n, generator=generator),
+    "reference_length": lambda generator, n: torch.randint(0, 16_000, (n,), generator=generator),
+}
+WRONG_MAY_BEAT_CORRECT = [HarmonizingLength]
+RECIPES = {
+    "o1_pruner": SpelledOut(
+        reward=HarmonizingLength(accuracy_weight=2.0, reference="stored", clip=None, standardize="none"),
+        advantage=NoBaseline(),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.max_response_length": 8192,
+            "actor_rollout_ref.rollout.n": 2,
+            "actor_rollout_ref.rollout.temperature": 0.5,
+            "actor_rollout_ref.rollout.top_p": 0.8,
+            "actor_rollout_ref.actor.optim.lr": 2e-7,
+            "actor_rollout_ref.actor.grad_clip": 10.0,
+            "trainer.total_epochs": 1,
+        },
+    )
+}
 
 SIX = RolloutBatch.of(
     group=[0] * 6,

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.control import check_state, moved
 from leanthink.core.errors import ConfigError, MissingColumnError, StateError
@@ -18,8 +20,29 @@ from leanthink.core.reward import State
 from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import Correct, Freeze, HistoryLength, Scale, Sum
 from leanthink.rewards.history_length import linear_history_length
-from leanthink.testing import check_reward
+from leanthink.testing import Columns, check_reward
 from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [HistoryLength(), HistoryLength(mode="mean", shape="linear", floor=-0.2)]
+COLUMNS: Columns = {
+    "prompt_key": lambda generator, n: [f"p{key}" for key in torch.randint(0, 3, (n,), generator=generator).tolist()]
+}
+RECIPES = {
+    "hapo": SpelledOut(
+        reward=Sum(correct=Correct(), length=Scale(by=1.0, of=HistoryLength(floor=-0.7, mode="min", shape="cosine"))),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
+        verl={
+            "data.max_prompt_length": 512,
+            "data.max_response_length": 32768,
+            "actor_rollout_ref.rollout.n": 2,
+            "actor_rollout_ref.rollout.temperature": 0.7,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "actor_rollout_ref.actor.kl_loss_coef": 0.04,
+            "trainer.total_epochs": 5,
+        },
+    )
+}
 
 HAPO = load_recipe("hapo").reward
 

@@ -5,13 +5,39 @@ from __future__ import annotations
 import pytest
 import torch
 
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
-from leanthink.core.schedules import Stairs
-from leanthink.rewards import Correct, KimiLength, Scale, Sum
+from leanthink.core.schedules import Linear, Stairs
+from leanthink.rewards import Correct, Format, KimiLength, Scale, Sum
 from leanthink.rewards.kimi_length import kimi_length
 from leanthink.testing import ContractError, check_reward
 from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [KimiLength()]
+RECIPES = {
+    "kimi": SpelledOut(
+        reward=Sum(correct=Correct(), length=Scale(by=Stairs(values=(0.0, 0.5), boundaries=(20,)), of=KimiLength())),
+        advantage=Grpo(scale="none"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={},
+    ),
+    "long_short": SpelledOut(
+        reward=Sum(
+            correct=Correct(),
+            format=Format(),
+            length=Scale(by=Linear(start=0.0, stop=1.0, steps=100), of=KimiLength()),
+        ),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.max_prompt_length": 512,
+            "data.max_response_length": 1024,
+            "actor_rollout_ref.actor.optim.lr": 5e-6,
+            "trainer.total_epochs": 8,
+        },
+    ),
+}
 
 SIX = RolloutBatch.of(group=[0] * 6, length=[500, 1000, 1500, 2000, 3000, 2500], correct=[1, 0, 1, 0, 0, 1])
 

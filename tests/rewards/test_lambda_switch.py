@@ -10,16 +10,65 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.core.groups import group_mean
 from leanthink.core.reward import Scope
 from leanthink.core.schedules import Linear
 from leanthink.recipe.registry import build
-from leanthink.rewards import Correct, LambdaSwitch, PassRateAtLeast, SigmoidLength, Switch, TopPassRate
+from leanthink.rewards import (
+    Correct,
+    LambdaSwitch,
+    PassRateAtLeast,
+    Scale,
+    SigmoidLength,
+    SoftOverlong,
+    Sum,
+    Switch,
+    TopPassRate,
+)
 from leanthink.rewards.lambda_switch import top_count
 from oracles import Flags, Groups, Numbers, members
+
+OVERLONG = SoftOverlong(limit=12_000, buffer=4000)
+
+EXAMPLES = [
+    LambdaSwitch(top_fraction=0.5, shaped=SigmoidLength(alpha=0.4), plain=Correct()),
+    LambdaSwitch(
+        top_fraction=Linear(start=0.0, stop=1.0, steps=30),
+        ties="random",
+        min_groups=1,
+        shaped=Sum(correct=Correct(), late=Scale(by=0.5, of=OVERLONG)),
+        plain=Correct(),
+    ),
+    LambdaSwitch(mode="threshold", threshold=0.5, shaped=SigmoidLength(alpha=0.4), plain=Correct()),
+    TopPassRate(top_fraction=0.5),
+    TopPassRate(rounding="ceil", ties="all"),
+    TopPassRate(top_fraction=0.5, ties="random", seed=3),
+]
+RECIPES = {
+    "grpo_lambda": SpelledOut(
+        reward=LambdaSwitch(
+            mode="top_fraction",
+            top_fraction=0.2,
+            rounding="floor",
+            ties="first",
+            min_groups=0,
+            shaped=SigmoidLength(alpha=0.2),
+            plain=Correct(),
+        ),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 128,
+            "actor_rollout_ref.rollout.n": 16,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+        },
+    )
+}
 
 FIVE = RolloutBatch.of(
     group=[name for name in "ABCDE" for _ in range(4)],

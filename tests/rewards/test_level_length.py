@@ -5,14 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import LevelLength
+from leanthink.testing import Columns
 from made_batches import group_of
 from oracles import Flags, Numbers
+
+EXAMPLES = [LevelLength(limit=8000, prices=(0.6,))]  # of several levels each group has one
+COLUMNS: Columns = {"length_level": lambda generator, n: torch.zeros(n)}
+RECIPES = {
+    "tldr": SpelledOut(
+        reward=LevelLength(limit=8000.0, prices=(0.6, 0.3, 0.1)),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={},
+    )
+}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.rewards import Correct, LongestCorrectLength, Sum
 from oracles import Flags, Groups, Numbers, members
 
+EXAMPLES = [LongestCorrectLength(), LongestCorrectLength(pay_wrong=True)]
+
 FOUR = RolloutBatch.of(group=[0] * 4, length=[400, 600, 1000, 800], correct=[1, 1, 1, 0])
 
 

@@ -9,13 +9,32 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, ModeSwitch, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.schedules import Linear
 from leanthink.rewards import ModeSwitchReward
 from leanthink.rewards.mode_switch_reward import preferred_modes
+from leanthink.testing import Columns
 from oracles import Flags, Groups, members
+
+EXAMPLES = [
+    ModeSwitchReward(),
+    ModeSwitchReward(margin=0.25),
+    ModeSwitchReward(threshold=0.5, wrong=-1.0, warm_up=Linear(start=0.0, stop=1.0, steps=30)),
+]
+COLUMNS: Columns = {"mode": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double()}
+RECIPES = {
+    "adaptive_deep": SpelledOut(
+        reward=ModeSwitchReward(
+            threshold=0.75, base=1.0, bonus=0.5, wrong=0.0, warm_up=Linear(start=0.0, stop=1.0, steps=50)
+        ),
+        advantage=Grpo(scale="std"),
+        loss=ModeSwitch(weight=0.1, margin=1.0, form="margin", of=PpoClip(low=0.2, high=0.2)),
+        verl={},
+    )
+}
 
 HALVES = [1, 1, 1, 1, 0, 0, 0, 0]
 

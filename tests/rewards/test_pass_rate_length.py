@@ -7,13 +7,24 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.core.schedules import Linear
 from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import Correct, PassRateLength, Sum
 from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [PassRateLength(), PassRateLength(beta=0.1, length_norm=16_000)]
+RECIPES = {
+    "alp": SpelledOut(
+        reward=Sum(correct=Correct(), length=PassRateLength(beta=1e-7, length_norm=1.0)),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={"data.train_batch_size": 512, "actor_rollout_ref.actor.optim.lr": 1e-6},
+    )
+}
 
 FOUR = RolloutBatch.of(group=[0] * 4, length=[1000, 2000, 4000, 8000], correct=[1, 1, 1, 0])
 ALP = load_recipe("alp").reward

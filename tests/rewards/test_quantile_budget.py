@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.control import check_state, moved
 from leanthink.core.errors import ConfigError, StateError
@@ -19,6 +21,20 @@ from leanthink.recipe.definition import load_recipe, recipe_from
 from leanthink.rewards import Correct, QuantileBudget, Scale, Sum
 from leanthink.rewards.quantile_budget import next_budget
 from oracles import Flags, Numbers
+
+EXAMPLES = [
+    QuantileBudget(longest=16_000, threshold=0.5),
+    QuantileBudget(longest=12_000, floor=9, tau=1.0, lengths="all", strict=True, anchor="observed_max", remembered=2),
+]
+RECIPES = {
+    "palu": SpelledOut(
+        reward=QuantileBudget(longest=16384.0, threshold=0.8, tau=0.5),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        limit=FromReward(),
+        verl={},
+    )
+}
 
 G1 = [1200.0, 1500, 2000, 2600, 3000, 3400, 3900, 4000]
 

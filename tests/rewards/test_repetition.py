@@ -15,6 +15,14 @@ from leanthink.core.placement import token_rewards
 from leanthink.rewards import CosineLength, Repetition, Sum, TokenRepetition, WordRepetition
 from leanthink.rewards.repetition import repeated
 
+EXAMPLES = [
+    Repetition(size=1),
+    Repetition(size=2, penalty=-1),
+    TokenRepetition(size=1),
+    TokenRepetition(size=2, penalty=-1, discount=1),
+    WordRepetition(max_penalty=-1, size=1),
+]
+
 
 def test_worked_example() -> None:
     tokens = [5, 6, 7, 5, 6, 7, 8, 5, 6]

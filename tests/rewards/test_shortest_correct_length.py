@@ -8,12 +8,34 @@ from typing import Any
 import pytest
 import torch
 
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.core.schedules import Linear
 from leanthink.recipe.definition import load_recipe
-from leanthink.rewards import ShortestCorrectLength
+from leanthink.rewards import Correct, ShortestCorrectLength, Sum
 from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [ShortestCorrectLength(), ShortestCorrectLength(beta=0.01, max_distance=50)]
+RECIPES = {
+    "shorter_better": SpelledOut(
+        reward=Sum(correct=Correct(right=2.0), length=ShortestCorrectLength(beta=0.001, max_distance=None)),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 128,
+            "data.max_prompt_length": 1500,
+            "data.max_response_length": 6000,
+            "actor_rollout_ref.rollout.n": 8,
+            "actor_rollout_ref.rollout.temperature": 0.9,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 16,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+            "trainer.total_epochs": 3,
+        },
+    )
+}
 
 FOUR = RolloutBatch.of(group=[0] * 4, length=[900, 1200, 2500, 4000], correct=[1, 1, 0, 1])
 

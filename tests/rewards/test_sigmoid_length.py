@@ -7,13 +7,31 @@ import math
 import pytest
 import torch
 
-from leanthink.algorithms import Grpo, Rloo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip, Rloo
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.core.schedules import Linear
 from leanthink.rewards import SigmoidLength
 from leanthink.rewards.sigmoid_length import sigmoid_length
 from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [SigmoidLength(alpha=0.4), SigmoidLength(alpha=0.9, ddof=1, eps=1.0, check_eos=False)]
+RECIPES = {
+    "trle": SpelledOut(
+        reward=SigmoidLength(alpha=0.1, eps=1e-7, ddof=0, check_eos=True),
+        advantage=Rloo(),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 32,
+            "actor_rollout_ref.rollout.n": 8,
+            "actor_rollout_ref.actor.optim.lr": 5e-6,
+            "data.max_prompt_length": 512,
+            "data.max_response_length": 32000,
+            "algorithm.kl_ctrl.kl_coef": 0.001,
+        },
+    )
+}
 
 SIX = RolloutBatch.of(group=[0] * 6, length=[800, 1200, 1600, 2400, 5000, 600], correct=[1, 1, 1, 1, 0, 0])
 FOUR_RIGHT = RolloutBatch.of(group=[0] * 4, length=[800, 1200, 1600, 2400], correct=[1] * 4)

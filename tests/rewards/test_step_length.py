@@ -12,23 +12,69 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.control import check_state, moved
 from leanthink.core.errors import ConfigError, StateError
+from leanthink.core.schedules import Linear
 from leanthink.recipe.definition import load_recipe
-from leanthink.rewards import AdaptiveStepLength, StepLength, ThinkOutcome
+from leanthink.rewards import AdaptiveStepLength, StepLength, Sum, ThinkOutcome
 from leanthink.rewards.step_length import candidate_targets, fewest_correct, search_target
 from oracles import Flags, Numbers
 
-VALID = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
 BASE = ThinkOutcome(right=1.0, wrong=-0.5, no_box=-1.0, no_block=-1.0)
+WELL_FORMED = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
+
+EXAMPLES = [
+    StepLength(target=4000),
+    StepLength(target=Linear(start=9000, stop=500, steps=30), valid=WELL_FORMED),
+    AdaptiveStepLength(lower_bound=1000, interval=1000, monitor_freq=2),
+    AdaptiveStepLength(lower_bound=1000, interval=1000, monitor_freq=1, cap_to_batch_max=True),
+    AdaptiveStepLength(lower_bound=500, target_length=4000, explore=True, valid=WELL_FORMED, rounding="floor"),
+]
+
+
+def laser(length: StepLength | AdaptiveStepLength) -> SpelledOut:
+    """The three of the family differ in the bonus only."""
+    return SpelledOut(
+        reward=Sum(base=BASE, length=length),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.28),
+        verl={
+            "data.train_batch_size": 128,
+            "data.max_response_length": 16384,
+            "actor_rollout_ref.rollout.n": 8,
+            "actor_rollout_ref.rollout.temperature": 0.6,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+        },
+    )
+
+
+def adaptive(explore: bool) -> AdaptiveStepLength:
+    return AdaptiveStepLength(
+        lower_bound=4096,
+        upper_bound=16384,
+        interval=1024,
+        alpha=0.5,
+        monitor_freq=20,
+        explore=explore,
+        valid=WELL_FORMED,
+    )
+
+
+RECIPES = {
+    "laser": laser(StepLength(target=8192.0, alpha=0.5, valid=WELL_FORMED)),
+    "laser_d": laser(adaptive(explore=False)),
+    "laser_de": laser(adaptive(explore=True)),
+}
+
 FORM = [2.0] * 7 + [0.0]
 EIGHT = RolloutBatch.of(
     group=[0] * 8,
     length=[1200, 2048, 2500, 4100, 900, 6000, 16384, 3000],
     correct=[1, 1, 1, 1, 0, 0, 0, 0],
-    **{BASE.column: FORM, VALID.column: FORM},
+    **{BASE.column: FORM, WELL_FORMED.column: FORM},
 )
 CANDIDATES = [2048, 3072, 4096, 5120, 6144, 7168, 8192]
 COVERAGE = {
@@ -185,13 +231,13 @@ def test_ill_formed_responses_and_groups_of_any_size_agree_with_the_loop(
     batches: list[RolloutBatch], explore_invalid: bool
 ) -> None:
     reward = AdaptiveStepLength(
-        lower_bound=500, interval=500, monitor_freq=3, explore=True, explore_invalid=explore_invalid, valid=VALID
+        lower_bound=500, interval=500, monitor_freq=3, explore=True, explore_invalid=explore_invalid, valid=WELL_FORMED
     )
     slow = SlowLaserD(500, 16384, 500, 0.5, 3, None, True, explore_invalid)
     state, sizes, draw = reward.init(), set(), random.Random(5)
     for batch in batches:
         formed = [draw.random() < 0.8 for _ in range(len(batch))]
-        given_N, state = reward(batch.replace(**{VALID.column: [2.0 * one for one in formed]}), state)
+        given_N, state = reward(batch.replace(**{WELL_FORMED.column: [2.0 * one for one in formed]}), state)
         correct = (batch.correct == 1).tolist()
         assert given_N.tolist() == slow.step(batch.length.tolist(), correct, batch.group.tolist(), formed)
         assert state["own"]["target"] == slow.target
@@ -233,16 +279,16 @@ def test_a_batch_does_not_move_its_own_targets() -> None:
 
 
 def test_ill_formed_is_not_right_and_explores_only_if_asked() -> None:
-    batch = EIGHT.replace(**{VALID.column: [2.0, 0.0, 2.0, 2.0, 2.0, 1.0, 2.0, 0.0]})
-    settings: dict[str, Any] = {"lower_bound": 1024, "target_length": 5000, "valid": VALID, "explore": True}
+    batch = EIGHT.replace(**{WELL_FORMED.column: [2.0, 0.0, 2.0, 2.0, 2.0, 1.0, 2.0, 0.0]})
+    settings: dict[str, Any] = {"lower_bound": 1024, "target_length": 5000, "valid": WELL_FORMED, "explore": True}
     assert AdaptiveStepLength(**settings)(batch)[0].tolist() == [0.5, 0, 0.5, 0.5, 0, 0, 0.5, 0]
     assert AdaptiveStepLength(**settings, explore_invalid=True)(batch)[0].tolist() == [0.5, 0, 0.5, 0.5, 0, 0.5, 0.5, 0]
-    assert StepLength(target=5000, valid=VALID)(batch)[0].tolist() == [0.5, 0, 0.5, 0.5, 0, 0, 0, 0]
+    assert StepLength(target=5000, valid=WELL_FORMED)(batch)[0].tolist() == [0.5, 0, 0.5, 0.5, 0, 0, 0, 0]
 
 
 def test_a_right_but_ill_formed_response_counts_as_wrong_so_that_a_long_one_explores_if_asked() -> None:
-    batch = RolloutBatch.of(group=[0] * 2, length=[100, 9000], correct=[1, 1], **{VALID.column: [0.0, 0.0]})
-    settings: dict[str, Any] = {"lower_bound": 1024, "target_length": 5000, "valid": VALID, "explore": True}
+    batch = RolloutBatch.of(group=[0] * 2, length=[100, 9000], correct=[1, 1], **{WELL_FORMED.column: [0.0, 0.0]})
+    settings: dict[str, Any] = {"lower_bound": 1024, "target_length": 5000, "valid": WELL_FORMED, "explore": True}
     assert AdaptiveStepLength(**settings)(batch)[0].tolist() == [0, 0]
     assert AdaptiveStepLength(**settings, explore_invalid=True)(batch)[0].tolist() == [0, 0.5]
 

@@ -11,11 +11,61 @@ import pytest
 import torch
 
 import oracles
+from collected import SpelledOut
+from leanthink.algorithms import Gae, PpoClip, ReinforcePp
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.placement import token_rewards
-from leanthink.rewards import Correct, Scale, SoftOverlong, StepwiseGain, Sum
+from leanthink.rewards import Correct, Scale, SoftOverlong, StepwiseGain, Sum, ThinkOutcome
 from leanthink.rewards.stepwise_gain import look_ahead, step_gains
+from leanthink.testing import Columns
+
+EXAMPLES = [StepwiseGain(), StepwiseGain(window=1, decay=1.0, placement="step_end", combine="overwrite")]
+COLUMNS: Columns = {
+    "cut_tokens": lambda generator, n: [
+        torch.randint(0, 1200, (row % 5,), generator=generator).sort().values.tolist() for row in range(n)
+    ],
+    "probe_accuracies": lambda generator, n: [
+        [None if share == 6 else share / 5 for share in torch.randint(0, 7, (row % 5,), generator=generator).tolist()]
+        for row in range(n)
+    ],
+}
+
+VSRM = Sum(
+    outcome=ThinkOutcome(right=1.0, wrong=0.0, no_box=-9.5, no_block=-10.0),
+    steps=StepwiseGain(
+        skip_chars=1000,
+        min_gap_chars=400,
+        probes=5,
+        probe_tokens=768,
+        tolerance=1e-5,
+        window=4,
+        decay=0.7,
+        placement="step_start",
+    ),
+)
+STATED = {
+    "data.train_batch_size": 256,
+    "data.max_prompt_length": 768,
+    "data.max_response_length": 7424,
+    "actor_rollout_ref.rollout.n": 1,
+    "actor_rollout_ref.rollout.temperature": 0.6,
+    "actor_rollout_ref.rollout.top_p": 0.95,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+    "actor_rollout_ref.actor.optim.lr": 1e-6,
+    "trainer.total_epochs": 3,
+}
+RECIPES = {
+    "vsrm_ppo": SpelledOut(
+        reward=VSRM,
+        advantage=Gae(gamma=1.0, lam=1.0),
+        loss=PpoClip(low=0.2, high=0.2, dual=3.0),
+        verl={**STATED, "critic.optim.lr": 1e-5, "critic.cliprange_value": 0.5},
+    ),
+    "vsrm_rpp": SpelledOut(
+        reward=VSRM, advantage=ReinforcePp(gamma=1.0), loss=PpoClip(low=0.2, high=0.2, dual=3.0), verl=STATED
+    ),
+}
 
 A = [0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.8, 0.8, 0.6, 1.0, 1.0]
 CUTS = [*range(300, 571, 30), 600]

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
@@ -15,6 +17,29 @@ from leanthink.rewards import (
 )
 from made_batches import group_of, measured
 from oracles import Flags, Numbers
+
+EXAMPLES = [
+    SurrogateLength(limit=12_000),
+    SurrogateLength(limit=12_000, turning_point=0.25, format=Readable(), gate_on_correct=True),
+]
+WRONG_MAY_BEAT_CORRECT = [SurrogateLength]
+RECIPES = {
+    "surrogate": SpelledOut(
+        reward=SurrogateLength(limit=3072.0, turning_point=0.5, format_weight=0.5, format=Readable()),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 128,
+            "data.max_prompt_length": 1024,
+            "data.max_response_length": 3072,
+            "actor_rollout_ref.rollout.n": 8,
+            "actor_rollout_ref.rollout.temperature": 0.6,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+        },
+    )
+}
 
 
 def test_worked_example_surrogate() -> None:

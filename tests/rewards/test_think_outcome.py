@@ -9,6 +9,8 @@ from leanthink.core.errors import ConfigError
 from leanthink.rewards import ThinkOutcome
 from leanthink.rewards.think_outcome import has_box
 
+EXAMPLES = [ThinkOutcome(no_box=0.0, no_block=0.0)]  # with its penalties, form comes before correctness
+
 BLOCK = "<think> 1 / 2 </think>"
 
 

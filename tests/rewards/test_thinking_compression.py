@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from collected import SpelledOut
+from leanthink.algorithms import OutcomeAndSteps, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
-from leanthink.rewards import ThinkingCompression
+from leanthink.rewards import Correct, Format, LongestCorrectLength, Sum, ThinkingCompression
 from leanthink.rewards.thinking_compression import (
     ANSWER_KEPT,
     END_TOKEN,
@@ -20,6 +22,34 @@ from leanthink.rewards.thinking_compression import (
     until_answer,
 )
 from leanthink.testbed.tokenizer import build_tokenizer
+from leanthink.testing import Columns
+
+EXAMPLES = [ThinkingCompression(), ThinkingCompression(gamma=0.5, kept="nonempty", opened_by_prompt=True)]
+COLUMNS: Columns = {
+    "answer_kept": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
+    "kept_thinking_tokens": lambda generator, n: torch.randint(0, 40, (n,), generator=generator).double(),
+    "thinking_end_token": lambda generator, n: torch.randint(-1, 60, (n,), generator=generator).double(),
+    "thinking_tokens": lambda generator, n: torch.randint(40, 80, (n,), generator=generator).double(),
+}
+RECIPES = {
+    "lc_r1": SpelledOut(
+        reward=Sum(
+            correct=Correct(),
+            format=Format(),
+            length=LongestCorrectLength(pay_wrong=False),
+            compress=ThinkingCompression(gamma=1.0),
+        ),
+        advantage=OutcomeAndSteps(scale="none"),
+        loss=PpoClip(low=0.2, high=0.2, aggregation="token-mean"),
+        verl={
+            "data.max_response_length": 8192,
+            "actor_rollout_ref.rollout.n": 8,
+            "actor_rollout_ref.actor.optim.lr": 2e-6,
+            "actor_rollout_ref.actor.grad_clip": 0.1,
+            "trainer.total_epochs": 1,
+        },
+    )
+}
 
 TOKENIZER = build_tokenizer()
 RESPONSE = r"<think> 47 + 12 = 59 wait + 12 = 59 </think> \boxed{ 59 }"

@@ -6,13 +6,40 @@ from typing import Any
 
 import pytest
 
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
+from leanthink.core.schedules import Decay
 from leanthink.recipe.definition import load_recipe
-from leanthink.rewards import TriangleLength
+from leanthink.rewards import Correct, Scale, Sum, TagPair, TriangleLength
 from made_batches import group_of, measured
 from oracles import Numbers
+
+EXAMPLES = [
+    TriangleLength(budget=Decay(start=9000, factor=0.7, interval=10)),
+    TriangleLength(budget=4000, peak=0.5, shape="band", gate_on_correct=True),
+]
+
+THINK, ANSWER = ("<think>", "</think>"), ("<answer>", "</answer>")
+RECIPES = {
+    "curriculum": SpelledOut(
+        reward=Sum(
+            correct=Scale(by=0.6, of=Correct()),
+            length=Scale(by=0.3, of=TriangleLength(budget=Decay(start=256.0, factor=0.7, interval=150, stop=87.0))),
+            format=Scale(
+                by=0.1,
+                of=Sum(
+                    think=Scale(by=0.5, of=TagPair(open_tag="<think>", close_tag="</think>", apart_from=ANSWER)),
+                    answer=Scale(by=0.5, of=TagPair(open_tag="<answer>", close_tag="</answer>", apart_from=THINK)),
+                ),
+            ),
+        ),
+        advantage=Grpo(scale="std", ddof=0, eps=0.0),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={"actor_rollout_ref.rollout.n": 8, "trainer.total_training_steps": 600},
+    )
+}
 
 CURRICULUM = [  # correct, think, answer, tokens, triangle, band, reward, advantage
     (0, 1, 1, 0, 0.000000, 1.000000, 0.100000, -1.577057),

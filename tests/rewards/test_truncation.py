@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from leanthink.algorithms import BatchNorm, Grpo
+from collected import SpelledOut
+from leanthink.algorithms import BatchNorm, Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.limits import PerStep
 from leanthink.core.schedules import Linear
 from leanthink.recipe.registry import build
 from leanthink.rewards import (
@@ -25,6 +27,47 @@ from leanthink.rewards import (
 )
 from leanthink.rewards.truncation import truncated_reward
 from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [
+    Truncation(),
+    Truncation(kappa=0.1, of=SigmoidLength(alpha=0.4, check_eos=False), limit=8000),
+    Truncation(kappa=0.5, of=Correct(right=1.0, wrong=-1.0), rule="add"),
+    Truncation(of=KimiLength(), rule="add"),
+    DifficultyTruncation(thresholds=(0.5,), lengths=(12_000, 4000)),
+    DifficultyTruncation(
+        thresholds=(0.25, 0.75),
+        lengths=(12_000, 8000, 600),
+        kappa=Linear(start=1.0, stop=0.0, steps=30),
+        of=SigmoidLength(alpha=0.4),
+        equality="hard",
+    ),
+]
+
+STATED = {
+    "data.train_batch_size": 512,
+    "actor_rollout_ref.rollout.n": 16,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+    "actor_rollout_ref.actor.optim.lr": 1e-6,
+    "actor_rollout_ref.actor.kl_loss_coef": 5e-4,
+    "actor_rollout_ref.actor.kl_loss_type": "mse",
+    "algorithm.filter_groups.enable": True,
+}
+RECIPES = {
+    "dler": SpelledOut(
+        reward=Truncation(kappa=0.0, of=Correct(), rule="multiply"),
+        advantage=BatchNorm(level="token", ddof=1, eps=1e-8, floor="add", singleton="zero", boost=0.0),
+        loss=PpoClip(low=0.2, high=0.28, dual=10.0),
+        limit=PerStep(at_most=4000.0),
+        verl={**STATED, "algorithm.filter_groups.metric": "acc", "data.max_response_length": 4000},
+    ),
+    "da_dler": SpelledOut(
+        reward=DifficultyTruncation(thresholds=(0.5,), lengths=(4000.0, 2000.0), kappa=0.0, equality="easy"),
+        advantage=BatchNorm(level="token", ddof=1, eps=1e-8, floor="add", singleton="zero", boost=0.0),
+        loss=PpoClip(low=0.2, high=0.28, dual=10.0),
+        limit=PerStep(at_most=4000.0),
+        verl={**STATED, "algorithm.filter_groups.metric": "acc_then_reward"},
+    ),
+}
 
 EIGHT = RolloutBatch.of(
     group=[0] * 4 + [1] * 4,
