@@ -67,7 +67,8 @@ def collected(tests: Path = TESTS) -> Collected:
         ValueError: an example in another file than its class's, one of a class that is not registered, a recipe without
             YAML, or one or a column that two files declare; naming the files.
     """
-    found, said_in = Collected(), {}
+    found = Collected()
+    said_in: dict[tuple[str, str], str] = {}
     for path in sorted(path for room in ROOMS for path in (tests / room).glob("test_*.py")):
         file = f"tests/{path.parent.name}/{path.name}"
         said = vars(_imported(path, file))
@@ -110,7 +111,7 @@ def lacking_recipes(found: Collected) -> list[str]:
 
 def _imported(path: Path, file: str) -> ModuleType:
     """A second copy of a test file, under a name of its own, so that pytest imports its own as ever."""
-    name = f"collected_from.{path.parent.name}.{path.stem}"
+    name = ".".join(("collected_from", *path.with_suffix("").parts[1:]))
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, f"{file} is no Python file"
     sys.modules[name] = module = importlib.util.module_from_spec(spec)  # dataclasses look their module up
