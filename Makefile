@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STEPS ?= 70
 
-.PHONY: demo sweep test docs lint types unit verl-tests check-recipes results bench fuzz setup clean
+.PHONY: demo sweep test docs lint types unit verl-tests check-recipes results bench fuzz method setup clean
 
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
@@ -44,6 +44,9 @@ fuzz: setup ## the verifier's long check: 20,000 random answers and those that m
 check-recipes: setup ## the longer check: real verl with three steps of every recipe, and all that needs its runs
 	$(BIN)/python benchmarks/check_recipes.py
 	$(BIN)/pytest -m long
+
+method: setup ## the skeletons of a new method, NAME=my_method; their tests fail until they are filled in
+	$(BIN)/python tools/new_method.py "$(NAME)"
 
 results: setup ## train the methods side by side and write docs/results.md; hours, goes on where it was stopped
 	$(BIN)/leanthink sweep benchmarks/results.yaml --out runs/results --jobs 2

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_dler
 from leanthink.algorithms import BatchNorm
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.testing import check_advantage
+from oracles import Groups, Numbers, mean
+
+EXAMPLES = [
+    BatchNorm(),
+    BatchNorm(level="response", ddof=0, floor="clamp", singleton="own"),
+    BatchNorm(boost=0.1, eps=0.1),
+]
 
 SETTINGS: list[dict[str, Any]] = [
     {},
@@ -22,13 +29,46 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
+def slow_batch_norm(
+    reward: Numbers,
+    group: Groups,
+    length: Numbers,
+    level: str = "token",
+    ddof: int = 1,
+    eps: float = 1e-8,
+    floor: str = "add",
+    singleton: str = "zero",
+) -> list[float]:
+    """arXiv 2510.15110, Eq. 3: minus the group's mean, then by mean and deviation of all tokens or responses."""
+    centred = []
+    for i in range(len(reward)):
+        rewards = [reward[j] for j in range(len(reward)) if group[j] == group[i]]
+        if len(rewards) == 1:
+            centred.append(reward[i] if singleton == "zero" else 0.0)
+        else:
+            centred.append(0.0 if len(set(rewards)) == 1 else reward[i] - mean(rewards))
+    weight = [float(tokens) if level == "token" else 1.0 for tokens in length]
+    n = sum(weight)
+    if n <= ddof:
+        return [0.0] * len(reward)
+    centre = sum(w * a for w, a in zip(weight, centred, strict=True)) / n
+    variance = sum(w * (a - centre) ** 2 for w, a in zip(weight, centred, strict=True)) / (n - ddof)
+    if floor == "clamp":
+        divisor = math.sqrt(max(variance, eps))
+    elif level == "token":
+        divisor = math.sqrt(variance + eps)
+    else:
+        divisor = math.sqrt(variance) + eps
+    return [(a - centre) / divisor for a in centred]
+
+
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_agrees_with_the_loop(batches: list[RolloutBatch], settings: dict[str, Any]) -> None:
     advantage = BatchNorm(**settings)
     for batch in batches:
         for reward_N in (batch.correct, batch.correct - batch.length / 20_000, torch.full_like(batch.correct, 0.1)):
             columns = [column.tolist() for column in (reward_N, batch.group, batch.length)]
-            slow_N = torch.tensor(oracles_dler.batch_norm(*columns, **settings), dtype=torch.float64)
+            slow_N = torch.tensor(slow_batch_norm(*columns, **settings), dtype=torch.float64)
             given_N = advantage(reward_N, batch.group, batch.length)
             torch.testing.assert_close(given_N, slow_N, rtol=1e-7, atol=1e-7)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor
 
 import oracles_drpo as oracle
-from leanthink.algorithms import Drpo, drpo_loss
+from collected import SpelledOut
+from leanthink.algorithms import Drpo, Grpo
 from leanthink.algorithms.drpo import (
     classes,
     drpo_advantage,
@@ -22,6 +22,38 @@ from leanthink.algorithms.drpo import (
 )
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
+from leanthink.rewards import Correct
+from made_calls import Call, padded, random_calls
+
+EXAMPLES = [
+    Drpo(length_temperature=0.1, limit=8192.0),
+    Drpo(length_temperature=None, tau=None, score="Lratio", form="advantage"),
+    Drpo(length_temperature=0.5, preference="reward", kl_type="low_var_kl", keep_all_correct=True),
+]
+
+STATED = {
+    "data.train_batch_size": 128,
+    "data.max_prompt_length": 1024,
+    "data.max_response_length": 8192,
+    "actor_rollout_ref.rollout.n": 8,
+    "actor_rollout_ref.rollout.temperature": 0.6,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 32,
+    "actor_rollout_ref.actor.optim.lr": 2e-6,
+}
+RECIPES = {
+    "drpo": SpelledOut(
+        reward=Correct(),
+        advantage=Grpo(),
+        loss=Drpo(length_temperature=0.1, limit=8192.0, preference="linear", tau=10.0, delta=1e-4, beta=1000.0),
+        verl=STATED,
+    ),
+    "disco": SpelledOut(
+        reward=Correct(),
+        advantage=Grpo(),
+        loss=Drpo(length_temperature=None, tau=10.0, delta=1e-4, beta=1000.0, kl_type="kl", score="logL"),
+        verl=STATED,
+    ),
+}
 
 LENGTHS = [2, 5, 8, 3, 8, 6]
 SCORES = [-0.30, -0.50, -0.80, -0.40, -0.90, -0.60]
@@ -32,66 +64,10 @@ SHARES = [0.341131, 0.324494, 0.334376]
 GRADIENT = [-0.547622, -0.063968, -0.059443, 0.054335, -0.018813, -0.003646]
 
 
-@dataclass
-class Call:
-    """The tensors of one call of the loss, padded, with rubbish where the mask is 0."""
-
-    log_probs: Tensor
-    old: Tensor
-    mask: Tensor
-    group: Tensor
-    correct: Tensor
-
-    def loss(self, **settings: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        return drpo_loss(self.log_probs, self.old, self.mask, self.group, self.correct, **settings)
-
-    def gradient(self, **settings: Any) -> Tensor:
-        self.log_probs.grad = None
-        self.loss(**settings)[0].backward()
-        assert self.log_probs.grad is not None
-        return self.log_probs.grad
-
-    def rows(self, values: Tensor) -> list[list[float]]:
-        return [row[mask.bool()].tolist() for row, mask in zip(values.detach(), self.mask, strict=True)]
-
-
-def padded(log_probs: list[list[float]], old: list[list[float]], group: list[int], correct: list[float]) -> Call:
-    width = max((len(row) for row in log_probs), default=0)
-
-    def pad(rows: list[list[float]], filler: float) -> Tensor:
-        return torch.tensor([[*row, *[filler] * (width - len(row))] for row in rows], dtype=torch.float64)
-
-    mask = pad([[1.0] * len(row) for row in log_probs], 0.0)
-    return Call(
-        pad(log_probs, 800.0).requires_grad_(), pad(old, -800.0), mask, torch.tensor(group),
-        torch.tensor(correct, dtype=torch.float64),
-    )  # fmt: skip
-
-
 def worked() -> Call:
     new = [[score] * length for score, length in zip(SCORES, LENGTHS, strict=True)]
     old = [[s - d] * length for s, d, length in zip(SCORES, DRIFT, LENGTHS, strict=True)]
     return padded(new, old, [0] * 6, [float(c) for c in CORRECT])
-
-
-def random_calls(count: int, seed: int = 0) -> list[Call]:
-    """Uneven groups in mixed order: mixed, tied, all right, all wrong, of one; some responses empty."""
-    draw = random.Random(seed)
-    calls = []
-    for _ in range(count):
-        rows: list[tuple[int, float, list[float], list[float]]] = []
-        for code in range(draw.randint(1, 5)):
-            kind = draw.choice(["mixed", "mixed", "mixed", "ties", "right", "wrong"])
-            for _ in range(draw.randint(1, 6)):
-                length = draw.choice([3, 7]) if kind == "ties" else draw.choice([0, 1, *range(2, 12)])
-                new = [-draw.expovariate(1.0) for _ in range(length)]
-                old = [value + draw.gauss(0.0, 0.02) for value in new]
-                correct = {"right": 1.0, "wrong": 0.0}.get(kind, float(draw.randint(0, 1)))
-                rows.append((code * 7 - 3, correct, new, old))
-        draw.shuffle(rows)
-        group, correct_, new_, old_ = (list(column) for column in zip(*rows, strict=True))
-        calls.append(padded(new_, old_, group, correct_))  # type: ignore[arg-type]
-    return calls
 
 
 def check(call: Call, expected: oracle.Result, **settings: Any) -> None:

@@ -7,11 +7,44 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_modes as oracles
-from leanthink.algorithms import BatchNorm, FilterTopK, Grpo
+import oracles
+from collected import SpelledOut
+from leanthink.algorithms import AdaptiveTopK, BatchNorm, FilterTopK, Grpo, PpoClip, Rloo
 from leanthink.algorithms.filter_top_k import Metric
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
+from leanthink.rewards import Correct
+
+EXAMPLES = [
+    FilterTopK(k=2),
+    FilterTopK(k=3, metric="token_efficiency", of=Rloo(), shift_negative=True),
+]
+
+STATED = {
+    "data.train_batch_size": 64,
+    "data.max_prompt_length": 1024,
+    "actor_rollout_ref.rollout.temperature": 1.0,
+    "actor_rollout_ref.actor.optim.lr": 1e-7,
+    "actor_rollout_ref.actor.optim.lr_warmup_steps": 10,
+    "actor_rollout_ref.actor.optim.lr_scheduler_type": "cosine",
+    "actor_rollout_ref.actor.entropy_coeff": 0.001,
+    "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+    "trainer.total_training_steps": 100,
+}
+RECIPES = {
+    "gfpo": SpelledOut(
+        reward=Correct(right=1.0, wrong=-1.0),
+        advantage=FilterTopK(k=8, metric="shortest"),
+        loss=PpoClip(low=0.2, high=0.2, aggregation="token-mean"),
+        verl={**STATED, "actor_rollout_ref.rollout.n": 24},
+    ),
+    "gfpo_adaptive": SpelledOut(
+        reward=Correct(right=1.0, wrong=-1.0),
+        advantage=AdaptiveTopK(k=(8, 8, 6, 4), metric="shortest", ready_after=256, remembered=100_000),
+        loss=PpoClip(low=0.2, high=0.2, aggregation="token-mean"),
+        verl={**STATED, "actor_rollout_ref.rollout.n": 16},
+    ),
+}
 
 REWARD = torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 0])
 LENGTH = torch.tensor([300.0, 100, 900, 500, 400, 200, 800, 1000])

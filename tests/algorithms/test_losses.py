@@ -8,6 +8,8 @@ import torch
 from leanthink.algorithms import PpoClip
 from leanthink.core.errors import ConfigError
 
+EXAMPLES = [PpoClip(), PpoClip(high=0.28, aggregation="seq-mean-token-mean")]
+
 
 def test_settings_compare_hash_and_pickle() -> None:
     loss = PpoClip(high=0.28, aggregation="seq-mean-token-sum")

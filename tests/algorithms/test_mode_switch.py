@@ -8,9 +8,11 @@ import random
 import pytest
 import torch
 
-from leanthink.algorithms import ModeSwitch
+from leanthink.algorithms import ModeSwitch, PpoClip
 from leanthink.algorithms.mode_switch import mode_loss
 from leanthink.core.errors import ConfigError
+
+EXAMPLES = [ModeSwitch(), ModeSwitch(weight=1.0, form="logistic", of=PpoClip(high=0.28))]
 
 GAPS = torch.tensor([-1.0, 0.0, 0.5, 2.0], dtype=torch.float64)
 

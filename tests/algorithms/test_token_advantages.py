@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_vsrm as oracles
 from leanthink.algorithms import Gae, ReinforcePp, reinforce_pp_advantage
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.core.placement import token_rewards
 from leanthink.rewards import Correct, StepwiseGain, Sum
+from oracles import returns
+
+EXAMPLES = [Gae(), Gae(gamma=0.99, lam=0.95), ReinforcePp(), ReinforcePp(gamma=0.9)]
+
+Rows = Sequence[Sequence[float]]
+
+
+def slow_reinforce_pp(
+    rewards: Rows, lengths: Sequence[int], gamma: float = 1.0, eps: float = 1e-8
+) -> list[list[float]]:
+    """arXiv 2501.03262: returns from each token on, whitened over the valid tokens of all responses."""
+    rows = [returns(row[:length], gamma) for row, length in zip(rewards, lengths, strict=True)]
+    values = [value for row in rows for value in row]
+    if len(values) < 2 or max(values) == min(values):
+        return [[0.0] * len(row) for row in rewards]
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    scaled = [[(value - mean) / math.sqrt(variance + eps) for value in row] for row in rows]
+    return [[*row, *[0.0] * (len(full) - len(row))] for row, full in zip(scaled, rewards, strict=True)]
 
 
 def test_agrees_with_the_loop(batches: list[RolloutBatch]) -> None:
@@ -25,7 +45,7 @@ def test_agrees_with_the_loop(batches: list[RolloutBatch]) -> None:
         if number % 5 == 0:
             reward_NT = torch.zeros_like(reward_NT)
         gamma = (1.0, 0.9)[number % 2]
-        expected = oracles.reinforce_pp(reward_NT.tolist(), length_N.tolist(), gamma)
+        expected = slow_reinforce_pp(reward_NT.tolist(), length_N.tolist(), gamma)
         given_NT = reinforce_pp_advantage(reward_NT, mask_NT, gamma)
         torch.testing.assert_close(given_NT, torch.tensor(expected, dtype=torch.float64).view_as(given_NT))
 

@@ -6,12 +6,39 @@ from typing import Any
 
 import pytest
 
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
-from leanthink.core.limits import Limit, PerPassRate, PerStep
+from leanthink.core.limits import FromReward, Limit, PerPassRate, PerStep
 from leanthink.core.schedules import Cyclic, Linear, Stairs
 from leanthink.recipe.definition import load_recipe
 from leanthink.recipe.registry import build, describe
+from leanthink.rewards import Correct
+
+EXAMPLES = [
+    FromReward(),
+    FromReward(factor=1.5),
+    PerPassRate(thresholds=(0.5,), lengths=(4000, 2000), equality="hard", remembered=9),
+    PerStep(at_most=4000),
+    PerStep(at_most=Linear(start=4000, stop=2000, steps=90)),
+]
+RECIPES = {
+    "thinkprune": SpelledOut(
+        reward=Correct(),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        limit=PerStep(at_most=Stairs(values=(4000.0, 3000.0, 2000.0), boundaries=(180, 360))),
+        verl={
+            "data.train_batch_size": 128,
+            "actor_rollout_ref.rollout.n": 16,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+            "data.max_prompt_length": 768,
+        },
+    )
+}
 
 EASY_IS_SHORT = PerPassRate(thresholds=(0.5,), lengths=(56, 32))
 

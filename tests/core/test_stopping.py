@@ -10,6 +10,8 @@ import torch
 from leanthink.core.errors import ConfigError
 from leanthink.core.stopping import Shift, StopBias, StopShift, shifted
 
+EXAMPLES = [StopBias(bias=2.0), StopBias(bias=-1.0, marker="</thought>", at_least=32)]
+
 POSITIVE, NEGATIVE = [2.0, 1.5, 0.5], [2.0, -1.5, 0.5]
 
 

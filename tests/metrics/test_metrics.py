@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import combinations
 
 import numpy
 import pytest
 
-import oracles_metrics
 from leanthink import metrics
 from leanthink.core.errors import ConfigError
 from leanthink.metrics import Solution
@@ -116,6 +116,76 @@ def test_shortest_correct_and_pairs():
     assert metrics.preference_pairs([3, 9], [1, 1]) == []
 
 
+def slow_pass_at_k(correct, k):
+    """The share of k-subsets with a right sample."""
+    subsets = list(combinations(correct, k))
+    return sum(any(subset) for subset in subsets) / len(subsets)
+
+
+def slow_short_m(lengths, answers, finished, m):
+    """Runs all chains token by token until m have ended; (answer, compute, time)."""
+    ended, clock, compute = [], 0, 0
+    while len(ended) < m and clock < max(lengths):
+        clock += 1
+        compute += sum(length >= clock for length in lengths)
+        for row, length in enumerate(lengths):
+            if length == clock and finished[row] and len(ended) < m:
+                ended.append(row)
+    best, best_count = None, 0
+    for row in ended:  # in the order in which they ended: the shortest chain comes first
+        count = sum(answers[other] == answers[row] for other in ended)
+        if answers[row] is not None and count > best_count:
+            best, best_count = answers[row], count
+    return best, compute, clock
+
+
+def slow_short_m_at_k(lengths, answers, correct, finished, m, k):
+    """The mean over all k-subsets."""
+    total, count = 0.0, 0
+    for rows in combinations(range(len(lengths)), k):
+        answer, _, _ = slow_short_m(*([values[row] for row in rows] for values in (lengths, answers, finished)), m)
+        total += 0 if answer is None else max(correct[row] for row in rows if answers[row] == answer)
+        count += 1
+    return total / count
+
+
+def slow_efficiency(responses):
+    """(outcome efficiency, process efficiency) of lists of (tokens, correct, perspective)."""
+    outcome = process = 0.0
+    for solutions in responses:
+        total = until = distinct = 0
+        solved, seen = False, []
+        for tokens, correct, perspective in solutions:
+            total += tokens
+            if not solved:
+                until += tokens
+            solved = solved or bool(correct)
+            if perspective not in seen:
+                seen.append(perspective)
+                distinct += tokens
+        outcome += solved * until / total
+        process += distinct / total
+    return outcome / len(responses), process / len(responses)
+
+
+def slow_filtered_vote(lengths, answers, width, kept):
+    """The length-filtered vote."""
+    buckets = {}
+    for length, answer in zip(lengths, answers, strict=True):
+        buckets.setdefault(math.floor(length / width), []).append((length, answer))
+    entropies = []
+    for j in sorted(buckets):
+        given = [answer for _, answer in buckets[j]]
+        shares = sorted(given.count(answer) / len(given) for answer in set(given))
+        entropies.append((round(-sum(share * math.log(share) for share in shares), 12), j))
+    members = [pair for _, j in sorted(entropies)[:kept] for pair in buckets[j]]
+    given = [answer for _, answer in members]
+    most = max(given.count(answer) for answer in given)
+    tied = {answer for answer in given if given.count(answer) == most}
+    shortest = min(length for length, answer in members if answer in tied)
+    return {answer for length, answer in members if answer in tied and length == shortest}
+
+
 def test_against_slow_twins():
     generator = random.Random(7)
     for _ in range(1000):
@@ -126,18 +196,16 @@ def test_against_slow_twins():
         correct = [float(answer == "a") for answer in answers]
         k = generator.randint(1, n)
         m = generator.randint(1, k)
-        assert metrics.pass_at_k(n, int(sum(correct)), k) == pytest.approx(
-            oracles_metrics.pass_at_k(correct, k), abs=1e-9
-        )
+        assert metrics.pass_at_k(n, int(sum(correct)), k) == pytest.approx(slow_pass_at_k(correct, k), abs=1e-9)
         vote = metrics.short_m_vote(lengths, answers, finished, m)
-        assert (vote.answer, vote.compute, vote.time) == oracles_metrics.short_m(lengths, answers, finished, m)
+        assert (vote.answer, vote.compute, vote.time) == slow_short_m(lengths, answers, finished, m)
         given = (lengths, answers, correct, finished, m, k)
         if m > 1 or None not in answers:  # without votes, rank and vote differ: a chain without an answer is wrong
-            assert metrics.short_m_at_k(*given) == pytest.approx(oracles_metrics.short_m_at_k(*given), abs=1e-9)
+            assert metrics.short_m_at_k(*given) == pytest.approx(slow_short_m_at_k(*given), abs=1e-9)
         said = [answer or "d" for answer in answers]
         width, kept = generator.choice([1, 2, 3]), generator.randint(1, 4)
         filtered = metrics.length_filtered_vote(lengths, said, width=width, kept=kept)
-        assert filtered in oracles_metrics.filtered_vote(lengths, said, width, kept)
+        assert filtered in slow_filtered_vote(lengths, said, width, kept)
         responses = [
             [
                 (generator.randint(1, 50), generator.random() < 0.5, generator.choice("abc"))
@@ -145,22 +213,32 @@ def test_against_slow_twins():
             ]
             for _ in range(n)
         ]
-        outcome, process = oracles_metrics.efficiency(responses)
+        outcome, process = slow_efficiency(responses)
         assert metrics.outcome_efficiency(solutions(responses)) == pytest.approx(outcome, abs=1e-9)
         assert metrics.process_efficiency(solutions(responses)) == pytest.approx(process, abs=1e-9)
+
+
+def slow_sign_flip_p_value(differences):
+    """Exact, one pattern at a time."""
+    observed = abs(sum(differences))
+    as_large = 0
+    for pattern in range(2 ** len(differences)):
+        flipped = sum(value if pattern >> bit & 1 else -value for bit, value in enumerate(differences))
+        as_large += abs(flipped) >= observed - 1e-9
+    return as_large / 2 ** len(differences)
 
 
 def test_sign_flips_against_the_slow_twin():
     generator = random.Random(3)
     for _ in range(50):
         differences = [generator.choice([-1, -0.5, 0, 0, 0.5, 1]) for _ in range(generator.randint(1, 9))]
-        slow = oracles_metrics.sign_flip_p_value(differences)
+        slow = slow_sign_flip_p_value(differences)
         assert sign_flip_p_value(numpy.array(differences, dtype=float)) == pytest.approx(slow)
 
 
 def test_drawn_sign_flips_come_close_to_all_of_them():
     differences = numpy.array([1.0, -1.0] * 4 + [1.0] * 6)
-    assert sign_flip_p_value(differences) == pytest.approx(oracles_metrics.sign_flip_p_value(differences), abs=0.02)
+    assert sign_flip_p_value(differences) == pytest.approx(slow_sign_flip_p_value(differences), abs=0.02)
 
 
 def test_maj_at_k_and_subsets():

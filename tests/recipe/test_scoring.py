@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_dler
 from leanthink.algorithms import BatchNorm, Drpo, Gae, Grpo, ReinforcePp, Rloo, VerlAdvantage, reinforce_pp_advantage
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, MissingColumnError
@@ -30,6 +29,7 @@ from leanthink.rewards import (
     Sum,
     Truncation,
 )
+from oracles import Flags, Groups, Numbers, grpo
 
 OVERLONG = Sum(correct=Correct(), overlong=SoftOverlong(limit=100, buffer=50))
 BATCH = RolloutBatch.of(
@@ -211,11 +211,24 @@ def test_worked_example_of_overlong_filtering(truncated: Any, expected: list[flo
     assert scored.metrics["truncated_share"] == pytest.approx(1 / 3)
 
 
+def slow_filtered_grpo(reward: Numbers, group: Groups, truncated: Flags, variant: str) -> list[float]:
+    """arXiv 2503.14476, Sec. 3.4: GRPO's advantage, 0 for the truncated, whose rewards count ("mask") or do not."""
+    result = []
+    for i in range(len(reward)):
+        counted = [j for j in range(len(reward)) if group[j] == group[i] and (variant != "exclude" or not truncated[j])]
+        if truncated[i] and variant != "keep":
+            result.append(0.0)
+            continue
+        values = grpo([reward[j] for j in counted], [group[i]] * len(counted))
+        result.append(values[counted.index(i)])
+    return result
+
+
 @pytest.mark.parametrize("truncated", ["keep", "mask", "exclude"])
 def test_overlong_filtering_agrees_with_the_loop(batches: list[RolloutBatch], truncated: Any) -> None:
     for batch in batches[:400]:
         columns = [column.tolist() for column in (batch.correct, batch.group, batch.truncated)]
-        slow_N = torch.tensor(oracles_dler.filtered_grpo(*columns, truncated), dtype=torch.float64)
+        slow_N = torch.tensor(slow_filtered_grpo(*columns, truncated), dtype=torch.float64)
         given_N = batch_advantage(Grpo(), batch.correct, batch, truncated)
         torch.testing.assert_close(given_N, slow_N, rtol=1e-9, atol=1e-9)
 

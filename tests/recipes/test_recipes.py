@@ -1,7 +1,4 @@
-"""Each shipped recipe is the Python object it says it is.
-
-A new recipe needs an entry in ``spelled_out_recipes`` and one in ``settings_of_papers``.
-"""
+"""Each shipped recipe is the Python object that the test file of its method spells out from the paper."""
 
 from __future__ import annotations
 
@@ -9,34 +6,36 @@ import re
 
 import pytest
 
+from collected import collected, lacking_recipes
 from leanthink.algorithms import Advantage
 from leanthink.core.limits import FromReward, PerStep
 from leanthink.core.schedules import bounds
 from leanthink.recipe.definition import load_recipe, recipe_from, recipe_names
 from leanthink.rewards import DifficultyTruncation
-from settings_of_papers import SETS_OF_THE_PAPER
-from spelled_out_recipes import LIMITS, RECIPES
+
+RECIPES = collected().recipes
+LIMITED = [name for name, stated in RECIPES.items() if stated.limit is not None]
 
 
-def test_every_recipe_is_spelled_out_here() -> None:
-    assert RECIPES.keys() == SETS_OF_THE_PAPER.keys() == set(recipe_names())
+def test_every_recipe_is_spelled_out() -> None:
+    assert not lacking_recipes(collected()), "\n".join(lacking_recipes(collected()))
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_the_yaml_is_the_python_object(name: str) -> None:
-    recipe = load_recipe(name)
-    assert (recipe.reward, recipe.advantage, recipe.loss) == RECIPES[name]
-    assert recipe.limit == LIMITS.get(name)
+    recipe, stated = load_recipe(name), RECIPES[name]
+    assert (recipe.reward, recipe.advantage, recipe.loss) == (stated.reward, stated.advantage, stated.loss)
+    assert (recipe.limit, recipe.stop) == (stated.limit, stated.stop)
     assert recipe.name == name
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_the_papers_settings_are_kept(name: str) -> None:
-    keys = load_recipe(name).verl
-    assert {key: keys[key] for key in SETS_OF_THE_PAPER[name]} == SETS_OF_THE_PAPER[name]
+    keys, stated = load_recipe(name).verl, RECIPES[name].verl
+    assert {key: keys[key] for key in stated} == stated
 
 
-@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("name", LIMITED)
 def test_a_limit_fits_into_the_response_limit_on_both_profiles(name: str) -> None:
     for profile, longest in (("gpu", load_recipe(name).verl["data.max_response_length"]), ("cpu", 96)):
         recipe = load_recipe(name, profile=profile)  # type: ignore[arg-type]

@@ -5,11 +5,63 @@ from __future__ import annotations
 import pytest
 import torch
 
-import oracles_length as oracles
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.rewards import Correct, ExactBudget, Gate, MaxBudget, Sum
 from leanthink.rewards.budget import exact_budget, max_budget
+from leanthink.testing import Columns
+from oracles import Flags, Numbers
+
+EXAMPLES = [
+    ExactBudget(),
+    ExactBudget(alpha=0.002, counts="thinking"),
+    MaxBudget(alpha=0.0003),
+    MaxBudget(delta=1.0, counts="thinking"),
+]
+COLUMNS: Columns = {
+    "at_most": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
+    "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,
+    "thinking_length": lambda generator, n: torch.randint(0, 9000, (n,), generator=generator).double(),
+}
+RECIPES = {
+    "lcpo_exact": SpelledOut(
+        reward=Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 128,
+            "actor_rollout_ref.rollout.n": 16,
+            "actor_rollout_ref.rollout.temperature": 0.6,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "actor_rollout_ref.actor.kl_loss_coef": 0.001,
+            "data.max_prompt_length": 1024,
+            "data.max_response_length": 4096,
+        },
+    ),
+    "lcpo_max": SpelledOut(
+        reward=Sum(
+            exact=Gate(
+                column="at_most",
+                negate=True,
+                of=Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
+            ),
+            max=Gate(column="at_most", of=MaxBudget(alpha=0.005, delta=0.5, counts="response")),
+        ),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 128,
+            "actor_rollout_ref.rollout.n": 16,
+            "actor_rollout_ref.rollout.temperature": 0.6,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+            "actor_rollout_ref.actor.optim.lr": 4e-6,
+            "data.max_response_length": 4500,
+        },
+    ),
+}
 
 SIX = RolloutBatch.of(
     group=[0] * 6, length=[512, 700, 1024, 1524, 2000, 4096], correct=[1, 1, 1, 1, 0, 0], budget=[1024] * 6
@@ -40,17 +92,35 @@ def test_worked_example_max(reward: MaxBudget, batch: RolloutBatch, expected: li
     assert reward(batch)[0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def slow_lcpo_exact(length: Numbers, correct: Flags, budget: Numbers, alpha: float) -> list[float]:
+    """arXiv 2503.04697, Eq. 1: ``r = c - alpha |n_gold - n_y|``."""
+    result = []
+    for tokens, right, gold in zip(length, correct, budget, strict=True):
+        miss = gold - tokens if gold > tokens else tokens - gold
+        result.append((1.0 if right else 0.0) - alpha * miss)
+    return result
+
+
+def slow_lcpo_max(length: Numbers, correct: Flags, budget: Numbers, alpha: float, delta: float = 0.5) -> list[float]:
+    """arXiv 2503.04697, Eq. 2: ``r = c clip(alpha (n_gold - n_y) + delta, 0, 1)``."""
+    result = []
+    for tokens, right, gold in zip(length, correct, budget, strict=True):
+        step = alpha * (gold - tokens) + delta
+        result.append((1.0 if right else 0.0) * min(max(step, 0.0), 1.0))
+    return result
+
+
 @pytest.mark.parametrize(("alpha", "delta"), [(0.0003, 0.5), (0.005, 0.5), (0.1, 0.0), (0.001, 1.0)])
 def test_agrees_with_the_loop(merged: RolloutBatch, alpha: float, delta: float) -> None:
     generator = torch.Generator().manual_seed(7)
     budget_N = torch.randint(100, 4001, (len(merged),), generator=generator).double()
     length, right, budget = merged.length.tolist(), (merged.correct == 1).tolist(), budget_N.tolist()
-    slow_N = torch.tensor(oracles.lcpo_exact(length, right, budget, alpha), dtype=torch.float64)
+    slow_N = torch.tensor(slow_lcpo_exact(length, right, budget, alpha), dtype=torch.float64)
     given_N = merged.correct + exact_budget(merged.length, budget_N, alpha)
     torch.testing.assert_close(given_N, slow_N, rtol=1e-12, atol=1e-12)
     batch = merged.replace(budget=budget_N)
     assert torch.equal(eq_1(alpha)(batch)[0], given_N)
-    slow_N = torch.tensor(oracles.lcpo_max(length, right, budget, alpha, delta), dtype=torch.float64)
+    slow_N = torch.tensor(slow_lcpo_max(length, right, budget, alpha, delta), dtype=torch.float64)
     given_N = max_budget(merged.length, merged.correct, budget_N, alpha, delta)
     torch.testing.assert_close(given_N, slow_N, rtol=1e-12, atol=1e-12)
     assert torch.equal(MaxBudget(alpha=alpha, delta=delta)(batch)[0], given_N)

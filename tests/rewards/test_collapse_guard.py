@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_adaptive as oracles
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.control import check_state, events, moved, shown
 from leanthink.core.errors import ConfigError, StateError
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.scoring import score_step
 from leanthink.rewards import CollapseGuard, Correct, KimiLength, Scale, SigmoidLength, Sum
+from oracles import Flags
+
+EXAMPLES = [
+    CollapseGuard(of=KimiLength(), window=1),
+    CollapseGuard(of=SigmoidLength(alpha=0.4), relaxed=Correct(), window=3, forget=0.01),
+]
 
 SHARES = [0.8, 0.8, 0.6, 0.4, 0.4, 0.6, 0.7, 0.8, 0.8]
 
@@ -55,10 +60,46 @@ def test_the_reference_forgets_if_asked() -> None:
     assert [own["relaxing"] for own in seen] == [0, 0, 0, 0, 0]
 
 
+class SlowGuard:
+    """Our collapse guard, from its documentation."""
+
+    def __init__(
+        self,
+        window: int,
+        drop: float,
+        release: float,
+        relax: float,
+        tighten: float,
+        floor: float = 0.0,
+        forget: float = 0.0,
+    ):
+        self.window, self.drop, self.release, self.relax, self.tighten = window, drop, release, relax, tighten
+        self.floor, self.forget = floor, forget
+        self.n, self.s, self.r, self.w, self.relaxing, self.interventions = 0, 0.0, 0.0, 1.0, False, 0
+
+    def step(self, correct: Flags) -> float:
+        if not correct:
+            return self.w
+        self.n += 1
+        accuracy = sum(1 for ok in correct if ok) / len(correct)
+        self.s += (accuracy - self.s) / (self.n if self.n < self.window else self.window)
+        self.r -= self.forget
+        if self.n <= self.window or self.s > self.r:
+            self.r = self.s
+        before = self.relaxing
+        if not self.relaxing and self.s < self.r - self.drop:
+            self.relaxing = True
+        elif self.relaxing and self.s >= self.r - self.release:
+            self.relaxing = False
+        self.interventions += before != self.relaxing
+        self.w = max(self.floor, self.w - self.relax) if self.relaxing else min(1.0, self.w + self.tighten)
+        return self.w
+
+
 @pytest.mark.parametrize("more", [{}, {"floor": 0.25}, {"forget": 0.004}, {"floor": 0.5, "forget": 0.02}], ids=str)
 def test_agrees_with_the_loop_over_many_steps(batches: list[RolloutBatch], more: dict[str, float]) -> None:
     settings: dict[str, Any] = {"window": 4, "drop": 0.1, "release": 0.04, "relax": 0.3, "tighten": 0.2, **more}
-    guard, slow, penalty = CollapseGuard(of=KimiLength(), **settings), oracles.Guard(**settings), KimiLength()
+    guard, slow, penalty = CollapseGuard(of=KimiLength(), **settings), SlowGuard(**settings), KimiLength()
     state = guard.init()
     for batch in batches:
         value_N, state = guard(batch, json.loads(json.dumps(state)))

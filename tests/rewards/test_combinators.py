@@ -15,6 +15,7 @@ from leanthink.rewards import (
     Chain,
     Clip,
     Correct,
+    Format,
     Freeze,
     Gate,
     GroupNormalize,
@@ -24,10 +25,34 @@ from leanthink.rewards import (
     Scale,
     SigmoidLength,
     SoftOverlong,
+    StepwiseGain,
     Sum,
     Switch,
 )
 from leanthink.testing import ContractError, check_reward
+
+OVERLONG = SoftOverlong(limit=12_000, buffer=4000)
+
+EXAMPLES = [
+    Chain(base=Correct(right=2), overlong=Sum(so_far=Running(), late=OVERLONG), clip=Clip(low=0.0)),
+    Clip(low=-0.25, high=0.5),
+    Clip(high=0.5, of=Correct()),
+    Freeze(of=Sum(correct=Correct(), format=Scale(by=0.5, of=Format()))),
+    Gate(column="budget", of=OVERLONG),
+    Gate(column="correct", negate=True),
+    Gate(column="truncated", of=KimiLength()),
+    GroupNormalize(),
+    GroupNormalize(of=KimiLength(), ddof=0),
+    GroupNormalize(of=OVERLONG, divide=False),
+    PassRateAtLeast(threshold=0.5),
+    PassRateAtLeast(threshold=Linear(start=0.0, stop=1.0, steps=30)),
+    Running(),
+    Scale(by=Linear(start=1.0, stop=0.1, steps=30), of=Correct()),
+    Scale(by=-2.0),
+    Sum(correct=Correct(), length=Scale(by=1.5, of=KimiLength())),
+    Sum(correct=Correct(right=5.0), steps=Scale(by=0.5, of=Gate(column="correct", of=StepwiseGain())), late=OVERLONG),
+    Switch(select=PassRateAtLeast(threshold=0.6), shaped=SigmoidLength(alpha=0.4), plain=Correct()),
+]
 
 BATCH = RolloutBatch.of(
     group=[0, 0, 0, 1, 1, 2],

@@ -7,16 +7,44 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_modes as oracles
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.schedules import Linear
 from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import Conciseness, ConcisenessScore, Correct, Truncation
 from leanthink.rewards.conciseness import Difficulty
+from leanthink.testing import Columns
+from oracles import Groups, Numbers
 
 PART = ConcisenessScore(scorer="leanthink.testbed.scorer:few_rechecks")
+SERVED = ConcisenessScore(scorer="leanthink.verl.rollout.reward_model:conciseness")  # no model is served to a test
+
+EXAMPLES = [
+    PART,
+    Conciseness(scores=PART, alpha=0.5, annealing=Linear(start=1.0, stop=0.0, steps=30)),
+    Conciseness(scores=PART, alpha=2.0, difficulty="column", of=Correct(wrong=-1.0)),
+]
+COLUMNS: Columns = {
+    SERVED.column: lambda generator, n: 0.1 + 0.9 * torch.rand(n, generator=generator),
+    "prompt_difficulty": lambda generator, n: torch.rand(n, generator=generator),
+}
+RECIPES = {
+    "crf": SpelledOut(
+        reward=Conciseness(
+            scores=ConcisenessScore(scorer="leanthink.verl.rollout.reward_model:conciseness", low=0.1, high=1.0),
+            alpha=0.5,
+            annealing=Linear(start=1.0, stop=0.0, steps=200),
+            difficulty="pass_rate",
+            of=Truncation(kappa=0.0, of=Correct(), rule="multiply"),
+        ),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={"reward.reward_model.enable": True, "reward.reward_model.model_path": "Qwen/Qwen2.5-3B-Instruct"},
+    )
+}
+
 SIX = RolloutBatch.of(group=[0] * 6, length=[9] * 6, correct=[1, 1, 0, 0, 1, 0]).replace(
     **{PART.column: [0.9, 0.4, 1.0, 0.2, 0.1, 0.6]}
 )
@@ -41,6 +69,19 @@ def test_worked_example_of_the_advantages() -> None:
     assert Grpo()(reward_N, SIX.group).tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def slow_conciseness(
+    outcome: Numbers, score: Numbers, group: Groups, alpha: float, annealing: float, difficulty: str
+) -> list[float]:
+    """arXiv 2511.09158: the factor on positive outcomes; d is the group's share of them, or of the others."""
+    result = []
+    for i in range(len(outcome)):
+        siblings = [outcome[j] for j in range(len(outcome)) if group[j] == group[i]]
+        rate = sum(one > 0 for one in siblings) / len(siblings)
+        d = rate if difficulty == "pass_rate" else 1 - rate
+        result.append(outcome[i] * (1 + alpha * score[i] * (annealing + d)) if outcome[i] > 0 else outcome[i])
+    return result
+
+
 @pytest.mark.parametrize("difficulty", ["pass_rate", "fail_rate"])
 def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch, difficulty: Difficulty) -> None:
     generator = torch.Generator().manual_seed(2)
@@ -54,7 +95,7 @@ def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch,
         (1.0 if right else -1.0) - (1.0 if cut else 0.0)
         for right, cut in zip(merged.correct.tolist(), merged.truncated.tolist(), strict=True)
     ]
-    expected = oracles.conciseness(outcome, score_N.tolist(), merged.group.tolist(), 0.3, 0.7, difficulty)
+    expected = slow_conciseness(outcome, score_N.tolist(), merged.group.tolist(), 0.3, 0.7, difficulty)
     torch.testing.assert_close(reward(batch)[0], torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
 
 

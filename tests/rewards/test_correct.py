@@ -6,6 +6,8 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.rewards import Correct
 
+EXAMPLES = [Correct(), Correct(right=0.1, wrong=-1.0)]
+
 BATCH = RolloutBatch.of(group=[0, 0], length=[5, 8], correct=[1, 0])
 
 

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_length as oracles
+from collected import SpelledOut
+from leanthink.algorithms import Gae, Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import AdviceWarning, ConfigError
-from leanthink.rewards import CosineLength
+from leanthink.rewards import Clip, CosineLength, Repetition, Sum, TokenRepetition
 from leanthink.rewards.cosine_length import cosine_length
+from oracles import Flags, Numbers
+
+EXAMPLES = [CosineLength(limit=14_000, margin=16), CosineLength(limit=9000, wrong_at_0=-1, exceed=None)]
+WRONG_MAY_BEAT_CORRECT = [CosineLength]
+
+COSINE = CosineLength(
+    limit=14336,
+    correct_at_0=2.0,
+    correct_at_limit=1.0,
+    wrong_at_0=-10.0,
+    wrong_at_limit=0.0,
+    exceed=-10.0,
+    margin=0.0,
+)
+STATED = {
+    "data.train_batch_size": 512,
+    "actor_rollout_ref.rollout.n": 16,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 512 // 16,
+    "actor_rollout_ref.actor.ppo_epochs": 2,
+    "actor_rollout_ref.actor.optim.lr": 5e-7,
+    "data.max_prompt_length": 2048,
+    "data.max_response_length": 14336,
+    "algorithm.kl_ctrl.kl_coef": 0.01,
+}
+RECIPES = {
+    "cosine": SpelledOut(
+        reward=Sum(cosine=COSINE, repetition=Clip(low=-5.0, of=Repetition(size=40, penalty=-0.05))),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl=STATED,
+    ),
+    "cosine_ppo": SpelledOut(
+        reward=Sum(cosine=COSINE, repetition=TokenRepetition(size=40, penalty=-0.05, discount=0.99)),
+        advantage=Gae(gamma=1.0, lam=1.0),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={**STATED, "critic.optim.lr": 9e-6},
+    ),
+}
 
 EIGHT = RolloutBatch.of(
     group=[0] * 8,
@@ -32,6 +72,32 @@ def test_worked_example(margin: float, expected: list[float]) -> None:
     assert CosineLength(limit=14336, margin=margin)(EIGHT)[0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def slow_cosfn(length: float, limit: float, at_0: float, at_limit: float) -> float:
+    """arXiv 2502.03373, Sec. 4.2: half a cosine from ``at_0`` to ``at_limit``, and no further."""
+    share = min(length, limit) / limit
+    return at_limit + 0.5 * (at_0 - at_limit) * (1 + math.cos(math.pi * share))
+
+
+def slow_cosine_length(
+    length: Numbers,
+    correct: Flags,
+    truncated: Flags,
+    limit: float,
+    correct_ends: tuple[float, float] = (2.0, 1.0),
+    wrong_ends: tuple[float, float] = (-10.0, 0.0),
+    exceed: float | None = -10.0,
+    margin: float = 0.0,
+) -> list[float]:
+    """The cosine reward: ``exceed`` first, then by verdict; ``margin`` as in the released code."""
+    result = []
+    for tokens, right, cut in zip(length, correct, truncated, strict=True):
+        if exceed is not None and (cut or (margin and tokens + margin >= limit)):
+            result.append(exceed)
+        else:
+            result.append(slow_cosfn(tokens, limit, *(correct_ends if right else wrong_ends)))
+    return result
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -49,7 +115,7 @@ def test_agrees_with_the_loop(merged: RolloutBatch, settings: dict[str, Any]) ->
         (reward.wrong_at_0, reward.wrong_at_limit),
     )
     right, cut = (merged.correct == 1).tolist(), merged.truncated.tolist()
-    slow = oracles.cosine_length(
+    slow = slow_cosine_length(
         merged.length.tolist(), right, cut, reward.limit, correct_ends, wrong_ends, reward.exceed, reward.margin
     )
     expected_N = torch.tensor(slow, dtype=torch.float64)

@@ -8,12 +8,36 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_modes as oracles
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.rewards import EarlyExit
 from leanthink.testbed.tokenizer import build_tokenizer
+from leanthink.testing import Columns
+from oracles import Flags, Groups, Numbers, members
+
+EXAMPLES = [EarlyExit(), EarlyExit(decay=1.5, include_full_path=False, inducer=" </think> ", places="steps")]
+COLUMNS: Columns = {"exit_order": lambda generator, n: torch.randint(0, 6, (n,), generator=generator).double()}
+RECIPES = {
+    "s_grpo": SpelledOut(
+        reward=EarlyExit(
+            decay=2.0,
+            inducer="Time is limited, stop thinking and start answering.\n</think>\n\n",
+            include_full_path=True,
+        ),
+        advantage=Grpo(scale="none"),
+        loss=PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
+        verl={
+            "data.train_batch_size": 128,
+            "actor_rollout_ref.rollout.n": 9,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "algorithm.filter_groups.enable": True,
+            "algorithm.filter_groups.metric": "acc_then_reward",
+        },
+    )
+}
 
 TOKENIZER = build_tokenizer()
 
@@ -44,6 +68,18 @@ def test_worked_examples(flags: list[int], rewards: list[float], advantages: lis
     assert Grpo(scale="none")(reward_N, batch.group).tolist() == pytest.approx(advantages, abs=1e-6)
 
 
+def slow_serial_rewards(correct: Flags, order: Numbers, group: Groups, decay: float) -> list[float]:
+    """arXiv 2505.07686, Algorithm 1: walk each group in the order of its exits, equal ones in that of the rows."""
+    result = [0.0] * len(correct)
+    for of in members(group).values():
+        right = 0
+        for i in sorted(of, key=lambda i: order[i]):
+            if correct[i]:
+                right += 1
+                result[i] = 1 / decay ** (right - 1)
+    return result
+
+
 @pytest.mark.parametrize("decay", [2.0, 1.5])
 def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch, decay: float) -> None:
     order_N = torch.randint(0, 4, (len(merged),), generator=torch.Generator().manual_seed(4)).double()
@@ -52,7 +88,7 @@ def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch,
     for batch in batches:
         order = order_N[start : start + len(batch)].tolist()
         start += len(batch)
-        expected += oracles.serial_rewards((batch.correct == 1).tolist(), order, batch.group.tolist(), decay)
+        expected += slow_serial_rewards((batch.correct == 1).tolist(), order, batch.group.tolist(), decay)
     given_N = EarlyExit(decay=decay)(merged.replace(exit_order=order_N))[0]
     torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
 

@@ -7,6 +7,14 @@ import pytest
 from leanthink.core.errors import ConfigError
 from leanthink.rewards import Format, TagPair
 
+EXAMPLES = [
+    Format(),
+    Format(kept=0.0, broken=-1, opened_by_prompt=True),
+    Format(answer_tags=("<answer>", "</answer>"), strict=True),
+    TagPair(),
+    TagPair(open_tag="<think>", close_tag="</think>", apart_from=("<answer>", "</answer>")),
+]
+
 CASES = [
     ("<think> 2+2 </think> 4", True, False),
     ("\n <think>2+2</think>\n\n4\n", True, False),

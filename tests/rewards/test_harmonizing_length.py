@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_groups as oracles
+from collected import SpelledOut
+from leanthink.algorithms import NoBaseline, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.reward import Scope
 from leanthink.core.schedules import Linear
 from leanthink.recipe.registry import build
 from leanthink.rewards import HarmonizingLength
+from leanthink.testing import Columns
+from oracles import Flags, Groups, Numbers, members
+
+EXAMPLES = [
+    HarmonizingLength(),
+    HarmonizingLength(accuracy_weight=5.0, reference="current", clip=(-2.0, 4.0), standardize="group"),
+    HarmonizingLength(standardize="batch"),
+]
+COLUMNS: Columns = {
+    "reference_accuracy": lambda generator, n: torch.rand(n, generator=generator),
+    "reference_length": lambda generator, n: torch.randint(0, 16_000, (n,), generator=generator),
+}
+WRONG_MAY_BEAT_CORRECT = [HarmonizingLength]
+RECIPES = {
+    "o1_pruner": SpelledOut(
+        reward=HarmonizingLength(accuracy_weight=2.0, reference="stored", clip=None, standardize="none"),
+        advantage=NoBaseline(),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.max_response_length": 8192,
+            "actor_rollout_ref.rollout.n": 2,
+            "actor_rollout_ref.rollout.temperature": 0.5,
+            "actor_rollout_ref.rollout.top_p": 0.8,
+            "actor_rollout_ref.actor.optim.lr": 2e-7,
+            "actor_rollout_ref.actor.grad_clip": 10.0,
+            "trainer.total_epochs": 1,
+        },
+    )
+}
 
 SIX = RolloutBatch.of(
     group=[0] * 6,
@@ -54,19 +85,50 @@ def with_reference(batch: RolloutBatch) -> RolloutBatch:
     )
 
 
+def slow_harmonizing_length(
+    length: Numbers, correct: Flags, reference_length: Numbers, reference_accuracy: Numbers, accuracy_weight: float
+) -> list[float]:
+    """arXiv 2501.12570, Eq. 8; a response without tokens counts as one token."""
+    result = []
+    for i in range(len(length)):
+        right = 1.0 if correct[i] else 0.0
+        result.append(reference_length[i] / max(length[i], 1) - 1 + accuracy_weight * (right - reference_accuracy[i]))
+    return result
+
+
+def slow_current_reference(length: Numbers, correct: Flags, group: Groups) -> tuple[list[float], list[float]]:
+    """The mean length and accuracy of each response's own group."""
+    rows = members(group)
+    lengths = {name: sum(max(length[i], 1) for i in of) / len(of) for name, of in rows.items()}
+    accuracies = {name: sum(correct[i] for i in of) / len(of) for name, of in rows.items()}
+    return [lengths[name] for name in group], [accuracies[name] for name in group]
+
+
+def slow_standardized(values: Numbers, group: Groups) -> list[float]:
+    """The released code of O1-Pruner: minus the mean, over the population deviation; 0 where all are equal."""
+    result = []
+    for i in range(len(values)):
+        others = [values[j] for j in range(len(values)) if group[j] == group[i]]
+        mean = sum(others) / len(others)
+        deviation = math.sqrt(sum((one - mean) ** 2 for one in others) / len(others))
+        equal = max(others) - min(others) <= 1e-12 * max(1.0, *(abs(one) for one in others))
+        result.append(0.0 if equal else (values[i] - mean) / deviation)
+    return result
+
+
 def test_agrees_with_the_loop(batches: list[RolloutBatch]) -> None:
     for batch in map(with_reference, batches):
         length, correct, group = batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist()
         columns = [batch.column(f"reference_{name}").tolist() for name in ("length", "accuracy")]
-        stored = oracles.harmonizing_length(length, correct, *columns, 2.0)
+        stored = slow_harmonizing_length(length, correct, *columns, 2.0)
         assert HarmonizingLength()(batch)[0].tolist() == pytest.approx(stored, rel=1e-9, abs=1e-9)
-        current = oracles.harmonizing_length(length, correct, *oracles.current_reference(length, correct, group), 0.5)
+        current = slow_harmonizing_length(length, correct, *slow_current_reference(length, correct, group), 0.5)
         given = HarmonizingLength(accuracy_weight=0.5, reference="current")(batch)[0].tolist()
         assert given == pytest.approx(current, rel=1e-9, abs=1e-9)
         clipped = [min(max(value, -2), 4) for value in stored]
         for standardize, of in (("group", group), ("batch", [0] * len(group))):
             given = HarmonizingLength(clip=(-2, 4), standardize=standardize)(batch)[0].tolist()  # type: ignore[arg-type]
-            assert given == pytest.approx(oracles.standardized(clipped, of), rel=1e-7, abs=1e-7)
+            assert given == pytest.approx(slow_standardized(clipped, of), rel=1e-7, abs=1e-7)
 
 
 def test_equal_values_standardize_to_0_and_one_of_a_kind_is_0() -> None:

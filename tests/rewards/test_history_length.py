@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Hashable
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_groups as oracles
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.control import check_state, moved
 from leanthink.core.errors import ConfigError, MissingColumnError, StateError
@@ -18,7 +20,29 @@ from leanthink.core.reward import State
 from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import Correct, Freeze, HistoryLength, Scale, Sum
 from leanthink.rewards.history_length import linear_history_length
-from leanthink.testing import check_reward
+from leanthink.testing import Columns, check_reward
+from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [HistoryLength(), HistoryLength(mode="mean", shape="linear", floor=-0.2)]
+COLUMNS: Columns = {
+    "prompt_key": lambda generator, n: [f"p{key}" for key in torch.randint(0, 3, (n,), generator=generator).tolist()]
+}
+RECIPES = {
+    "hapo": SpelledOut(
+        reward=Sum(correct=Correct(), length=Scale(by=1.0, of=HistoryLength(floor=-0.7, mode="min", shape="cosine"))),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2, aggregation="seq-mean-token-mean"),
+        verl={
+            "data.max_prompt_length": 512,
+            "data.max_response_length": 32768,
+            "actor_rollout_ref.rollout.n": 2,
+            "actor_rollout_ref.rollout.temperature": 0.7,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+            "actor_rollout_ref.actor.kl_loss_coef": 0.04,
+            "trainer.total_epochs": 5,
+        },
+    )
+}
 
 HAPO = load_recipe("hapo").reward
 
@@ -94,11 +118,44 @@ def test_a_response_without_tokens_does_not_end_a_prompts_history() -> None:
     assert reward(visit([0, 1, 2], [1, 1, 1]), state)[0].tolist() == pytest.approx([1.0, 0.0, -0.7], abs=1e-12)
 
 
+class SlowHistory:
+    """arXiv 2505.11225: the length term, and what is remembered of each prompt."""
+
+    def __init__(self, mode: str = "min", shape: str = "cosine", floor: float = -0.7, tolerance: float = 0.1) -> None:
+        self.mode, self.shape, self.floor, self.tolerance = mode, shape, floor, tolerance
+        self.seen: dict[Hashable, list[float]] = {}
+
+    def h(self, prompt: Hashable) -> float | None:
+        lengths = self.seen.get(prompt)
+        if not lengths:
+            return None
+        return min(lengths) if self.mode == "min" else sum(lengths) / len(lengths)
+
+    def term(self, length: float, correct: bool, h: float | None) -> float:
+        if h is None:
+            return 0.0
+        if self.shape == "cosine":
+            f = math.cos(min(math.pi / 2 * length / h, math.pi))
+            return max(f, self.floor) if correct else min(f, 0.0)
+        if correct and length < h:
+            return 1 - length / h
+        if length <= (1 + self.tolerance) * h:
+            return 0.0
+        return max(-(length - (1 + self.tolerance) * h) / h, self.floor if correct else -1.0)
+
+    def step(self, length: Numbers, correct: Flags, prompt: Groups) -> list[float]:
+        terms = [self.term(length[i], correct[i], self.h(prompt[i])) for i in range(len(length))]
+        for i in range(len(length)):
+            if correct[i]:
+                self.seen.setdefault(prompt[i], []).append(max(length[i], 1))
+        return terms
+
+
 @pytest.mark.parametrize("mode", ["min", "mean"])
 @pytest.mark.parametrize("shape", ["cosine", "linear"])
 def test_agrees_with_the_loop_over_many_steps(batches: list[RolloutBatch], mode: Any, shape: Any) -> None:
     draw = random.Random(7)
-    slow = oracles.History(mode, shape)
+    slow = SlowHistory(mode, shape)
     reward = HistoryLength(mode=mode, shape=shape)
     state = reward.init()
     for batch in batches:

@@ -5,13 +5,39 @@ from __future__ import annotations
 import pytest
 import torch
 
-import oracles
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
-from leanthink.core.schedules import Stairs
-from leanthink.rewards import Correct, KimiLength, Scale, Sum
+from leanthink.core.schedules import Linear, Stairs
+from leanthink.rewards import Correct, Format, KimiLength, Scale, Sum
 from leanthink.rewards.kimi_length import kimi_length
 from leanthink.testing import ContractError, check_reward
+from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [KimiLength()]
+RECIPES = {
+    "kimi": SpelledOut(
+        reward=Sum(correct=Correct(), length=Scale(by=Stairs(values=(0.0, 0.5), boundaries=(20,)), of=KimiLength())),
+        advantage=Grpo(scale="none"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={},
+    ),
+    "long_short": SpelledOut(
+        reward=Sum(
+            correct=Correct(),
+            format=Format(),
+            length=Scale(by=Linear(start=0.0, stop=1.0, steps=100), of=KimiLength()),
+        ),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.max_prompt_length": 512,
+            "data.max_response_length": 1024,
+            "actor_rollout_ref.actor.optim.lr": 5e-6,
+            "trainer.total_epochs": 8,
+        },
+    ),
+}
 
 SIX = RolloutBatch.of(group=[0] * 6, length=[500, 1000, 1500, 2000, 3000, 2500], correct=[1, 0, 1, 0, 0, 1])
 
@@ -41,10 +67,24 @@ def test_worked_example_equal_lengths(correct: list[int]) -> None:
     assert KimiLength()(batch)[0].tolist() == [0.0] * 3
 
 
+def slow_kimi_length(length: Numbers, correct: Flags, group: Groups) -> list[float]:
+    """arXiv 2501.12599, Sec. 2.3.3: min-max over the whole group; the wrong keep the negative part."""
+    result = []
+    for i in range(len(length)):
+        lengths = [length[j] for j in range(len(length)) if group[j] == group[i]]
+        low, high = min(lengths), max(lengths)
+        if low == high:
+            result.append(0.0)
+            continue
+        lam = 0.5 - (length[i] - low) / (high - low)
+        result.append(lam if correct[i] else min(0.0, lam))
+    return result
+
+
 def test_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch) -> None:
     expected: list[float] = []
     for batch in batches:
-        expected += oracles.kimi_length(batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist())
+        expected += slow_kimi_length(batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist())
     given_N = kimi_length(merged.length, merged.correct == 1, merged.group)
     torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
     assert torch.equal(KimiLength()(merged)[0], given_N)

@@ -2,21 +2,73 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable
+from fractions import Fraction
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_groups as oracles
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.core.groups import group_mean
 from leanthink.core.reward import Scope
 from leanthink.core.schedules import Linear
 from leanthink.recipe.registry import build
-from leanthink.rewards import Correct, LambdaSwitch, PassRateAtLeast, SigmoidLength, Switch, TopPassRate
+from leanthink.rewards import (
+    Correct,
+    LambdaSwitch,
+    PassRateAtLeast,
+    Scale,
+    SigmoidLength,
+    SoftOverlong,
+    Sum,
+    Switch,
+    TopPassRate,
+)
 from leanthink.rewards.lambda_switch import top_count
+from oracles import Flags, Groups, Numbers, members
+
+OVERLONG = SoftOverlong(limit=12_000, buffer=4000)
+
+EXAMPLES = [
+    LambdaSwitch(top_fraction=0.5, shaped=SigmoidLength(alpha=0.4), plain=Correct()),
+    LambdaSwitch(
+        top_fraction=Linear(start=0.0, stop=1.0, steps=30),
+        ties="random",
+        min_groups=1,
+        shaped=Sum(correct=Correct(), late=Scale(by=0.5, of=OVERLONG)),
+        plain=Correct(),
+    ),
+    LambdaSwitch(mode="threshold", threshold=0.5, shaped=SigmoidLength(alpha=0.4), plain=Correct()),
+    TopPassRate(top_fraction=0.5),
+    TopPassRate(rounding="ceil", ties="all"),
+    TopPassRate(top_fraction=0.5, ties="random", seed=3),
+]
+RECIPES = {
+    "grpo_lambda": SpelledOut(
+        reward=LambdaSwitch(
+            mode="top_fraction",
+            top_fraction=0.2,
+            rounding="floor",
+            ties="first",
+            min_groups=0,
+            shaped=SigmoidLength(alpha=0.2),
+            plain=Correct(),
+        ),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 128,
+            "actor_rollout_ref.rollout.n": 16,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+            "actor_rollout_ref.actor.optim.lr": 1e-6,
+        },
+    )
+}
 
 FIVE = RolloutBatch.of(
     group=[name for name in "ABCDE" for _ in range(4)],
@@ -105,6 +157,28 @@ def test_ties_go_by_first_appearance_by_lot_or_all_together() -> None:
     assert drawn == again != other
 
 
+def slow_top_pass_rate(
+    correct: Flags, group: Groups, top_fraction: str, rounding: str = "floor", ties: str = "first", min_groups: int = 0
+) -> list[bool]:
+    """arXiv 2505.18086, Sec. 3: a group of rank r (1 is best) is chosen while ``r / B <= lambda``; exact fractions."""
+    rows = members(group)
+    rate = {name: Fraction(sum(correct[i] for i in of), len(of)) for name, of in rows.items()}
+    ranked: list[Hashable] = []
+    for value in sorted(set(rate.values()), reverse=True):
+        ranked += [name for name in rows if rate[name] == value]
+    chosen: set[Hashable] = set()
+    for rank, name in enumerate(ranked, start=1):
+        within = Fraction(rank, len(ranked)) <= Fraction(top_fraction)
+        if rounding == "ceil":
+            within = Fraction(rank - 1, len(ranked)) < Fraction(top_fraction)
+        if within or rank <= min_groups:
+            chosen.add(name)
+    if ties == "all" and chosen:
+        last = min(rate[name] for name in chosen)
+        chosen = {name for name in rows if rate[name] >= last}
+    return [name in chosen for name in group]
+
+
 @pytest.mark.parametrize("top_fraction", ["0", "0.2", "0.29", "0.5", "1"])
 @pytest.mark.parametrize(
     "settings",
@@ -117,8 +191,27 @@ def test_the_choice_agrees_with_the_loop(
     select = TopPassRate(top_fraction=float(top_fraction), **settings)
     for batch in batches:
         correct = (batch.correct == 1).tolist()
-        expected = oracles.top_pass_rate(correct, batch.group.tolist(), top_fraction, **settings)
+        expected = slow_top_pass_rate(correct, batch.group.tolist(), top_fraction, **settings)
         assert (select(batch)[0] == 1).tolist() == expected
+
+
+def slow_lambda_switch(
+    length: Numbers, correct: Flags, group: Groups, top_fraction: str, alpha: float, eps: float = 1e-7
+) -> list[float]:
+    """arXiv 2505.18086, Eqs. 1-2."""
+    chosen = slow_top_pass_rate(correct, group, top_fraction)
+    result = []
+    for i in range(len(length)):
+        if not correct[i]:
+            result.append(0.0)
+        elif not chosen[i]:
+            result.append(1.0)
+        else:
+            lengths = [length[j] for j in range(len(length)) if group[j] == group[i] and correct[j]]
+            mean = sum(lengths) / len(lengths)
+            deviation = math.sqrt(sum((one - mean) ** 2 for one in lengths) / len(lengths))
+            result.append(1 - alpha / (1 + math.exp(-(length[i] - mean) / (deviation + eps))))
+    return result
 
 
 @pytest.mark.parametrize("top_fraction", ["0.2", "0.5"])
@@ -128,7 +221,7 @@ def test_agrees_with_the_loop(batches: list[RolloutBatch], top_fraction: str) ->
     )
     for batch in batches:
         correct, group = (batch.correct == 1).tolist(), batch.group.tolist()
-        expected = oracles.lambda_switch(batch.length.tolist(), correct, group, top_fraction, 0.2)
+        expected = slow_lambda_switch(batch.length.tolist(), correct, group, top_fraction, 0.2)
         assert switch(batch)[0].tolist() == pytest.approx(expected, abs=1e-9)
 
 

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_modes as oracles
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, ModeSwitch, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.schedules import Linear
 from leanthink.rewards import ModeSwitchReward
 from leanthink.rewards.mode_switch_reward import preferred_modes
+from leanthink.testing import Columns
+from oracles import Flags, Groups, members
+
+EXAMPLES = [
+    ModeSwitchReward(),
+    ModeSwitchReward(margin=0.25),
+    ModeSwitchReward(threshold=0.5, wrong=-1.0, warm_up=Linear(start=0.0, stop=1.0, steps=30)),
+]
+COLUMNS: Columns = {"mode": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double()}
+RECIPES = {
+    "adaptive_deep": SpelledOut(
+        reward=ModeSwitchReward(
+            threshold=0.75, base=1.0, bonus=0.5, wrong=0.0, warm_up=Linear(start=0.0, stop=1.0, steps=50)
+        ),
+        advantage=Grpo(scale="std"),
+        loss=ModeSwitch(weight=0.1, margin=1.0, form="margin", of=PpoClip(low=0.2, high=0.2)),
+        verl={},
+    )
+}
 
 HALVES = [1, 1, 1, 1, 0, 0, 0, 0]
 
@@ -60,6 +80,37 @@ def test_half_way_through_the_warm_up() -> None:
     assert (reward.shown(5, {}), reward.shown(99, {})) == ({"warm_up": 0.5}, {"warm_up": 1.0})
 
 
+def slow_mode_rewards(
+    correct: Flags,
+    long: Flags,
+    group: Groups,
+    theta: float,
+    base: float,
+    bonus: float,
+    wrong: float,
+    margin: float | None = None,
+) -> tuple[list[float], list[int]]:
+    """arXiv 2505.20101: the table of rewards, prompt by prompt, and each response's prompt's preference (1 long)."""
+    rewards, preferences = [0.0] * len(correct), [0] * len(correct)
+    for of in members(group).values():
+        longs, shorts = [i for i in of if long[i]], [i for i in of if not long[i]]
+        preferred = 0
+        if longs and shorts and any(correct[i] for i in of):
+            a_long = Fraction(sum(correct[i] for i in longs), len(longs))
+            a_short = Fraction(sum(correct[i] for i in shorts), len(shorts))
+            easy = a_short >= theta if margin is None else a_short >= a_long - Fraction(str(margin))
+            preferred = -1 if easy or a_long == 0 else 1
+        for i in of:
+            preferences[i] = preferred
+            if not correct[i]:
+                rewards[i] = wrong
+            elif preferred == (1 if long[i] else -1):
+                rewards[i] = base + bonus
+            else:
+                rewards[i] = base
+    return rewards, preferences
+
+
 @pytest.mark.parametrize(("theta", "margin"), [(0.5, None), (0.75, None), (0.75, 0.0), (0.75, 0.5)])
 def test_agrees_with_the_loop(
     batches: list[RolloutBatch], merged: RolloutBatch, theta: float, margin: float | None
@@ -72,7 +123,7 @@ def test_agrees_with_the_loop(
         mode = (mode_N[start : start + len(batch)] == 1).tolist()
         start += len(batch)
         right = [bool(ok) and not cut for ok, cut in zip(batch.correct.tolist(), batch.truncated.tolist(), strict=True)]
-        more, preferred = oracles.mode_rewards(right, mode, batch.group.tolist(), theta, 1.0, 0.5, -0.5, margin)
+        more, preferred = slow_mode_rewards(right, mode, batch.group.tolist(), theta, 1.0, 0.5, -0.5, margin)
         rewards, preferences = rewards + more, preferences + preferred
     reward = ModeSwitchReward(threshold=theta, margin=margin, wrong=-0.5)
     given_N = reward(merged.replace(mode=mode_N))[0]

@@ -7,13 +7,24 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_groups as oracles
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.core.schedules import Linear
 from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import Correct, PassRateLength, Sum
+from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [PassRateLength(), PassRateLength(beta=0.1, length_norm=16_000)]
+RECIPES = {
+    "alp": SpelledOut(
+        reward=Sum(correct=Correct(), length=PassRateLength(beta=1e-7, length_norm=1.0)),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={"data.train_batch_size": 512, "actor_rollout_ref.actor.optim.lr": 1e-6},
+    )
+}
 
 FOUR = RolloutBatch.of(group=[0] * 4, length=[1000, 2000, 4000, 8000], correct=[1, 1, 1, 0])
 ALP = load_recipe("alp").reward
@@ -47,6 +58,17 @@ def test_worked_example_advantages_of_an_all_correct_group(reward: Sum, expected
     assert Grpo()(reward_N, FOUR.group).tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def slow_pass_rate_length(
+    length: Numbers, correct: Flags, group: Groups, beta: float, length_norm: float = 1.0
+) -> list[float]:
+    """arXiv 2506.05256: ``-(beta / N) max(p, 1 / K) |y|``."""
+    result = []
+    for i in range(len(length)):
+        solved = [1 if correct[j] else 0 for j in range(len(length)) if group[j] == group[i]]
+        result.append(-(beta / length_norm) * max(sum(solved) / len(solved), 1 / len(solved)) * length[i])
+    return result
+
+
 @pytest.mark.parametrize(("beta", "length_norm"), [(1e-7, 1.0), (0.1, 16384.0)])
 def test_agrees_with_the_loop(
     batches: list[RolloutBatch], merged: RolloutBatch, beta: float, length_norm: float
@@ -54,7 +76,7 @@ def test_agrees_with_the_loop(
     expected: list[float] = []
     for batch in batches:
         correct = (batch.correct == 1).tolist()
-        expected += oracles.pass_rate_length(batch.length.tolist(), correct, batch.group.tolist(), beta, length_norm)
+        expected += slow_pass_rate_length(batch.length.tolist(), correct, batch.group.tolist(), beta, length_norm)
     given_N = PassRateLength(beta=beta, length_norm=length_norm)(merged)[0]
     torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-15)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_adaptive as oracles
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.control import check_state, moved
 from leanthink.core.errors import ConfigError, StateError
@@ -17,6 +20,21 @@ from leanthink.core.limits import FromReward, limit_tokens
 from leanthink.recipe.definition import load_recipe, recipe_from
 from leanthink.rewards import Correct, QuantileBudget, Scale, Sum
 from leanthink.rewards.quantile_budget import next_budget
+from oracles import Flags, Numbers
+
+EXAMPLES = [
+    QuantileBudget(longest=16_000, threshold=0.5),
+    QuantileBudget(longest=12_000, floor=9, tau=1.0, lengths="all", strict=True, anchor="observed_max", remembered=2),
+]
+RECIPES = {
+    "palu": SpelledOut(
+        reward=QuantileBudget(longest=16384.0, threshold=0.8, tau=0.5),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.2),
+        limit=FromReward(),
+        verl={},
+    )
+}
 
 G1 = [1200.0, 1500, 2000, 2600, 3000, 3400, 3900, 4000]
 
@@ -54,9 +72,43 @@ def test_worked_example_over_three_visits_and_a_cut() -> None:
     assert reward(cut, {**state, "budget": {"g1": 3500}})[0].tolist() == [1] * 6 + [0, 0]
 
 
+class SlowPalu:
+    """arXiv 2510.10168: a table of budgets, moved after each visit of a prompt."""
+
+    def __init__(self, longest: float, threshold: float, tau: float):
+        self.longest, self.threshold, self.tau = longest, threshold, tau
+        self.table: dict[str, float] = {}
+
+    @staticmethod
+    def quantile(values: list[float], share: float) -> float:
+        ordered = sorted(values)
+        place = share * (len(ordered) - 1)
+        low = math.floor(place)
+        high = min(low + 1, len(ordered) - 1)
+        return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+    def step(self, length: Numbers, correct: Flags, truncated: Flags, prompt: Sequence[str]) -> list[float]:
+        rewards, inside = [], {name: [] for name in prompt}
+        visits: dict[str, int] = {}
+        for tokens, ok, cut, name in zip(length, correct, truncated, prompt, strict=True):
+            visits[name] = visits.get(name, 0) + 1
+            good = bool(ok) and not cut and tokens <= self.table.get(name, self.longest)
+            rewards.append(1.0 if good else 0.0)
+            if good:
+                inside[name].append(tokens)
+        for name, lengths in inside.items():
+            budget = self.table.get(name, self.longest)
+            if lengths and len(lengths) / visits[name] >= self.threshold:
+                gap = self.quantile(lengths, 1.0) - self.quantile(lengths, 1.0 - self.tau)
+                self.table[name] = min(max(float(math.floor(budget - gap + 1e-6)), 1.0), self.longest)
+            else:
+                self.table[name] = self.longest
+        return rewards
+
+
 def test_agrees_with_the_loop_over_many_steps(batches: list[RolloutBatch]) -> None:
     draw = random.Random(3)
-    reward, slow = QuantileBudget(longest=16_000, threshold=0.5), oracles.Palu(16_000, 0.5, 0.5)
+    reward, slow = QuantileBudget(longest=16_000, threshold=0.5), SlowPalu(16_000, 0.5, 0.5)
     state = reward.init()
     for batch in batches:
         names = [f"prompt {draw.randrange(25)}" for _ in range(max(batch.num_groups, 1))]

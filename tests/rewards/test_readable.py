@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 
 import pytest
+import torch
 from sympy.parsing.sympy_parser import implicit_multiplication_application, parse_expr, standard_transformations
 
 from leanthink.core.errors import ConfigError
 from leanthink.rewards import Readable
 from leanthink.rewards.readable import answer_in, well_formed
+from leanthink.testing import Columns
+
+EXAMPLES = [Readable(), Readable(opened_by_prompt=True)]
+COLUMNS: Columns = {Readable().column: lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double()}
 
 
 @pytest.mark.parametrize(

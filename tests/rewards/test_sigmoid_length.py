@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-import oracles
-from leanthink.algorithms import Grpo, Rloo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip, Rloo
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
 from leanthink.core.schedules import Linear
 from leanthink.rewards import SigmoidLength
 from leanthink.rewards.sigmoid_length import sigmoid_length
+from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [SigmoidLength(alpha=0.4), SigmoidLength(alpha=0.9, ddof=1, eps=1.0, check_eos=False)]
+RECIPES = {
+    "trle": SpelledOut(
+        reward=SigmoidLength(alpha=0.1, eps=1e-7, ddof=0, check_eos=True),
+        advantage=Rloo(),
+        loss=PpoClip(low=0.2, high=0.2),
+        verl={
+            "data.train_batch_size": 32,
+            "actor_rollout_ref.rollout.n": 8,
+            "actor_rollout_ref.actor.optim.lr": 5e-6,
+            "data.max_prompt_length": 512,
+            "data.max_response_length": 32000,
+            "algorithm.kl_ctrl.kl_coef": 0.001,
+        },
+    )
+}
 
 SIX = RolloutBatch.of(group=[0] * 6, length=[800, 1200, 1600, 2400, 5000, 600], correct=[1, 1, 1, 1, 0, 0])
 FOUR_RIGHT = RolloutBatch.of(group=[0] * 4, length=[800, 1200, 1600, 2400], correct=[1] * 4)
@@ -60,6 +80,25 @@ def test_worked_example_std_normalised_advantage_hides_alpha(alpha: float, expec
     assert Grpo()(reward_N, FOUR_RIGHT.group).tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def slow_sigmoid_length(
+    length: Numbers, correct: Flags, group: Groups, alpha: float, eps: float = 1e-7, ddof: int = 0
+) -> list[float]:
+    """arXiv 2502.04463: ``r_i = c_i (1 - alpha sigmoid((len_i - MEAN) / (STD + eps)))``, over the correct ones."""
+    result = []
+    for i in range(len(length)):
+        if not correct[i]:
+            result.append(0.0)
+            continue
+        lengths = [length[j] for j in range(len(length)) if group[j] == group[i] and correct[j]]
+        centre = sum(lengths) / len(lengths)
+        deviation = 0.0
+        if len(lengths) > ddof:
+            deviation = math.sqrt(sum((one - centre) ** 2 for one in lengths) / (len(lengths) - ddof))
+        z = (length[i] - centre) / (deviation + eps)
+        result.append(1 - alpha / (1 + math.exp(-z)))
+    return result
+
+
 @pytest.mark.parametrize(("alpha", "eps", "ddof"), [(0.1, 1e-7, 0), (0.4, 1e-6, 1), (0.0, 1.0, 0), (0.99, 50.0, 0)])
 def test_agrees_with_the_loop(
     batches: list[RolloutBatch], merged: RolloutBatch, alpha: float, eps: float, ddof: int
@@ -67,7 +106,7 @@ def test_agrees_with_the_loop(
     expected: list[float] = []
     for batch in batches:
         correct = ((batch.correct == 1) & ~batch.truncated).tolist()
-        expected += oracles.sigmoid_length(batch.length.tolist(), correct, batch.group.tolist(), alpha, eps, ddof)
+        expected += slow_sigmoid_length(batch.length.tolist(), correct, batch.group.tolist(), alpha, eps, ddof)
     correct_N = (merged.correct == 1) & ~merged.truncated
     given_N = sigmoid_length(merged.length, correct_N, merged.group, alpha, eps, ddof)
     torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)

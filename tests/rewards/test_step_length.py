@@ -4,29 +4,77 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_adaptive as oracles
-from leanthink.algorithms import Grpo
+from collected import SpelledOut
+from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.control import check_state, moved
 from leanthink.core.errors import ConfigError, StateError
+from leanthink.core.schedules import Linear
 from leanthink.recipe.definition import load_recipe
-from leanthink.rewards import AdaptiveStepLength, StepLength, ThinkOutcome
+from leanthink.rewards import AdaptiveStepLength, StepLength, Sum, ThinkOutcome
 from leanthink.rewards.step_length import candidate_targets, fewest_correct, levels_of, search_target
+from oracles import Flags, Numbers
 
-VALID = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
 BASE = ThinkOutcome(right=1.0, wrong=-0.5, no_box=-1.0, no_block=-1.0)
+WELL_FORMED = ThinkOutcome(right=2.0, wrong=1.0, no_box=0.0, no_block=0.0)
+
+EXAMPLES = [
+    StepLength(target=4000),
+    StepLength(target=Linear(start=9000, stop=500, steps=30), valid=WELL_FORMED),
+    AdaptiveStepLength(lower_bound=1000, interval=1000, monitor_freq=2),
+    AdaptiveStepLength(lower_bound=1000, interval=1000, monitor_freq=1, cap_to_batch_max=True),
+    AdaptiveStepLength(lower_bound=500, target_length=4000, explore=True, valid=WELL_FORMED, rounding="floor"),
+]
+
+
+def laser(length: StepLength | AdaptiveStepLength) -> SpelledOut:
+    """The three of the family differ in the bonus only."""
+    return SpelledOut(
+        reward=Sum(base=BASE, length=length),
+        advantage=Grpo(scale="std"),
+        loss=PpoClip(low=0.2, high=0.28),
+        verl={
+            "data.train_batch_size": 128,
+            "data.max_response_length": 16384,
+            "actor_rollout_ref.rollout.n": 8,
+            "actor_rollout_ref.rollout.temperature": 0.6,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+        },
+    )
+
+
+def adaptive(explore: bool) -> AdaptiveStepLength:
+    return AdaptiveStepLength(
+        lower_bound=4096,
+        upper_bound=16384,
+        interval=1024,
+        alpha=0.5,
+        monitor_freq=20,
+        explore=explore,
+        valid=WELL_FORMED,
+    )
+
+
+RECIPES = {
+    "laser": laser(StepLength(target=8192.0, alpha=0.5, valid=WELL_FORMED)),
+    "laser_d": laser(adaptive(explore=False)),
+    "laser_de": laser(adaptive(explore=True)),
+}
+
 FORM = [2.0] * 7 + [0.0]
 EIGHT = RolloutBatch.of(
     group=[0] * 8,
     length=[1200, 2048, 2500, 4100, 900, 6000, 16384, 3000],
     correct=[1, 1, 1, 1, 0, 0, 0, 0],
-    **{BASE.column: FORM, VALID.column: FORM},
+    **{BASE.column: FORM, WELL_FORMED.column: FORM},
 )
 CANDIDATES = [2048, 3072, 4096, 5120, 6144, 7168, 8192]
 COVERAGE = {
@@ -89,11 +137,79 @@ def test_candidates_keep_their_interval_from_a_low_bound_on() -> None:
     assert AdaptiveStepLength(lower_bound=512, upper_bound=4096).candidates == [512, 1536, 2560, 3584]
 
 
+def slow_laser(length: Numbers, right: Flags, target: float, alpha: float) -> list[float]:
+    """Table 2, LASER: ``alpha`` for what is right and no longer than the target."""
+    return [alpha if ok and tokens <= target else 0.0 for tokens, ok in zip(length, right, strict=True)]
+
+
 def test_a_fixed_target_agrees_with_the_loop(batches: list[RolloutBatch], merged: RolloutBatch) -> None:
     expected: list[float] = []
     for batch in batches:
-        expected += oracles.laser(batch.length.tolist(), (batch.correct == 1).tolist(), 6000, 0.5)
+        expected += slow_laser(batch.length.tolist(), (batch.correct == 1).tolist(), 6000, 0.5)
     assert StepLength(target=6000)(merged)[0].tolist() == expected
+
+
+def slow_laser_level(right: Sequence[bool]) -> str:
+    """arXiv 2505.15612, Sec. 5.1: by the share of right responses among all of a prompt's."""
+    count, size = sum(right), len(right)
+    return "easy" if 3 * count >= 2 * size else "medium" if 3 * count >= size else "hard"
+
+
+class SlowLaserD:
+    """Secs. 5.1 to 5.3 with the training batches as the monitoring set."""
+
+    def __init__(
+        self,
+        lower: float,
+        upper: float,
+        interval: float,
+        alpha: float,
+        every: int,
+        k: int | None,
+        explore: bool,
+        explore_invalid: bool = False,
+        cap: bool = False,
+    ):
+        self.lower, self.upper, self.interval = lower, upper, interval
+        self.alpha, self.every, self.k = alpha, every, k
+        self.explore, self.explore_invalid = explore, explore_invalid
+        self.cap = cap
+        self.target = {"easy": upper, "medium": upper, "hard": upper}
+        self.seen: list[tuple[str, float]] = []
+        self.sizes: list[int] = []
+        self.batches = self.searches = 0
+
+    def search(self, longest: float) -> None:
+        k = max(self.sizes) if self.k is None else self.k
+        least = {"easy": math.ceil(2 * k / 3), "medium": math.ceil(k / 3), "hard": 1}
+        for level in self.target:
+            lengths = [tokens for name, tokens in self.seen if name == level]
+            chosen, candidate = self.upper, self.lower
+            while candidate <= self.upper:
+                inside = sum(1 for tokens in lengths if tokens <= candidate)
+                if lengths and inside * least[level] >= len(lengths):
+                    chosen = candidate
+                    break
+                candidate += self.interval
+            self.target[level] = min(chosen, max(longest, 1)) if self.cap else chosen
+        self.seen, self.sizes, self.batches, self.searches = [], [], 0, self.searches + 1
+
+    def step(self, length: Numbers, correct: Flags, group: Sequence[int], formed: Flags | None = None) -> list[float]:
+        if self.batches >= (self.every if self.searches else 1):
+            self.search(max(length, default=math.inf))
+        formed = [True] * len(length) if formed is None else formed
+        right = [bool(ok and form) for ok, form in zip(correct, formed, strict=True)]
+        level = {code: slow_laser_level([c for c, g in zip(right, group, strict=True) if g == code]) for code in group}
+        result = []
+        for tokens, ok, form, code in zip(length, right, formed, group, strict=True):
+            target = self.target[level[code]]
+            explores = self.explore and (form or self.explore_invalid)
+            pays = tokens <= target if ok else explores and tokens > target
+            result.append(self.alpha if pays else 0.0)
+            self.seen.append((level[code], tokens))
+        self.sizes += [list(group).count(code) for code in set(group)]
+        self.batches += len(length) > 0
+        return result
 
 
 @pytest.mark.parametrize("explore", [False, True])
@@ -102,7 +218,7 @@ def test_searched_targets_agree_with_the_loop_over_many_steps(
     batches: list[RolloutBatch], explore: bool, every: int
 ) -> None:
     reward = AdaptiveStepLength(lower_bound=500, interval=500, monitor_freq=every, explore=explore, n_rollout=8)
-    slow = oracles.LaserD(500, 16384, 500, 0.5, every, 8, explore)
+    slow = SlowLaserD(500, 16384, 500, 0.5, every, 8, explore)
     state, targets = reward.init(), set()
     for batch in batches:
         given_N, state = reward(batch, json.loads(json.dumps(state)))
@@ -115,7 +231,7 @@ def test_searched_targets_agree_with_the_loop_over_many_steps(
 
 def test_targets_up_to_the_longest_of_the_batch_agree_with_the_loop(batches: list[RolloutBatch]) -> None:
     reward = AdaptiveStepLength(lower_bound=500, interval=500, monitor_freq=2, n_rollout=8, cap_to_batch_max=True)
-    slow = oracles.LaserD(500, 16384, 500, 0.5, 2, 8, False, cap=True)
+    slow = SlowLaserD(500, 16384, 500, 0.5, 2, 8, False, cap=True)
     state, capped = reward.init(), 0
     for batch in batches:
         given_N, state = reward(batch, state)
@@ -130,13 +246,13 @@ def test_ill_formed_responses_and_groups_of_any_size_agree_with_the_loop(
     batches: list[RolloutBatch], explore_invalid: bool
 ) -> None:
     reward = AdaptiveStepLength(
-        lower_bound=500, interval=500, monitor_freq=3, explore=True, explore_invalid=explore_invalid, valid=VALID
+        lower_bound=500, interval=500, monitor_freq=3, explore=True, explore_invalid=explore_invalid, valid=WELL_FORMED
     )
-    slow = oracles.LaserD(500, 16384, 500, 0.5, 3, None, True, explore_invalid)
+    slow = SlowLaserD(500, 16384, 500, 0.5, 3, None, True, explore_invalid)
     state, sizes, draw = reward.init(), set(), random.Random(5)
     for batch in batches:
         formed = [draw.random() < 0.8 for _ in range(len(batch))]
-        given_N, state = reward(batch.replace(**{VALID.column: [2.0 * one for one in formed]}), state)
+        given_N, state = reward(batch.replace(**{WELL_FORMED.column: [2.0 * one for one in formed]}), state)
         correct = (batch.correct == 1).tolist()
         assert given_N.tolist() == slow.step(batch.length.tolist(), correct, batch.group.tolist(), formed)
         assert state["own"]["target"] == slow.target
@@ -178,16 +294,16 @@ def test_a_batch_does_not_move_its_own_targets() -> None:
 
 
 def test_ill_formed_is_not_right_and_explores_only_if_asked() -> None:
-    batch = EIGHT.replace(**{VALID.column: [2.0, 0.0, 2.0, 2.0, 2.0, 1.0, 2.0, 0.0]})
-    settings: dict[str, Any] = {"lower_bound": 1024, "target_length": 5000, "valid": VALID, "explore": True}
+    batch = EIGHT.replace(**{WELL_FORMED.column: [2.0, 0.0, 2.0, 2.0, 2.0, 1.0, 2.0, 0.0]})
+    settings: dict[str, Any] = {"lower_bound": 1024, "target_length": 5000, "valid": WELL_FORMED, "explore": True}
     assert AdaptiveStepLength(**settings)(batch)[0].tolist() == [0.5, 0, 0.5, 0.5, 0, 0, 0.5, 0]
     assert AdaptiveStepLength(**settings, explore_invalid=True)(batch)[0].tolist() == [0.5, 0, 0.5, 0.5, 0, 0.5, 0.5, 0]
-    assert StepLength(target=5000, valid=VALID)(batch)[0].tolist() == [0.5, 0, 0.5, 0.5, 0, 0, 0, 0]
+    assert StepLength(target=5000, valid=WELL_FORMED)(batch)[0].tolist() == [0.5, 0, 0.5, 0.5, 0, 0, 0, 0]
 
 
 def test_a_right_but_ill_formed_response_counts_as_wrong_so_that_a_long_one_explores_if_asked() -> None:
-    batch = RolloutBatch.of(group=[0] * 2, length=[100, 9000], correct=[1, 1], **{VALID.column: [0.0, 0.0]})
-    settings: dict[str, Any] = {"lower_bound": 1024, "target_length": 5000, "valid": VALID, "explore": True}
+    batch = RolloutBatch.of(group=[0] * 2, length=[100, 9000], correct=[1, 1], **{WELL_FORMED.column: [0.0, 0.0]})
+    settings: dict[str, Any] = {"lower_bound": 1024, "target_length": 5000, "valid": WELL_FORMED, "explore": True}
     assert AdaptiveStepLength(**settings)(batch)[0].tolist() == [0, 0]
     assert AdaptiveStepLength(**settings, explore_invalid=True)(batch)[0].tolist() == [0, 0.5]
 

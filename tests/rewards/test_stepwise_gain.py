@@ -3,17 +3,69 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 
-import oracles_vsrm as oracles
+import oracles
+from collected import SpelledOut
+from leanthink.algorithms import Gae, PpoClip, ReinforcePp
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.placement import token_rewards
-from leanthink.rewards import Correct, Scale, SoftOverlong, StepwiseGain, Sum
+from leanthink.rewards import Correct, Scale, SoftOverlong, StepwiseGain, Sum, ThinkOutcome
 from leanthink.rewards.stepwise_gain import look_ahead, step_gains
+from leanthink.testing import Columns
+
+EXAMPLES = [StepwiseGain(), StepwiseGain(window=1, decay=1.0, placement="step_end", combine="overwrite")]
+COLUMNS: Columns = {
+    "cut_tokens": lambda generator, n: [
+        torch.randint(0, 1200, (row % 5,), generator=generator).sort().values.tolist() for row in range(n)
+    ],
+    "probe_accuracies": lambda generator, n: [
+        [None if share == 6 else share / 5 for share in torch.randint(0, 7, (row % 5,), generator=generator).tolist()]
+        for row in range(n)
+    ],
+}
+
+VSRM = Sum(
+    outcome=ThinkOutcome(right=1.0, wrong=0.0, no_box=-9.5, no_block=-10.0),
+    steps=StepwiseGain(
+        skip_chars=1000,
+        min_gap_chars=400,
+        probes=5,
+        probe_tokens=768,
+        tolerance=1e-5,
+        window=4,
+        decay=0.7,
+        placement="step_start",
+    ),
+)
+STATED = {
+    "data.train_batch_size": 256,
+    "data.max_prompt_length": 768,
+    "data.max_response_length": 7424,
+    "actor_rollout_ref.rollout.n": 1,
+    "actor_rollout_ref.rollout.temperature": 0.6,
+    "actor_rollout_ref.rollout.top_p": 0.95,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 128,
+    "actor_rollout_ref.actor.optim.lr": 1e-6,
+    "trainer.total_epochs": 3,
+}
+RECIPES = {
+    "vsrm_ppo": SpelledOut(
+        reward=VSRM,
+        advantage=Gae(gamma=1.0, lam=1.0),
+        loss=PpoClip(low=0.2, high=0.2, dual=3.0),
+        verl={**STATED, "critic.optim.lr": 1e-5, "critic.cliprange_value": 0.5},
+    ),
+    "vsrm_rpp": SpelledOut(
+        reward=VSRM, advantage=ReinforcePp(gamma=1.0), loss=PpoClip(low=0.2, high=0.2, dual=3.0), verl=STATED
+    ),
+}
 
 A = [0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.8, 0.8, 0.6, 1.0, 1.0]
 CUTS = [*range(300, 571, 30), 600]
@@ -76,6 +128,40 @@ def test_worked_example_truncated() -> None:
     assert placement.amount.tolist() == pytest.approx([0.294, 0.42, 0.6, -0.8], abs=1e-6)
 
 
+def slow_step_rewards(
+    accuracies: Sequence[float | None], window: int = 4, decay: float = 0.7, tolerance: float = 1e-5
+) -> list[float]:
+    """``A_1..A_{M+1}`` to ``r_1..r_M``; an unknown accuracy makes the two gains that touch it flat."""
+    gains = []
+    for before, after in pairwise(accuracies):
+        gains.append(0.0 if before is None or after is None else after - before)
+    rewards = []
+    for j, gain in enumerate(gains):
+        if abs(gain) >= tolerance:
+            rewards.append(gain)
+            continue
+        borrowed = 0.0
+        for q in range(1, window + 1):
+            if j + q < len(gains) and abs(gains[j + q]) >= tolerance:
+                borrowed = decay**q * gains[j + q]
+                break
+        rewards.append(borrowed)
+    return rewards
+
+
+def slow_placed(
+    cuts: Sequence[int], rewards: Sequence[float], length: int, placement: str, combine: str
+) -> dict[int, float]:
+    """What each token gets, less what falls behind the end, or on the last token where the outcome replaces it."""
+    tokens: dict[int, float] = {}
+    for j, reward in enumerate(rewards):
+        token = cuts[j] if placement == "step_start" else max(cuts[j], cuts[j + 1] - 1)
+        if token >= length or (combine == "overwrite" and token == length - 1) or reward == 0:
+            continue
+        tokens[token] = tokens.get(token, 0.0) + reward
+    return tokens
+
+
 def test_agrees_with_the_loop() -> None:
     draw = random.Random(0)
     rows: list[tuple[list[int], list[float | None], int]] = []
@@ -93,8 +179,8 @@ def test_agrees_with_the_loop() -> None:
                 reward = StepwiseGain(window=window, decay=decay, placement=placement, combine=combine)  # type: ignore[arg-type]
                 reward_NT = by_token(reward, batch)
                 for row, (cuts, shares, length) in enumerate(rows):
-                    steps = oracles.step_rewards(shares, window, decay)
-                    expected = oracles.placed(cuts, steps, length, placement, combine)
+                    steps = slow_step_rewards(shares, window, decay)
+                    expected = slow_placed(cuts, steps, length, placement, combine)
                     given = {token: value for token, value in enumerate(reward_NT[row].tolist()) if abs(value) > 1e-12}
                     wanted = {token: value for token, value in expected.items() if abs(value) > 1e-12}
                     assert given == pytest.approx(wanted, abs=1e-9), (cuts, shares, length)

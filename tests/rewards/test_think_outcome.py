@@ -10,6 +10,8 @@ from leanthink.rewards import ThinkOutcome
 from leanthink.rewards.think_outcome import has_box
 from leanthink.verify.judge import judge
 
+EXAMPLES = [ThinkOutcome(no_box=0.0, no_block=0.0)]  # with its penalties, form comes before correctness
+
 BLOCK = "<think> 1 / 2 </think>"
 
 

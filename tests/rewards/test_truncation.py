@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_dler
-from leanthink.algorithms import BatchNorm, Grpo
+from collected import SpelledOut
+from leanthink.algorithms import BatchNorm, Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.limits import PerStep
 from leanthink.core.schedules import Linear
 from leanthink.recipe.registry import build
 from leanthink.rewards import (
@@ -25,6 +26,48 @@ from leanthink.rewards import (
     Truncation,
 )
 from leanthink.rewards.truncation import truncated_reward
+from oracles import Flags, Groups, Numbers
+
+EXAMPLES = [
+    Truncation(),
+    Truncation(kappa=0.1, of=SigmoidLength(alpha=0.4, check_eos=False), limit=8000),
+    Truncation(kappa=0.5, of=Correct(right=1.0, wrong=-1.0), rule="add"),
+    Truncation(of=KimiLength(), rule="add"),
+    DifficultyTruncation(thresholds=(0.5,), lengths=(12_000, 4000)),
+    DifficultyTruncation(
+        thresholds=(0.25, 0.75),
+        lengths=(12_000, 8000, 600),
+        kappa=Linear(start=1.0, stop=0.0, steps=30),
+        of=SigmoidLength(alpha=0.4),
+        equality="hard",
+    ),
+]
+
+STATED = {
+    "data.train_batch_size": 512,
+    "actor_rollout_ref.rollout.n": 16,
+    "actor_rollout_ref.actor.ppo_mini_batch_size": 64,
+    "actor_rollout_ref.actor.optim.lr": 1e-6,
+    "actor_rollout_ref.actor.kl_loss_coef": 5e-4,
+    "actor_rollout_ref.actor.kl_loss_type": "mse",
+    "algorithm.filter_groups.enable": True,
+}
+RECIPES = {
+    "dler": SpelledOut(
+        reward=Truncation(kappa=0.0, of=Correct(), rule="multiply"),
+        advantage=BatchNorm(level="token", ddof=1, eps=1e-8, floor="add", singleton="zero", boost=0.0),
+        loss=PpoClip(low=0.2, high=0.28, dual=10.0),
+        limit=PerStep(at_most=4000.0),
+        verl={**STATED, "algorithm.filter_groups.metric": "acc", "data.max_response_length": 4000},
+    ),
+    "da_dler": SpelledOut(
+        reward=DifficultyTruncation(thresholds=(0.5,), lengths=(4000.0, 2000.0), kappa=0.0, equality="easy"),
+        advantage=BatchNorm(level="token", ddof=1, eps=1e-8, floor="add", singleton="zero", boost=0.0),
+        loss=PpoClip(low=0.2, high=0.28, dual=10.0),
+        limit=PerStep(at_most=4000.0),
+        verl={**STATED, "algorithm.filter_groups.metric": "acc_then_reward"},
+    ),
+}
 
 EIGHT = RolloutBatch.of(
     group=[0] * 4 + [1] * 4,
@@ -81,13 +124,53 @@ def test_worked_example_of_da_dler() -> None:
     assert DA(batch)[0].tolist() == [1, 0, 0, 0, 0, 1, 0, 0]
 
 
+def slow_truncation(score: Numbers, cut: Flags, kappa: float = 0.0, rule: str = "multiply") -> list[float]:
+    """arXiv 2510.15110, Secs. 2 and 4.5: ``s (stop + (1 - stop) kappa)``; by "add" ``s - (1 - stop)(1 - kappa)``."""
+    result = []
+    for i in range(len(score)):
+        stop = 0.0 if cut[i] else 1.0
+        if rule == "multiply":
+            result.append(score[i] * (stop + (1 - stop) * kappa))
+        else:
+            result.append(score[i] - (1 - stop) * (1 - kappa))
+    return result
+
+
 @pytest.mark.parametrize("rule", ["multiply", "add"])
 @pytest.mark.parametrize("kappa", [0.0, 0.1, 1.0])
 def test_agrees_with_the_loop(merged: RolloutBatch, kappa: float, rule: Any) -> None:
-    slow = oracles_dler.truncation(merged.correct.tolist(), merged.truncated.tolist(), kappa, rule)
+    slow = slow_truncation(merged.correct.tolist(), merged.truncated.tolist(), kappa, rule)
     given_N = truncated_reward(merged.correct, merged.truncated, kappa, rule)
     torch.testing.assert_close(given_N, torch.tensor(slow, dtype=torch.float64), rtol=1e-12, atol=1e-12)
     assert torch.equal(Truncation(kappa=kappa, rule=rule)(merged)[0], given_N)
+
+
+def slow_difficulty_truncation(
+    correct: Numbers,
+    length: Numbers,
+    truncated: Flags,
+    group: Groups,
+    thresholds: Numbers,
+    lengths: Numbers,
+    kappa: float = 0.0,
+    equality: str = "easy",
+) -> list[float]:
+    """arXiv 2510.15110, Sec. 3.5: the share of correct responses within the longest length picks the group's length."""
+    result = []
+    for i in range(len(correct)):
+        members = [j for j in range(len(correct)) if group[j] == group[i]]
+        right = 0
+        for j in members:
+            if correct[j] == 1 and length[j] <= lengths[0]:
+                right += 1
+        share = right / len(members)
+        passed = 0
+        for threshold in thresholds:
+            if share > threshold or (share == threshold and equality == "easy"):
+                passed += 1
+        too_long = length[i] > lengths[passed] or truncated[i]
+        result.append(correct[i] * (kappa if too_long else 1.0))
+    return result
 
 
 @pytest.mark.parametrize(
@@ -104,7 +187,7 @@ def test_agrees_with_the_loop_by_difficulty(
     slow: list[float] = []
     for batch in batches:
         columns = [column.tolist() for column in (batch.correct, batch.length, batch.truncated, batch.group)]
-        slow += oracles_dler.difficulty_truncation(*columns, thresholds, lengths, kappa, equality)
+        slow += slow_difficulty_truncation(*columns, thresholds, lengths, kappa, equality)
     reward = DifficultyTruncation(thresholds=thresholds, lengths=lengths, kappa=kappa, equality=equality)
     torch.testing.assert_close(reward(merged)[0], torch.tensor(slow, dtype=torch.float64), rtol=1e-12, atol=1e-12)
 

@@ -1,6 +1,7 @@
-"""Slow second implementations of every formula: plain Python loops, written from the papers, without torch.
+"""Slow second implementations that several tests share: plain Python loops, written from the papers, without torch.
 
-Each takes the responses of one batch as parallel lists, ``group`` holding any hashable ids, and returns a list.
+Each takes the responses of one batch as parallel lists, ``group`` holding any hashable ids. The slow twin of a method
+stands in its test file, as ``slow_...``.
 """
 
 from __future__ import annotations
@@ -46,50 +47,12 @@ def largest(values: list[float]) -> float:
     return max(values) if values else math.nan
 
 
-def sigmoid_length(
-    length: Numbers, correct: Flags, group: Groups, alpha: float, eps: float = 1e-7, ddof: int = 0
-) -> list[float]:
-    """arXiv 2502.04463: ``r_i = c_i (1 - alpha sigmoid((len_i - MEAN) / (STD + eps)))``, over the correct ones."""
-    result = []
-    for i in range(len(length)):
-        if not correct[i]:
-            result.append(0.0)
-            continue
-        lengths = [length[j] for j in range(len(length)) if group[j] == group[i] and correct[j]]
-        centre = sum(lengths) / len(lengths)
-        deviation = 0.0
-        if len(lengths) > ddof:
-            deviation = math.sqrt(sum((one - centre) ** 2 for one in lengths) / (len(lengths) - ddof))
-        z = (length[i] - centre) / (deviation + eps)
-        result.append(1 - alpha / (1 + math.exp(-z)))
-    return result
-
-
-def kimi_length(length: Numbers, correct: Flags, group: Groups) -> list[float]:
-    """arXiv 2501.12599, Sec. 2.3.3: min-max over the whole group; the wrong keep the negative part."""
-    result = []
-    for i in range(len(length)):
-        lengths = [length[j] for j in range(len(length)) if group[j] == group[i]]
-        low, high = min(lengths), max(lengths)
-        if low == high:
-            result.append(0.0)
-            continue
-        lam = 0.5 - (length[i] - low) / (high - low)
-        result.append(lam if correct[i] else min(0.0, lam))
-    return result
-
-
-def soft_overlong(length: Numbers, limit: float, buffer: float, factor: float = 1.0, clamp: bool = True) -> list[float]:
-    """arXiv 2503.14476, Eq. 13, times ``factor``; without ``clamp`` it goes on falling beyond the limit."""
-    result = []
-    for tokens in length:
-        if tokens <= limit - buffer:
-            result.append(0.0)
-        elif tokens <= limit or not clamp:
-            result.append(factor * ((limit - buffer) - tokens) / buffer)
-        else:
-            result.append(-factor)
-    return result
+def members(group: Groups) -> dict[Hashable, list[int]]:
+    """The rows of each group, groups in the order in which they first appear."""
+    rows: dict[Hashable, list[int]] = {}
+    for row, name in enumerate(group):
+        rows.setdefault(name, []).append(row)
+    return rows
 
 
 def grpo(reward: Numbers, group: Groups, scale: str = "std", eps: float = 1e-6, ddof: int = 1) -> list[float]:
@@ -105,10 +68,38 @@ def grpo(reward: Numbers, group: Groups, scale: str = "std", eps: float = 1e-6, 
     return result
 
 
-def rloo(reward: Numbers, group: Groups) -> list[float]:
-    """arXiv 2402.14740: ``r_i`` minus the mean of the others; nothing to compare with gives 0."""
-    result = []
-    for i in range(len(reward)):
-        others = [reward[j] for j in range(len(reward)) if group[j] == group[i] and j != i]
-        result.append(reward[i] - sum(others) / len(others) if others else 0.0)
+def gfpo(
+    reward: Numbers, length: Numbers, group: Groups, k: int, metric: str, shift_negative: bool = False
+) -> list[float]:
+    """arXiv 2508.09726, Eq. 2: population deviation over the kept k, ties by index, 0 for the rest.
+
+    With ``shift_negative`` ranked by rewards that are lifted until none of the group is below 0.
+    """
+    result = [0.0] * len(reward)
+    for of in members(group).values():
+        if metric == "shortest":
+            ranked = sorted(of, key=lambda i: (length[i], i))
+        else:
+            lowest = min(reward[i] for i in of)
+            lift = -lowest if shift_negative and lowest < 0 else 0.0
+            efficiency = {i: (reward[i] + lift) / max(length[i], 1.0) for i in of}
+            ranked = sorted(of, key=lambda i: (-efficiency[i], i))
+        kept = [i for i in ranked if length[i] > 0][:k]
+        if not kept:
+            continue
+        mean = sum(reward[i] for i in kept) / len(kept)
+        deviation = math.sqrt(sum((reward[i] - mean) ** 2 for i in kept) / len(kept))
+        for i in kept:
+            if len({reward[j] for j in kept}) > 1:
+                result[i] = (reward[i] - mean) / (deviation + 1e-8)
+    return result
+
+
+def returns(rewards: Sequence[float], gamma: float = 1.0) -> list[float]:
+    """``G_t = R_t + gamma G_{t+1}``."""
+    result = [0.0] * len(rewards)
+    running = 0.0
+    for t in range(len(rewards) - 1, -1, -1):
+        running = rewards[t] + gamma * running
+        result[t] = running
     return result

@@ -1,4 +1,4 @@
-"""LC-R1, arXiv 2506.14755: its length reward, its compress reward, and how a thinking is cut."""
+"""LC-R1, arXiv 2506.14755: its compress reward, and how a thinking is cut."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-import oracles_modes as oracles
+from collected import SpelledOut
+from leanthink.algorithms import OutcomeAndSteps, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
-from leanthink.rewards import Correct, LongestCorrectLength, Sum, ThinkingCompression
+from leanthink.rewards import Correct, Format, LongestCorrectLength, Sum, ThinkingCompression
 from leanthink.rewards.thinking_compression import (
     ANSWER_KEPT,
     END_TOKEN,
@@ -21,30 +22,44 @@ from leanthink.rewards.thinking_compression import (
     until_answer,
 )
 from leanthink.testbed.tokenizer import build_tokenizer
+from leanthink.testing import Columns
 
-FOUR = RolloutBatch.of(group=[0] * 4, length=[400, 600, 1000, 800], correct=[1, 1, 1, 0])
+EXAMPLES = [ThinkingCompression(), ThinkingCompression(gamma=0.5, kept="nonempty", opened_by_prompt=True)]
+COLUMNS: Columns = {
+    "answer_kept": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
+    "kept_thinking_tokens": lambda generator, n: torch.randint(0, 40, (n,), generator=generator).double(),
+    "thinking_end_token": lambda generator, n: torch.randint(-1, 60, (n,), generator=generator).double(),
+    "thinking_tokens": lambda generator, n: torch.randint(40, 80, (n,), generator=generator).double(),
+}
+RECIPES = {
+    "lc_r1": SpelledOut(
+        reward=Sum(
+            correct=Correct(),
+            format=Format(),
+            length=LongestCorrectLength(pay_wrong=False),
+            compress=ThinkingCompression(gamma=1.0),
+        ),
+        advantage=OutcomeAndSteps(scale="none"),
+        loss=PpoClip(low=0.2, high=0.2, aggregation="token-mean"),
+        verl={
+            "data.max_response_length": 8192,
+            "actor_rollout_ref.rollout.n": 8,
+            "actor_rollout_ref.actor.optim.lr": 2e-6,
+            "actor_rollout_ref.actor.grad_clip": 0.1,
+            "trainer.total_epochs": 1,
+        },
+    )
+}
+
 TOKENIZER = build_tokenizer()
 RESPONSE = r"<think> 47 + 12 = 59 wait + 12 = 59 </think> \boxed{ 59 }"
 
 
-def test_worked_example() -> None:
-    reward = Sum(base=Correct(right=2.0, wrong=1.0), length=LongestCorrectLength())
-    result = reward.breakdown(FOUR)
-    assert result.parts["length"].tolist() == pytest.approx([0.6, 0.4, 0.0, 0.0], abs=1e-6)
-    assert result.reward.tolist() == pytest.approx([2.6, 2.4, 2.0, 1.0], abs=1e-6)
-    assert LongestCorrectLength(pay_wrong=True)(FOUR)[0].tolist() == pytest.approx([0.6, 0.4, 0.0, 0.2], abs=1e-6)
-
-
-@pytest.mark.parametrize("pay_wrong", [False, True])
-def test_the_length_reward_agrees_with_the_loop(
-    batches: list[RolloutBatch], merged: RolloutBatch, pay_wrong: bool
-) -> None:
-    expected: list[float] = []
-    for batch in batches:
-        length, correct, group = batch.length.tolist(), (batch.correct == 1).tolist(), batch.group.tolist()
-        expected += oracles.longest_correct_length(length, correct, group, pay_wrong)
-    given_N = LongestCorrectLength(pay_wrong=pay_wrong)(merged)[0]
-    torch.testing.assert_close(given_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+def slow_compress_reward(before: float, after: float, correct: bool, answer_kept: bool) -> float:
+    """arXiv 2506.14755, Eq. 11; a response that could not be cut has nothing removed."""
+    if not correct or before == 0:
+        return 0.0
+    return 1 - after / before if answer_kept else -1.0
 
 
 def test_the_compress_reward_agrees_with_the_loop_and_falls_on_the_tag(merged: RolloutBatch) -> None:
@@ -57,7 +72,7 @@ def test_the_compress_reward_agrees_with_the_loop_and_falls_on_the_tag(merged: R
     batch = merged.replace(length=after_N + 3, **columns)
     total_N, placement = ThinkingCompression(gamma=0.5).place(batch)
     rows = zip(before_N.tolist(), after_N.tolist(), (batch.correct == 1).tolist(), kept_N.tolist(), strict=True)
-    expected = [0.5 * oracles.compress_reward(*row) for row in rows]
+    expected = [0.5 * slow_compress_reward(*row) for row in rows]
     torch.testing.assert_close(total_N, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
     assert torch.equal(placement.token, after_N[placement.row].long() + 1)
     assert torch.equal(placement.amount, total_N[placement.row])
