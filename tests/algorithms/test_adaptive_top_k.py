@@ -1,4 +1,4 @@
-"""Adaptive-difficulty GFPO, arXiv 2508.09726, Algorithm 2."""
+"""Adaptive-difficulty GFPO, arXiv 2508.09726, Algorithm 2; its recipe is spelled out beside the plain one."""
 
 from __future__ import annotations
 
