@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -13,7 +14,7 @@ from leanthink.core.errors import ConfigError
 Aggregation = Literal["token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
 
 
-class Loss:
+class Loss(ABC):  # noqa: B024 - verl's own losses override nothing
     """The settings of a policy loss."""
 
     @property
@@ -74,7 +75,7 @@ class PpoClip(Loss):
             raise ConfigError(f"ppo_clip: dual is {self.dual}; give a number above 1")
 
 
-class PpoVariant(Loss):
+class PpoVariant(Loss, ABC):
     """verl's PPO loss with a change of ours: a frozen dataclass with the clip's settings as ``of``.
 
     Its ``__post_init__`` calls ``super().__post_init__()``.

@@ -9,7 +9,8 @@ import yaml
 
 from leanthink import cli
 from leanthink.recipe.definition import Recipe, load_recipe, recipe_from, recipe_names
-from leanthink.recipe.registry import REGISTRY, parse_yaml
+from leanthink.recipe.registry import REGISTRY
+from leanthink.recipe.yaml import parse_yaml
 from leanthink.rewards import Correct
 from leanthink.runs.folder import Run
 from leanthink.verl.start import train as training

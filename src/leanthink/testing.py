@@ -25,12 +25,12 @@ from leanthink.core.groups import group_count
 from leanthink.core.measured import MeasuredReward
 from leanthink.core.placement import Placement
 from leanthink.core.reward import Breakdown, Reward, RewardN, Scope, State
-from leanthink.recipe.registry import Kind, build, describe
+from leanthink.recipe.nodes import build, describe
+from leanthink.recipe.registry import Kind
 from leanthink.recipe.scoring import measured_rewards
 
 Columns: TypeAlias = Mapping[str, Callable[[Generator, int], Column]]
 Row: TypeAlias = tuple[int, int, int, bool]  # group, length, correct, truncated
-
 TEXTS = ("<think> 2+2 </think> 4", "<think> 2+2", "4", "", "<think> </think> <think> so </think> 4", "wait, wait, 4")
 KINDS = ("mixed", "mixed", "ties", "right", "wrong", "truncated")
 

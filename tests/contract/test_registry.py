@@ -17,7 +17,7 @@ from leanthink.core.reward import Composite, Reward
 from leanthink.core.schedules import Schedule, Stairs
 from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import load_recipe, recipe_names
-from leanthink.recipe.registry import build, describe
+from leanthink.recipe.nodes import build, describe
 from leanthink.rewards import StepwiseGain
 from leanthink.testing import Columns, check_advantage, check_reward, check_token_advantage
 

@@ -13,7 +13,7 @@ from leanthink.core.errors import ConfigError
 from leanthink.core.limits import FromReward, Limit, PerPassRate, PerStep
 from leanthink.core.schedules import Cyclic, Linear, Stairs
 from leanthink.recipe.definition import load_recipe
-from leanthink.recipe.registry import build, describe
+from leanthink.recipe.nodes import build, describe
 from leanthink.rewards import Correct
 
 EXAMPLES = [

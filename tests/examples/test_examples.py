@@ -25,8 +25,13 @@ def test_example_runs(path, tmp_path):
     assert not (tmp_path / "runs").exists()  # a plan leaves nothing behind
 
 
+def test_tokens_fall_under_a_trainer_of_ones_own(capsys):
+    tokens = runpy.run_path(str(ROOT / "examples" / "04_any_trainer.py"))["main"](20)
+    assert sum(tokens[-5:]) < 0.9 * sum(tokens[:5]), capsys.readouterr().out
+
+
 def test_there_are_examples():
-    assert [path.stem for path in EXAMPLES] == ["01_compose", "02_own_reward", "03_sweep"]
+    assert [path.stem for path in EXAMPLES] == ["01_compose", "02_own_reward", "03_sweep", "04_any_trainer"]
 
 
 def test_the_table_of_a_sweep_is_compared_by_variant(tmp_path, capsys):

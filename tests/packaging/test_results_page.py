@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from leanthink.recipe.registry import read_yaml
+from leanthink.recipe.yaml import read_yaml
 from leanthink.sweep.plan import Planned, Sweep
 from leanthink.sweep.store import Store
 

@@ -12,7 +12,7 @@ from leanthink.core.limits import PerStep
 from leanthink.core.schedules import Linear
 from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import PROSE, Recipe, apply_overrides, load_recipe, recipe_from, recipe_names
-from leanthink.recipe.registry import format_yaml, parse_yaml
+from leanthink.recipe.yaml import format_yaml, parse_yaml
 from leanthink.rewards import Correct, KimiLength, Scale, SigmoidLength, Sum
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,9 @@ from leanthink.core.measured import TextReward
 from leanthink.core.reward import Reward, RewardN
 from leanthink.core.schedules import Cosine, Linear, Schedule, Stairs
 from leanthink.core.stopping import StopBias
-from leanthink.recipe.registry import REGISTRY, Kind, build, describe, format_yaml, name_of, parse_yaml, read_yaml
+from leanthink.recipe.nodes import build, describe
+from leanthink.recipe.registry import REGISTRY, Kind, name_of, table_of
+from leanthink.recipe.yaml import format_yaml, parse_yaml, read_yaml
 from leanthink.rewards import Clip, Correct, Format, Gate, KimiLength, Running, Scale, SigmoidLength, SoftOverlong, Sum
 
 
@@ -317,3 +320,36 @@ LONG = "no word of this, however long the line becomes, is lost on the way"
 def test_what_is_written_as_yaml_is_read_again(text: str) -> None:
     node = {"text": text, "deep": [{"number": 1e-6, "text": text}]}
     assert parse_yaml(format_yaml(node), "here") == node
+
+
+@dataclass(frozen=True, kw_only=True)
+class MyLength(Reward):
+    def score(self, batch: RolloutBatch) -> RewardN:
+        return -batch.length
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renamed(MyLength):
+    registered_as = "my_length"
+
+
+def module(**exports: Any) -> types.ModuleType:
+    made = types.ModuleType("made")
+    vars(made).update(exports, __all__=list(exports))
+    return made
+
+
+def test_what_a_module_exports_has_a_short_name_by_its_class() -> None:
+    found = table_of([module(MyLength=MyLength, Reward=Reward, helper=len, State=dict)])
+    assert found["reward"] == {"my_length": MyLength} and not any(found[kind] for kind in found if kind != "reward")
+    assert table_of([module(Renamed=Renamed)])["reward"] == {"my_length": Renamed}
+
+
+def test_two_classes_of_one_name_are_an_error_that_names_both() -> None:
+    with pytest.raises(ConfigError, match=r":MyLength and .*:Renamed are both the reward 'my_length'.*registered_as"):
+        table_of([module(MyLength=MyLength, Renamed=Renamed)])
+
+
+def test_a_node_needs_no_place() -> None:
+    with pytest.raises(ConfigError, match=r"^reward: no reward 'corect'; did you mean 'correct'"):
+        build("corect", "reward")

@@ -14,7 +14,7 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.reward import Scope
 from leanthink.core.schedules import Linear
-from leanthink.recipe.registry import build
+from leanthink.recipe.nodes import build
 from leanthink.rewards import HarmonizingLength
 from leanthink.testing import Columns
 from oracles import Flags, Groups, Numbers, members

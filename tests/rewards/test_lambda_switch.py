@@ -17,7 +17,7 @@ from leanthink.core.errors import ConfigError
 from leanthink.core.groups import group_mean
 from leanthink.core.reward import Scope
 from leanthink.core.schedules import Linear
-from leanthink.recipe.registry import build
+from leanthink.recipe.nodes import build
 from leanthink.rewards import (
     Correct,
     LambdaSwitch,

@@ -13,7 +13,7 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.limits import PerStep
 from leanthink.core.schedules import Linear
-from leanthink.recipe.registry import build
+from leanthink.recipe.nodes import build
 from leanthink.rewards import (
     Correct,
     DifficultyTruncation,

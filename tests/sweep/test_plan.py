@@ -7,7 +7,7 @@ import pytest
 
 from leanthink.commands.sweep import resolver
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.registry import parse_yaml
+from leanthink.recipe.yaml import parse_yaml
 from leanthink.sweep.plan import sweep_from
 
 

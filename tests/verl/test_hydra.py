@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leanthink.recipe.definition import load_recipe, recipe_names
-from leanthink.recipe.registry import describe
+from leanthink.recipe.nodes import describe
 from leanthink.verl.hydra import literal, overrides
 
 PARSER = OverridesParser.create()

@@ -16,7 +16,9 @@ from leanthink.core.functions import locate
 from leanthink.core.reward import Reward, Scope
 from leanthink.recipe.advice import depends_on_length
 from leanthink.recipe.definition import load_recipe
-from leanthink.recipe.registry import REGISTRY, Kind, build, kind_of, parse_yaml, read_yaml
+from leanthink.recipe.nodes import build
+from leanthink.recipe.registry import REGISTRY, Kind, kind_of
+from leanthink.recipe.yaml import parse_yaml, read_yaml
 from leanthink.testing import ContractError, check_advantage, check_reward, check_token_advantage
 
 BROKEN: Final = 3

@@ -9,7 +9,7 @@ from rich.console import Console
 from leanthink.commands import jobs
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import load_recipe
-from leanthink.recipe.registry import format_yaml
+from leanthink.recipe.yaml import format_yaml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

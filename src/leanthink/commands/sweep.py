@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from leanthink.commands import jobs, train
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.registry import parse_yaml
+from leanthink.recipe.yaml import parse_yaml
 from leanthink.runs.folder import Run
 from leanthink.sweep.cost import Cost, clock, measured, plan_table, result_table
 from leanthink.sweep.local import Launcher, Local

@@ -1,12 +1,30 @@
-"""What a recipe names as "pkg.mod:name": functions, and classes of one's own."""
+"""What a recipe calls things: a class by its short name, functions and classes of one's own by "pkg.mod:name"."""
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from leanthink.core.errors import ConfigError
+
+_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def short_name(cls: type) -> str:
+    """What a class is called in recipes: its name in snake case, unless it says ``registered_as = "..."`` itself.
+
+    >>> from leanthink.core.limits import FromReward
+    >>> short_name(FromReward)
+    'from_reward'
+    """
+    return str(vars(cls).get("registered_as") or _WORDS.sub("_", cls.__name__).lower())
+
+
+def full_name(cls: type) -> str:
+    """``pkg.mod:Name``, as a recipe names a class of one's own."""
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def check_name(name: str, place: str) -> None:

@@ -13,7 +13,8 @@ from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.limits import Limit, check_limit
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
-from leanthink.recipe.registry import build, describe, parse_yaml, read_yaml
+from leanthink.recipe.nodes import build, describe
+from leanthink.recipe.yaml import parse_yaml, read_yaml
 
 Profile = Literal["cpu", "gpu"]
 

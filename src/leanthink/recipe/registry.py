@@ -1,228 +1,29 @@
-"""From YAML nodes to objects and back. A node is a registry name, or ``{name: {argument: value}}``.
-
-A user's own class is named ``"pkg.mod:Name"``. ``REGISTRY`` is the one table of what has a short name.
-"""
+"""What has a short name in recipes: every part that ``rewards``, ``algorithms`` and the core's own modules export."""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import math
-import re
-import types
-import typing
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, Literal
-
-import yaml
+from abc import ABC
+from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Final, Literal, get_args
 
 from leanthink import algorithms, rewards
-from leanthink.core import limits, schedules
-from leanthink.core.errors import ConfigError, did_you_mean
-from leanthink.core.functions import locate
+from leanthink.core import limits, schedules, stopping
+from leanthink.core.errors import ConfigError
+from leanthink.core.functions import full_name, short_name
 from leanthink.core.reward import Reward
-from leanthink.core.stopping import StopBias
 
 Kind = Literal["reward", "advantage", "loss", "limit", "stop", "schedule"]
 
-REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = {
-    "reward": {
-        "adaptive_step_length": rewards.AdaptiveStepLength,
-        "chain": rewards.Chain,
-        "clip": rewards.Clip,
-        "collapse_guard": rewards.CollapseGuard,
-        "conciseness": rewards.Conciseness,
-        "conciseness_score": rewards.ConcisenessScore,
-        "correct": rewards.Correct,
-        "cosine_length": rewards.CosineLength,
-        "difficulty_truncation": rewards.DifficultyTruncation,
-        "dynamic_length": rewards.DynamicLength,
-        "early_exit": rewards.EarlyExit,
-        "exact_budget": rewards.ExactBudget,
-        "format": rewards.Format,
-        "freeze": rewards.Freeze,
-        "gate": rewards.Gate,
-        "group_normalize": rewards.GroupNormalize,
-        "harmonizing_length": rewards.HarmonizingLength,
-        "history_length": rewards.HistoryLength,
-        "kimi_length": rewards.KimiLength,
-        "lambda_switch": rewards.LambdaSwitch,
-        "level_length": rewards.LevelLength,
-        "longest_correct_length": rewards.LongestCorrectLength,
-        "max_budget": rewards.MaxBudget,
-        "mode_switch_reward": rewards.ModeSwitchReward,
-        "pass_rate_at_least": rewards.PassRateAtLeast,
-        "pass_rate_length": rewards.PassRateLength,
-        "quantile_budget": rewards.QuantileBudget,
-        "readable": rewards.Readable,
-        "repetition": rewards.Repetition,
-        "running": rewards.Running,
-        "scale": rewards.Scale,
-        "shortest_correct_length": rewards.ShortestCorrectLength,
-        "sigmoid_length": rewards.SigmoidLength,
-        "soft_overlong": rewards.SoftOverlong,
-        "step_length": rewards.StepLength,
-        "stepwise_gain": rewards.StepwiseGain,
-        "sum": rewards.Sum,
-        "surrogate_length": rewards.SurrogateLength,
-        "switch": rewards.Switch,
-        "tag_pair": rewards.TagPair,
-        "think_outcome": rewards.ThinkOutcome,
-        "thinking_compression": rewards.ThinkingCompression,
-        "token_repetition": rewards.TokenRepetition,
-        "top_pass_rate": rewards.TopPassRate,
-        "triangle_length": rewards.TriangleLength,
-        "truncation": rewards.Truncation,
-        "word_repetition": rewards.WordRepetition,
-    },
-    "advantage": {
-        "adaptive_top_k": algorithms.AdaptiveTopK,
-        "batch_norm": algorithms.BatchNorm,
-        "difficulty_weight": algorithms.DifficultyWeight,
-        "filter_top_k": algorithms.FilterTopK,
-        "gae": algorithms.Gae,
-        "grpo": algorithms.Grpo,
-        "no_baseline": algorithms.NoBaseline,
-        "outcome_and_steps": algorithms.OutcomeAndSteps,
-        "reinforce_pp": algorithms.ReinforcePp,
-        "rloo": algorithms.Rloo,
-    },
-    "loss": {
-        "drpo": algorithms.Drpo,
-        "mastered_token_mask": algorithms.MasteredTokenMask,
-        "mode_switch": algorithms.ModeSwitch,
-        "ppo_clip": algorithms.PpoClip,
-    },
-    "limit": {
-        "from_reward": limits.FromReward,
-        "per_pass_rate": limits.PerPassRate,
-        "per_step": limits.PerStep,
-    },
-    "stop": {
-        "stop_bias": StopBias,
-    },
-    "schedule": {
-        "cosine": schedules.Cosine,
-        "cyclic": schedules.Cyclic,
-        "decay": schedules.Decay,
-        "exponential": schedules.Exponential,
-        "interleaved": schedules.Interleaved,
-        "linear": schedules.Linear,
-        "stairs": schedules.Stairs,
-    },
-}
-
-_BASES: Final[Mapping[Kind, tuple[type, ...]]] = {
+BASES: Final[Mapping[Kind, tuple[type, ...]]] = {
     "reward": (Reward,),
     "advantage": (algorithms.Advantage, algorithms.TokenAdvantage, algorithms.VerlAdvantage),
     "loss": (algorithms.Loss,),
     "limit": (limits.Limit,),
-    "stop": (StopBias,),
+    "stop": (stopping.StopBias,),
     "schedule": (schedules.Schedule,),
 }
-
-
-_QUOTE: Final = "YAML reads on, off, yes and no as booleans and digits as numbers: quote it or choose another name"
-
-
-def build(node: Any, kind: Kind, place: str) -> Any:
-    """The object a node stands for.
-
-    Args:
-        node: a name, or a mapping of one name to its arguments.
-        kind: what is expected there.
-        place: where the node stands, for errors.
-
-    Raises:
-        ConfigError: naming the place, what was given, what is allowed and the cure.
-
-    >>> build({"scale": {"by": 0.5, "of": "correct"}}, "reward", "reward")
-    Scale(by=0.5, of=Correct(right=1.0, wrong=0.0))
-    """
-    if isinstance(node, _BASES[kind]):
-        return node
-    name, arguments = _split(node, kind, place)
-    cls = _find(name, kind, place)
-    place = f"{place}.{name}"
-    hints, required, open_hint = _parameters(cls)
-    built = {}
-    for key, value in arguments.items():
-        if not isinstance(key, str):
-            raise ConfigError(f"{place}: argument name {key!r} is no text; {_QUOTE}")
-        if key not in hints and open_hint is None:
-            takes = ", ".join(hints) or "no argument"
-            hint = f"; {did_you_mean(key, hints)}" if hints else ""
-            raise ConfigError(f"{place}: no argument {key!r}; {name} takes {takes}{hint}")
-        built[key] = _convert(value, hints.get(key, open_hint), f"{place}.{key}")
-    missing = [key for key in required if key not in built]
-    if missing:
-        raise ConfigError(f"{place}: argument {missing[0]!r} is missing; give {place}.{missing[0]}")
-    try:
-        return cls(**built)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{place}: {error}") from error
-
-
-def describe(value: Any) -> Any:
-    """The node that builds ``value`` again; arguments at their default are left out.
-
-    >>> describe(build({"scale": {"by": {"linear": {"start": 0, "stop": 1, "steps": 9}}}}, "reward", "reward"))
-    {'scale': {'by': {'linear': {'start': 0.0, 'stop': 1.0, 'steps': 9}}}}
-    """
-    if isinstance(value, tuple | list):
-        return [describe(item) for item in value]
-    if not isinstance(value, tuple(base for bases in _BASES.values() for base in bases)):
-        return value
-    if isinstance(value, Reward) and _parameters(type(value))[2] is not None:  # named parts
-        arguments = {name: describe(child) for name, child in value.children().items()}
-    else:
-        arguments = {
-            field.name: describe(getattr(value, field.name))
-            for field in dataclasses.fields(value)  # type: ignore[arg-type]
-            if field.init and getattr(value, field.name) != field.default
-        }
-    name = name_of(type(value))
-    return {name: arguments} if arguments else name
-
-
-def name_of(cls: type) -> str:
-    """The registry name of a class, or ``pkg.mod:Name``."""
-    for table in REGISTRY.values():
-        for name, registered in table.items():
-            if registered is cls:
-                return name
-    return f"{cls.__module__}:{cls.__qualname__}"
-
-
-def _split(node: Any, kind: Kind, place: str) -> tuple[str, Mapping[str, Any]]:
-    if isinstance(node, str):
-        return node, {}
-    if not isinstance(node, Mapping) or len(node) != 1:
-        given = f"{len(node)} names ({', '.join(map(str, node))})" if isinstance(node, Mapping) else repr(node)
-        cure = "; to add up several, put them under 'sum'" if kind == "reward" and isinstance(node, Mapping) else ""
-        raise ConfigError(f"{place}: {given}; give one {kind}, as a name or as {{name: {{argument: value}}}}{cure}")
-    name, arguments = next(iter(node.items()))
-    if not isinstance(name, str):
-        raise ConfigError(f"{place}: name {name!r} is no text; {_QUOTE}")
-    if arguments is None:
-        return name, {}
-    if not isinstance(arguments, Mapping):
-        raise ConfigError(f"{place}.{name}: {arguments!r} is no mapping; give arguments as {{argument: value}}")
-    return name, arguments
-
-
-def _find(name: str, kind: Kind, place: str) -> type:
-    table = REGISTRY[kind]
-    if name in table:
-        return table[name]
-    if ":" not in name:
-        raise ConfigError(f"{place}: no {kind} {name!r}; {did_you_mean(name, table)} (your own: 'pkg.mod:Name')")
-    cls = locate(name, place)
-    if not (isinstance(cls, type) and issubclass(cls, _BASES[kind])):
-        bases = " or ".join(base.__name__ for base in _BASES[kind])
-        raise ConfigError(f"{place}: {name} is no {kind}; subclass leanthink's {bases}")
-    return cls
+"""What a class of each kind is a subclass of."""
 
 
 def kind_of(cls: type) -> Kind | None:
@@ -231,151 +32,58 @@ def kind_of(cls: type) -> Kind | None:
     >>> kind_of(rewards.Correct), kind_of(int)
     ('reward', None)
     """
-    return next((kind for kind, bases in _BASES.items() if issubclass(cls, bases)), None)
+    return next((kind for kind, bases in BASES.items() if issubclass(cls, bases)), None)
 
 
-def _parameters(cls: Any) -> tuple[dict[str, Any], list[str], Any]:
-    """Type hints by argument, the arguments without default, and the hint of ``**arguments`` if it takes any."""
-    signature = inspect.signature(cls)
-    hints = typing.get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__init__)
-    open_hint = None
-    by_name, required = {}, []
-    for parameter in signature.parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            open_hint = typing.get_type_hints(cls.__init__).get(parameter.name, Any)
-            continue
-        by_name[parameter.name] = hints.get(parameter.name, Any)
-        if parameter.default is inspect.Parameter.empty:
-            required.append(parameter.name)
-    return by_name, required, open_hint
+def table_of(modules: Iterable[ModuleType]) -> dict[Kind, dict[str, type]]:
+    """The parts that modules export, by kind and short name, in order.
 
-
-_PLAIN: Final[Mapping[type, tuple[str, tuple[type, ...]]]] = {
-    bool: ("true or false", (bool,)),
-    int: ("a whole number", (int,)),
-    float: ("a number", (int, float)),
-    str: ("text", (str,)),
-}
-
-
-def _convert(value: Any, hint: Any, place: str) -> Any:
-    """``value`` checked against, and built for, the type an argument asks for."""
-    if hint is Any:
-        return value
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return _convert_union(value, options, place)
-    if origin is Literal:
-        if not any(value == option and type(value) is type(option) for option in options):
-            allowed = ", ".join(map(repr, options))
-            raise ConfigError(f"{place}: {value!r} is not allowed; give one of {allowed}")
-        return value
-    if origin is tuple:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise ConfigError(f"{place}: {value!r} is no list; give a list in brackets")
-        each = [options[0]] * len(value) if options[-1] is ... else options
-        if len(each) != len(value):
-            raise ConfigError(f"{place}: {value!r} has {len(value)} entries; give {len(each)}")
-        return tuple(_convert(item, of, f"{place}[{i}]") for i, (item, of) in enumerate(zip(value, each, strict=True)))
-    for kind, bases in _BASES.items():
-        if isinstance(hint, type) and issubclass(hint, bases):
-            built = build(value, kind, place)
-            if not isinstance(built, hint):  # a kind may have several bases
-                fitting = [name for name, cls in REGISTRY[kind].items() if issubclass(cls, hint)]
-                raise ConfigError(
-                    f"{place}: {name_of(type(built))} is no {hint.__name__}; give one of {', '.join(fitting)}"
-                )
-            return built
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ConfigError(f"{place}: {value!r} is not finite; give a finite number")
-        return float(value)  # 1 and 1.0 print differently, and names of columns are made of what prints
-    if hint in _PLAIN:
-        wanted, accepted = _PLAIN[hint]
-        if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-            raise ConfigError(f"{place}: {value!r} is not {wanted}; give {wanted}")
-    return value
-
-
-def _convert_union(value: Any, options: tuple[Any, ...], place: str) -> Any:
-    if value is None and type(None) in options:
-        return None
-    if schedules.Schedule in options and isinstance(value, Mapping | str | schedules.Schedule):
-        return build(value, "schedule", place)
-    wanted = [option for option in options if option not in (type(None), schedules.Schedule)]
-    for option in wanted[:-1]:
-        try:
-            return _convert(value, option, place)
-        except ConfigError:
-            continue
-    return _convert(value, wanted[-1], place)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: 1e-6 is a number, and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are all different."""
-        seen = set()
-        for key, _ in node.value:
-            given = (key.tag, str(key.value))
-            if given in seen:
-                raise ConfigError(f"line {key.start_mark.line + 1}: key {key.value!r} is given twice; keep one")
-            seen.add(given)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(  # YAML 1.1 wants a dot in 1e-6 and would make it text
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def parse_yaml(text: str, place: str) -> Any:
-    """The content of a YAML text.
+    A module exports what its ``__all__`` names; without one, the public classes written in it. A base, which names
+    ``ABC`` or leaves a method abstract, and what is of no kind, is no part.
 
     Raises:
-        ConfigError: it is no YAML, or a key stands in it twice.
-
-    >>> parse_yaml("{lr: 1e-6}", "here")
-    {'lr': 1e-06}
+        ConfigError: two classes of a kind have one name, or a class is final and lacks a method.
     """
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{place}: no valid YAML: {' '.join(str(error).split())}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{place}, {error}") from error
+    found: dict[Kind, dict[str, type]] = {kind: {} for kind in get_args(Kind)}
+    for cls in dict.fromkeys(_exported(modules)):
+        kind = kind_of(cls)
+        if kind is None or _is_base(cls):
+            continue
+        name = short_name(cls)
+        if name in found[kind]:
+            raise ConfigError(
+                f"{full_name(found[kind][name])} and {full_name(cls)} are both the {kind} {name!r}; "
+                'give one of them a name of its own: registered_as = "..." in the class'
+            )
+        found[kind][name] = cls
+    return {kind: dict(sorted(table.items())) for kind, table in found.items()}
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file."""
-    try:
-        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read {path}: it is no UTF-8 text; save it as UTF-8") from error
+def _exported(modules: Iterable[ModuleType]) -> Iterator[type]:
+    for module in modules:
+        own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        for name in getattr(module, "__all__", own):
+            if isinstance(value := getattr(module, name), type) and not name.startswith("_"):
+                yield value
 
 
-class _Dumper(yaml.SafeDumper):
-    """YAML as people read it: text too long for a line is folded below its key."""
-
-    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers  # text that would be read as a number is quoted
-
-
-def _folded(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    folds = len(text) > 60 and " " in text and text == " ".join(text.split())
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=">" if folds else None)
+def _is_base(cls: type) -> bool:
+    lacking = sorted(getattr(cls, "__abstractmethods__", ()))
+    if lacking and getattr(cls, "__final__", False):
+        raise ConfigError(f"{full_name(cls)} is final and lacks {', '.join(lacking)}; write what is missing")
+    return bool(lacking) or ABC in cls.__bases__
 
 
-_Dumper.add_representer(str, _folded)
+REGISTRY: Final[Mapping[Kind, Mapping[str, type]]] = table_of((rewards, algorithms, limits, stopping, schedules))
+"""Every part with a short name."""
+
+_NAMES: Final = {cls: name for table in REGISTRY.values() for name, cls in table.items()}
 
 
-def format_yaml(node: Any) -> str:
-    """A node as YAML text for a terminal of 80 columns; reading it gives the node again.
+def name_of(cls: type) -> str:
+    """The registry name of a class, or ``pkg.mod:Name``.
 
-    >>> print(format_yaml({"kept": "The outcome of each response, whatever its length, and nothing else."}), end="")
-    kept: >-
-      The outcome of each response, whatever its length, and nothing else.
+    >>> name_of(rewards.KimiLength), name_of(dict)
+    ('kimi_length', 'builtins:dict')
     """
-    return yaml.dump(node, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=66)
+    return _NAMES.get(cls) or full_name(cls)

@@ -24,7 +24,6 @@ from leanthink.core.reward import WRAPPED, Reward, RewardN, State
 from leanthink.core.schedules import Schedule
 from leanthink.data.rollouts import PROMPT_TEXT, Rollouts, words_and_signs
 from leanthink.recipe.definition import PARTS, Recipe, apply_overrides, load_recipe, recipe_from
-from leanthink.recipe.registry import parse_yaml, read_yaml
 from leanthink.recipe.scoring import (
     ScoredStep,
     batch_of_facts,
@@ -33,6 +32,7 @@ from leanthink.recipe.scoring import (
     score_step,
     step_metrics,
 )
+from leanthink.recipe.yaml import parse_yaml, read_yaml
 from leanthink.verify import Verdict
 
 REWARD: Final = "reward"

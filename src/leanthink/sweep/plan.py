@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import ConfigError, LeanthinkError, did_you_mean
-from leanthink.recipe.registry import read_yaml
+from leanthink.recipe.yaml import read_yaml
 from leanthink.runs.floor import Floor
 
 KEYS: Final = (

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.recipe.definition import PARTS, Recipe
-from leanthink.recipe.registry import build
+from leanthink.recipe.nodes import build
 from leanthink.recipe.scoring import Truncated
 
 NAME: Final = "leanthink"
@@ -21,7 +21,7 @@ class Settings:
 
     Attributes:
         recipe: the recipe's name.
-        reward: its reward, as a node that ``leanthink.recipe.registry.build`` takes; so are ``advantage``, ``loss``,
+        reward: its reward, as a node that ``leanthink.recipe.nodes.build`` takes; so are ``advantage``, ``loss``,
             and ``limit`` and ``stop``, which may be None.
         verify: arguments of ``leanthink.verify.Verifier``.
         unknown: what becomes of a response whose verdict is unknown: ``mask`` leaves it out of statistics and loss,

@@ -15,7 +15,7 @@ from leanthink.core.errors import ConfigError, StateError
 from leanthink.core.limits import Limit
 from leanthink.core.reward import State
 from leanthink.recipe.definition import Recipe
-from leanthink.recipe.registry import build
+from leanthink.recipe.nodes import build
 from leanthink.recipe.scoring import advantage_start
 from leanthink.training.settings import Settings
 

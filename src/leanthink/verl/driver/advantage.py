@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from leanthink.recipe.registry import build
+from leanthink.recipe.nodes import build
 from leanthink.training.advantage import Mark, token_advantages
 
 COUNTED: Final = "/counted"

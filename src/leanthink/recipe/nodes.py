@@ -1,0 +1,190 @@
+"""From YAML nodes to objects and back. A node is a registry name, or ``{name: {argument: value}}``.
+
+A user's own class is named ``"pkg.mod:Name"``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from leanthink.core import schedules
+from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.core.functions import locate
+from leanthink.core.reward import Reward
+from leanthink.recipe.registry import BASES, REGISTRY, Kind, name_of
+
+_QUOTE: Final = "YAML reads on, off, yes and no as booleans and digits as numbers: quote it or choose another name"
+
+
+def build(node: Any, kind: Kind, place: str | None = None) -> Any:
+    """The object a node stands for.
+
+    Args:
+        node: a name, or a mapping of one name to its arguments.
+        kind: what is expected there.
+        place: where the node stands, for errors; the kind without one.
+
+    Raises:
+        ConfigError: naming the place, what was given, what is allowed and the cure.
+
+    >>> build({"scale": {"by": 0.5, "of": "correct"}}, "reward")
+    Scale(by=0.5, of=Correct(right=1.0, wrong=0.0))
+    """
+    if isinstance(node, BASES[kind]):
+        return node
+    place = kind if place is None else place
+    name, arguments = _split(node, kind, place)
+    cls = _find(name, kind, place)
+    place = f"{place}.{name}"
+    hints, required, open_hint = _parameters(cls)
+    built = {}
+    for key, value in arguments.items():
+        if not isinstance(key, str):
+            raise ConfigError(f"{place}: argument name {key!r} is no text; {_QUOTE}")
+        if key not in hints and open_hint is None:
+            takes = ", ".join(hints) or "no argument"
+            hint = f"; {did_you_mean(key, hints)}" if hints else ""
+            raise ConfigError(f"{place}: no argument {key!r}; {name} takes {takes}{hint}")
+        built[key] = _convert(value, hints.get(key, open_hint), f"{place}.{key}")
+    missing = [key for key in required if key not in built]
+    if missing:
+        raise ConfigError(f"{place}: argument {missing[0]!r} is missing; give {place}.{missing[0]}")
+    try:
+        return cls(**built)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def describe(value: Any) -> Any:
+    """The node that builds ``value`` again; arguments at their default are left out.
+
+    >>> describe(build({"scale": {"by": {"linear": {"start": 0, "stop": 1, "steps": 9}}}}, "reward", "reward"))
+    {'scale': {'by': {'linear': {'start': 0.0, 'stop': 1.0, 'steps': 9}}}}
+    """
+    if isinstance(value, tuple | list):
+        return [describe(item) for item in value]
+    if not isinstance(value, tuple(base for bases in BASES.values() for base in bases)):
+        return value
+    if isinstance(value, Reward) and _parameters(type(value))[2] is not None:  # named parts
+        arguments = {name: describe(child) for name, child in value.children().items()}
+    else:
+        arguments = {
+            field.name: describe(getattr(value, field.name))
+            for field in dataclasses.fields(value)  # type: ignore[arg-type]
+            if field.init and getattr(value, field.name) != field.default
+        }
+    name = name_of(type(value))
+    return {name: arguments} if arguments else name
+
+
+def _split(node: Any, kind: Kind, place: str) -> tuple[str, Mapping[str, Any]]:
+    if isinstance(node, str):
+        return node, {}
+    if not isinstance(node, Mapping) or len(node) != 1:
+        given = f"{len(node)} names ({', '.join(map(str, node))})" if isinstance(node, Mapping) else repr(node)
+        cure = "; to add up several, put them under 'sum'" if kind == "reward" and isinstance(node, Mapping) else ""
+        raise ConfigError(f"{place}: {given}; give one {kind}, as a name or as {{name: {{argument: value}}}}{cure}")
+    name, arguments = next(iter(node.items()))
+    if not isinstance(name, str):
+        raise ConfigError(f"{place}: name {name!r} is no text; {_QUOTE}")
+    if arguments is None:
+        return name, {}
+    if not isinstance(arguments, Mapping):
+        raise ConfigError(f"{place}.{name}: {arguments!r} is no mapping; give arguments as {{argument: value}}")
+    return name, arguments
+
+
+def _find(name: str, kind: Kind, place: str) -> type:
+    table = REGISTRY[kind]
+    if name in table:
+        return table[name]
+    if ":" not in name:
+        raise ConfigError(f"{place}: no {kind} {name!r}; {did_you_mean(name, table)} (your own: 'pkg.mod:Name')")
+    cls = locate(name, place)
+    if not (isinstance(cls, type) and issubclass(cls, BASES[kind])):
+        bases = " or ".join(base.__name__ for base in BASES[kind])
+        raise ConfigError(f"{place}: {name} is no {kind}; subclass leanthink's {bases}")
+    return cls
+
+
+def _parameters(cls: Any) -> tuple[dict[str, Any], list[str], Any]:
+    """Type hints by argument, the arguments without default, and the hint of ``**arguments`` if it takes any."""
+    signature = inspect.signature(cls)
+    hints = typing.get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__init__)
+    open_hint = None
+    by_name, required = {}, []
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            open_hint = typing.get_type_hints(cls.__init__).get(parameter.name, Any)
+            continue
+        by_name[parameter.name] = hints.get(parameter.name, Any)
+        if parameter.default is inspect.Parameter.empty:
+            required.append(parameter.name)
+    return by_name, required, open_hint
+
+
+_PLAIN: Final[Mapping[type, tuple[str, tuple[type, ...]]]] = {
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    str: ("text", (str,)),
+}
+
+
+def _convert(value: Any, hint: Any, place: str) -> Any:
+    """``value`` checked against, and built for, the type an argument asks for."""
+    if hint is Any:
+        return value
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(value, options, place)
+    if origin is Literal:
+        if not any(value == option and type(value) is type(option) for option in options):
+            allowed = ", ".join(map(repr, options))
+            raise ConfigError(f"{place}: {value!r} is not allowed; give one of {allowed}")
+        return value
+    if origin is tuple:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ConfigError(f"{place}: {value!r} is no list; give a list in brackets")
+        each = [options[0]] * len(value) if options[-1] is ... else options
+        if len(each) != len(value):
+            raise ConfigError(f"{place}: {value!r} has {len(value)} entries; give {len(each)}")
+        return tuple(_convert(item, of, f"{place}[{i}]") for i, (item, of) in enumerate(zip(value, each, strict=True)))
+    for kind, bases in BASES.items():
+        if isinstance(hint, type) and issubclass(hint, bases):
+            built = build(value, kind, place)
+            if not isinstance(built, hint):  # a kind may have several bases
+                fitting = [name for name, cls in REGISTRY[kind].items() if issubclass(cls, hint)]
+                raise ConfigError(
+                    f"{place}: {name_of(type(built))} is no {hint.__name__}; give one of {', '.join(fitting)}"
+                )
+            return built
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{place}: {value!r} is not finite; give a finite number")
+        return float(value)  # 1 and 1.0 print differently, and names of columns are made of what prints
+    if hint in _PLAIN:
+        wanted, accepted = _PLAIN[hint]
+        if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
+            raise ConfigError(f"{place}: {value!r} is not {wanted}; give {wanted}")
+    return value
+
+
+def _convert_union(value: Any, options: tuple[Any, ...], place: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    if schedules.Schedule in options and isinstance(value, Mapping | str | schedules.Schedule):
+        return build(value, "schedule", place)
+    wanted = [option for option in options if option not in (type(None), schedules.Schedule)]
+    for option in wanted[:-1]:
+        try:
+            return _convert(value, option, place)
+        except ConfigError:
+            continue
+    return _convert(value, wanted[-1], place)
