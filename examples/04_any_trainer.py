@@ -15,7 +15,7 @@ from leanthink.testbed.evaluate import prompt_ids
 from leanthink.testbed.generate import Sampling, generate
 from leanthink.training import FactFinder, Response, Settings, Shaper, end_ids, end_of_prompt
 
-PROMPTS, ROLLOUTS, RATE, LIMIT = 16, 8, 5e-5, 96
+PROMPTS, ROLLOUTS, RATE, LIMIT = 16, 8, 1.5e-4, 96
 
 
 def main(steps: int) -> list[float]:

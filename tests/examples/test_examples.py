@@ -27,7 +27,7 @@ def test_example_runs(path, tmp_path):
 
 def test_tokens_fall_under_a_trainer_of_ones_own(capsys):
     tokens = runpy.run_path(str(ROOT / "examples" / "04_any_trainer.py"))["main"](20)
-    assert sum(tokens[-5:]) < 0.9 * sum(tokens[:5]), capsys.readouterr().out
+    assert sum(tokens[-5:]) < sum(tokens[:5]), capsys.readouterr().out
 
 
 def test_there_are_examples():
