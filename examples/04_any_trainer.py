@@ -7,6 +7,7 @@ import asyncio
 import sys
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from leanthink.recipe.definition import load_recipe
@@ -20,6 +21,7 @@ PROMPTS, ROLLOUTS, RATE, LIMIT = 16, 8, 1.5e-4, 96
 
 def main(steps: int) -> list[float]:
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # a policy so small gains nothing from more, and waits for them on a busy machine
     path = str(policy_path())
     tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
     settings = Settings.of(load_recipe("trle", ["reward.sigmoid_length.alpha=0.4"]))
@@ -50,11 +52,11 @@ def main(steps: int) -> list[float]:
         # 3. Shape them: rewards, who is trained on, advantages, metrics. The state stays in the shaper.
         uids = [str(number // ROLLOUTS) for number in range(len(group))]
         shaped = shaper.shape(facts, uids, step)
-        mask_NT = torch.nn.utils.rnn.pad_sequence([torch.ones(len(one.token_ids)) for one in sampled], batch_first=True)
+        mask_NT = pad_sequence([torch.ones(len(one.token_ids)) for one in sampled], batch_first=True)
         advantage_NT = shaper.advantages(facts, uids, shaped, mask_NT.long())
 
         # 4. Update. Each batch is trained on once, so that the policy ratio is 1.
-        loss = -(log_probs(model, prompts, sampled, mask_NT.shape[1]) * advantage_NT * mask_NT).sum() / mask_NT.sum()
+        loss = -(log_probs(model, prompts, sampled) * advantage_NT * mask_NT).sum() / mask_NT.sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -68,19 +70,16 @@ async def find_all(finder, responses):
     return await asyncio.gather(*(finder.find(response) for response in responses))
 
 
-def log_probs(model, prompts, sampled, width):
-    """The policy's log-probabilities (N, width) of the sampled tokens; 0 behind a response's end."""
+def log_probs(model, prompts, sampled):
+    """The policy's log-probabilities (N, T) of the sampled tokens; 0 behind a response's end."""
     rows = [torch.tensor(prompt + one.token_ids) for prompt, one in zip(prompts, sampled, strict=True)]
-    ids_NL = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    length_N = torch.tensor([len(row) for row in rows])
-    seen_NL = (torch.arange(ids_NL.shape[1]) < length_N[:, None]).long()
+    ids_NL = pad_sequence(rows, batch_first=True)
+    seen_NL = (torch.arange(ids_NL.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]).long()
     all_NLV = model(input_ids=ids_NL, attention_mask=seen_NL).logits[:, :-1].log_softmax(-1)
     chosen_NL = all_NLV.gather(-1, ids_NL[:, 1:, None]).squeeze(-1)
-    out = chosen_NL.new_zeros(len(rows), width)
-    spans = [(len(prompt) - 1, len(one.token_ids)) for prompt, one in zip(prompts, sampled, strict=True)]
-    return torch.stack(
-        [torch.cat([chosen_NL[n, at : at + count], out[n, count:]]) for n, (at, count) in enumerate(spans)]
-    )
+    # The token at place t is predicted at t - 1.
+    answers = [chosen_NL[n, len(prompts[n]) - 1 : len(row) - 1] for n, row in enumerate(rows)]
+    return pad_sequence(answers, batch_first=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Every example runs and prints something."""
 
+import re
 import runpy
 import subprocess
 import sys
@@ -23,11 +24,9 @@ def test_example_runs(path, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert not (tmp_path / "runs").exists()  # a plan leaves nothing behind
-
-
-def test_tokens_fall_under_a_trainer_of_ones_own(capsys):
-    tokens = runpy.run_path(str(ROOT / "examples" / "04_any_trainer.py"))["main"](20)
-    assert sum(tokens[-5:]) < sum(tokens[:5]), capsys.readouterr().out
+    if path.stem == "04_any_trainer":  # tokens fall under a trainer of one's own
+        tokens = [float(number) for number in re.findall(r"([\d.]+) tokens$", done.stdout, flags=re.MULTILINE)]
+        assert len(tokens) == 20 and sum(tokens[-5:]) < sum(tokens[:5]), done.stdout
 
 
 def test_there_are_examples():

@@ -26,7 +26,7 @@ from leanthink.core.limits import Limit
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import load_recipe, recipe_names
-from leanthink.recipe.registry import REGISTRY
+from leanthink.recipe.registry import REGISTRY, name_of
 
 TESTS = Path(__file__).parents[1]
 ROOMS = ("rewards", "algorithms", "core")
@@ -121,12 +121,12 @@ def _imported(path: Path, file: str) -> ModuleType:
 
 def _name_of(cls: type, file: str) -> str:
     """The registered name of an example's class, whose file this has to be."""
-    names = [name for name, registered in REGISTERED.items() if registered is cls]
-    if not names:
+    name = name_of(cls)
+    if name not in REGISTERED:
         raise ValueError(f"{file} has an example of {cls.__name__}, which is not registered; register it, or drop it")
     if file != file_of(cls):
         raise ValueError(f"{file} has an example of {cls.__name__}; move it to EXAMPLES in {file_of(cls)}")
-    return names[0]
+    return name
 
 
 def _files_of_recipe(name: str) -> str:

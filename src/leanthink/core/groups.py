@@ -7,6 +7,7 @@ reduction to some responses (the correct ones, say); a group with none of them g
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import Literal
 
 import torch
@@ -17,6 +18,16 @@ ValuesN = Float[Tensor, " N"]
 ValuesG = Float[Tensor, " G"]
 GroupN = Int[Tensor, " N"]
 MaskN = Bool[Tensor, " N"]
+
+
+def group_codes(names: Sequence[Hashable]) -> GroupN:
+    """A number for each response's group, counting up from 0 by first appearance.
+
+    >>> group_codes(["b", "a", "b"])
+    tensor([0, 1, 0])
+    """
+    codes = {name: code for code, name in enumerate(dict.fromkeys(names))}
+    return torch.tensor([codes[name] for name in names], dtype=torch.int64)
 
 
 def num_groups(group_N: GroupN) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from leanthink.algorithms import Advantage, AnyAdvantage, TokenAdvantage
 from leanthink.core.errors import ConfigError
+from leanthink.core.groups import group_codes
 from leanthink.recipe.registry import name_of
 
 
@@ -75,8 +76,7 @@ def token_advantages(
     if not len(rows):
         return advantage_NT
     taking_part = rows.tolist()
-    codes = {uid: code for code, uid in enumerate(dict.fromkeys(uids[row] for row in taking_part))}
-    group_M = torch.tensor([codes[uids[row]] for row in taking_part], device=mask_NT.device)
+    group_M = group_codes([uids[row] for row in taking_part]).to(mask_NT.device)
     if isinstance(estimator, TokenAdvantage):
         reward_MT = (reward_NT.double() * mask_NT)[rows]
         advantage_NT[rows] = estimator(reward_MT, mask_NT[rows].bool(), group_M)

@@ -21,6 +21,7 @@ from leanthink.algorithms import Advantage
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.control import check_state
 from leanthink.core.errors import BatchError, ConfigError, StateError
+from leanthink.core.groups import group_codes
 from leanthink.core.limits import LIMIT, limit_tokens
 from leanthink.core.placement import Placement, token_rewards
 from leanthink.recipe.definition import Recipe
@@ -203,10 +204,9 @@ class Shaper:
             ConfigError: an estimator of verl's own, which needs more than rewards.
         """
         trained_NT = mask_NT * shaped.takes_part_N[:, None].to(mask_NT)
-        codes = {uid: code for code, uid in enumerate(dict.fromkeys(uids))}
         own_N = self.recipe.loss.advantage(
             shaped.reward_N,
-            torch.tensor([codes[uid] for uid in uids]),
+            group_codes(uids),
             torch.tensor([fact["acc"] for fact in facts], dtype=torch.float64),
             trained_NT.sum(-1).double(),
         )

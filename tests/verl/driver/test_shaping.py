@@ -34,7 +34,7 @@ class Queue:
         self.written = {name: [row.tolist() for row in fields[name].unbind()] for name in fields.keys()}  # noqa: SIM118
 
 
-def sampled(monkeypatch, tmp_path, recipe, rows, rollouts=None):
+def sampled(monkeypatch, recipe, rows, rollouts=None):
     queue = Queue(rows)
     monkeypatch.setattr(shaping, "tq", queue)
     buffer = object.__new__(shaping.ShapingReplayBuffer)
@@ -52,28 +52,28 @@ def row(length, facts, **more):
     return {"rm_scores": scores, "response_mask": mask, "extra_fields": extra_fields, "uid": "a"}
 
 
-def test_placed_rewards_are_written_to_their_tokens(monkeypatch, tmp_path):
+def test_placed_rewards_are_written_to_their_tokens(monkeypatch):
     probed = Probed(cut_tokens=[1, 3], probe_accuracies=[0.0, 1.0], asked=10, seconds=2.0).node()
     rows = [
         row(4, fact(), **{PROBED: probed}),
         row(2, fact(acc=0.0), **{PROBED: Probed().node()}),
         row(3, fact(0.0, unknown=1.0), **{PROBED: probed}),
     ]
-    metrics, written = sampled(monkeypatch, tmp_path, STEPS, rows)
+    metrics, written = sampled(monkeypatch, STEPS, rows)
     assert written["rm_scores"] == [[0.0, 1.0, 0.0, 1.0], [0.0, 0.0], [0.0, 0.0, 0.0]]
     assert written["response_mask"] == written["loss_mask"] == [[1, 1, 1, 1], [1, 1], [0, 0, 0]]
     assert metrics["leanthink/probe/count"] == 20.0 and metrics["leanthink/part/steps"] == 0.5
 
 
-def test_plain_rewards_are_written_to_the_last_token(monkeypatch, tmp_path):
-    metrics, written = sampled(monkeypatch, tmp_path, load_recipe("grpo"), [row(3, fact()), row(1, fact(acc=0.0))])
+def test_plain_rewards_are_written_to_the_last_token(monkeypatch):
+    metrics, written = sampled(monkeypatch, load_recipe("grpo"), [row(3, fact()), row(1, fact(acc=0.0))])
     assert written == {"rm_scores": [[0.0, 0.0, 1.0], [0.0]]}
     assert not any("probe" in name for name in metrics)
 
 
 def test_kept_rollouts_carry_facts_rewards_and_parts_by_response(monkeypatch, tmp_path):
     rows = [row(4, fact()), row(2, fact(0.0, unknown=1.0)), row(3, fact(acc=0.0))]
-    sampled(monkeypatch, tmp_path, load_recipe("kimi"), rows, rollouts=tmp_path / "rollouts")
+    sampled(monkeypatch, load_recipe("kimi"), rows, rollouts=tmp_path / "rollouts")
     lines = (tmp_path / "rollouts" / "shaped" / "1.jsonl").read_text(encoding="utf-8").splitlines()
     kept = [json.loads(line) for line in lines]
     assert [(one["uid"], one["acc"], one["unknown"]) for one in kept] == [("k0", 1, 0), ("k1", 0, 1), ("k2", 0, 0)]
@@ -82,15 +82,15 @@ def test_kept_rollouts_carry_facts_rewards_and_parts_by_response(monkeypatch, tm
     assert kept[0]["parts"] == {"correct": 1.0, "length": 0.0}
 
 
-def test_a_response_that_was_not_probed_is_refused(monkeypatch, tmp_path):
+def test_a_response_that_was_not_probed_is_refused(monkeypatch):
     with pytest.raises(ConfigError, match=r"response k0 was not probed.*agent_loop_manager_class"):
-        sampled(monkeypatch, tmp_path, STEPS, [row(3, fact())])
+        sampled(monkeypatch, STEPS, [row(3, fact())])
 
 
-def test_failed_probes_stop_the_run(monkeypatch, tmp_path):
+def test_failed_probes_stop_the_run(monkeypatch):
     failed = Probed(cut_tokens=[1, 2], probe_accuracies=[None, None], asked=10, unknown=10)
     with pytest.raises(BatchError, match="100% of the probes are unknown"):
-        sampled(monkeypatch, tmp_path, STEPS, [row(3, fact(), **{PROBED: failed.node()})])
+        sampled(monkeypatch, STEPS, [row(3, fact(), **{PROBED: failed.node()})])
 
 
 def test_groups_are_filtered_on_raw_correctness_only():
@@ -168,7 +168,7 @@ class Sampler(_Shaping, Alike):
 
 
 @pytest.mark.parametrize("keeps", [True, False])
-def test_all_correct_groups_stay_where_the_reward_tells_them_apart(tmp_path, monkeypatch, keeps):
+def test_all_correct_groups_stay_where_the_reward_tells_them_apart(monkeypatch, keeps):
     lengths = {"long_0_0": 900, "long_1_0": 2500, "short_0_0": 900, "short_1_0": 1500}
     asked = []
 

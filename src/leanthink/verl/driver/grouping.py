@@ -25,7 +25,7 @@ from verl.utils.config import omega_conf_to_dataclass
 from leanthink.algorithms import Drpo, Loss, MasteredTokenMask, ModeSwitch, PpoClip
 from leanthink.algorithms.drpo import shortest_weight
 from leanthink.core.errors import BatchError, ConfigError, DependencyError
-from leanthink.core.groups import group_max
+from leanthink.core.groups import group_codes, group_max
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.registry import name_of
 from leanthink.rewards import ModeSwitchReward
@@ -116,8 +116,7 @@ class StepBatch:
     @property
     def group_N(self) -> Tensor:
         """A number for each response's prompt, counting up."""
-        codes = {uid: code for code, uid in enumerate(dict.fromkeys(self.uids))}
-        return torch.tensor([codes[uid] for uid in self.uids])
+        return group_codes(self.uids)
 
     @property
     def complete_N(self) -> Tensor:
