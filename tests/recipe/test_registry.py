@@ -228,6 +228,8 @@ def test_the_registry_holds_final_classes_of_each_kind_in_order() -> None:
             assert issubclass(cls, bases[kind]) and getattr(cls, "__final__", False), name
             assert name_of(cls) == name
             assert cls.__doc__
+    names = [name for table in REGISTRY.values() for name in table]
+    assert len(names) == len(set(names))  # an override finds a part's defaults by its name alone
 
 
 def test_argument_names_survive_yaml() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.recipe.advice import warn
-from leanthink.recipe.definition import Profile, in_tree, load_recipe
+from leanthink.recipe.definition import Profile, load_recipe
+from leanthink.recipe.keys import in_tree
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 

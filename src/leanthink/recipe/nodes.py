@@ -83,6 +83,31 @@ def describe(value: Any) -> Any:
     return {name: arguments} if arguments else name
 
 
+def default_nodes(name: str, place: str) -> dict[str, Any]:
+    """The arguments that a part has a default for, by name, each as the node of its default; ``name`` as in a recipe.
+
+    Empty for a name that nothing has.
+
+    Raises:
+        ConfigError: a class of one's own that cannot be imported.
+
+    >>> default_nodes("truncation", "here")
+    {'kappa': 0.0, 'of': 'correct', 'rule': 'multiply', 'limit': None}
+    """
+    cls = next((table[name] for table in REGISTRY.values() if name in table), None)
+    if cls is None:
+        if ":" not in name:
+            return {}
+        cls = locate(name, place)
+    made = {f.name: f.default_factory() for f in _fields(cls) if f.default_factory is not dataclasses.MISSING}
+    given = {name: parameter.default for name, parameter in inspect.signature(cls).parameters.items()}
+    return {name: describe(value) for name, value in (given | made).items() if value is not inspect.Parameter.empty}
+
+
+def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+
+
 def _split(node: Any, kind: Kind, place: str) -> tuple[str, Mapping[str, Any]]:
     if isinstance(node, str):
         return node, {}

@@ -16,7 +16,8 @@ from torch import Tensor
 from leanthink.algorithms import Advantage, AnyAdvantage, TokenAdvantage
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.control import events, shown
-from leanthink.core.errors import BatchError, MissingColumnError
+from leanthink.core.errors import BatchError, ConfigError, MissingColumnError
+from leanthink.core.functions import full_name
 from leanthink.core.groups import group_count, group_max, group_mean, group_min
 from leanthink.core.measured import MeasuredReward
 from leanthink.core.placement import Placement, token_rewards
@@ -227,8 +228,19 @@ def step_metrics(
 
 
 def measured_rewards(reward: Reward) -> list[MeasuredReward]:
-    """The parts of a reward tree that are measured where the response is, each setting once."""
-    found = {part.column: part for part in reward.walk() if isinstance(part, MeasuredReward)}
+    """The parts of a reward tree that are measured where the response is, each setting once.
+
+    Raises:
+        ConfigError: two different parts have one column.
+    """
+    found: dict[str, MeasuredReward] = {}
+    for part in reward.walk():
+        if isinstance(part, MeasuredReward) and found.setdefault(part.column, part) != part:
+            one, other = full_name(type(found[part.column])), full_name(type(part))
+            raise ConfigError(
+                f"{one} and {other} both measure {part.column!r}; give one a name of its own: "
+                'registered_as = "..." in the class, and make it a frozen dataclass, so that its settings are told'
+            )
     return list(found.values())
 
 

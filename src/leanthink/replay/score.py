@@ -23,7 +23,9 @@ from leanthink.core.measured import PromptReward
 from leanthink.core.reward import WRAPPED, Reward, RewardN, State
 from leanthink.core.schedules import Schedule
 from leanthink.data.rollouts import PROMPT_TEXT, Rollouts, words_and_signs
-from leanthink.recipe.definition import PARTS, Recipe, apply_overrides, load_recipe, recipe_from
+from leanthink.recipe.definition import Recipe, load_recipe, recipe_from
+from leanthink.recipe.keys import PARTS
+from leanthink.recipe.overrides import apply_overrides
 from leanthink.recipe.scoring import (
     ScoredStep,
     batch_of_facts,
@@ -224,7 +226,7 @@ def load_recipes(
 def _named(name: str, overrides: Iterable[str]) -> Recipe:
     """A recipe by name or path; a class of one's own (``pkg.mod:Name``) with the default advantage."""
     if ":" in name and not name.endswith((".yaml", ".yml")):
-        return recipe_from(apply_overrides({REWARD: name}, overrides, name), name)
+        return _part(name, overrides, name, name)
     return load_recipe(name, overrides)
 
 
@@ -233,7 +235,13 @@ def _bare(reward: str, overrides: Iterable[str]) -> Recipe:
     node = read_yaml(Path(reward)) if reward.endswith((".yaml", ".yml")) else parse_yaml(reward, "--reward")
     if isinstance(node, Mapping) and REWARD in node:
         raise ConfigError("--reward is a whole recipe, with a key 'reward'; save it as .yaml and give it as --recipe")
-    return recipe_from(apply_overrides({REWARD: node}, overrides, "--reward"), REWARD)
+    return _part(node, overrides, "--reward", REWARD)
+
+
+def _part(node: Any, overrides: Iterable[str], place: str, name: str) -> Recipe:
+    """A recipe of a reward, or of a term by itself: to be looked at, not to be trained with."""
+    whole = {REWARD: node, "wrong_may_beat_correct": True}
+    return recipe_from(apply_overrides(whole, overrides, place), name)
 
 
 def _changes(overrides: Iterable[str], labels: Sequence[str]) -> dict[str, list[str]]:
@@ -279,8 +287,8 @@ def _measured(recipe: Recipe, rollouts: Rollouts) -> tuple[dict[str, Sequence[fl
         if rollouts.texts is None and (tokens is None or not of_tokens):
             what, cure = ("tokens", "'response_ids' or 'response'") if of_tokens else ("the text", "'response'")
             raise MissingColumnError(
-                f"{rollouts.records[0].file}: recipe {recipe.name} measures {name} on {what}; give {cure}, or a "
-                "column of that name, in every row"
+                f"{rollouts.records[0].file}: recipe {recipe.name} needs {name!r}, measured on {what}; give "
+                f"{cure}, or that column, in every row"
             )
         if of_tokens and rollouts.tokens is None:
             tokens = [words_and_signs(text) for text in rollouts.texts or ()]

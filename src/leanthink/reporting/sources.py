@@ -15,7 +15,7 @@ import yaml
 
 from leanthink.core.errors import DataError
 from leanthink.data.rollouts import words_and_signs
-from leanthink.recipe.definition import PARTS
+from leanthink.recipe.keys import PARTS
 from leanthink.runs.folder import Run, read_jsonl
 
 DEPTH: Final = 4  # how far below a folder runs are looked for

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.definition import Profile, Recipe, tree_keys
+from leanthink.recipe.definition import Profile, Recipe
+from leanthink.recipe.keys import tree_keys
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import overrides
 from leanthink.verl.rollout.loops import CHANGES_SAMPLING, loop_of

@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 import yaml
 
 from leanthink.core.errors import DependencyError, LeanthinkError, StateError
-from leanthink.recipe.definition import PARTS
+from leanthink.recipe.keys import PARTS
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run, evaluation, seconds_by_phase, write_whole
 from leanthink.verl.cpu import profile as cpu
