@@ -110,6 +110,18 @@ def test_equal_rewards_are_no_signal_whatever_the_rounding(advantage: Any) -> No
     assert score_step(recipe, batch).metrics["groups/no_signal_share"] == 1.0
 
 
+def test_a_batch_may_be_given_as_lists() -> None:
+    recipe = load_recipe("trle")
+    columns = {"group": ["a", "a", "b"], "length": [5, 9, 7], "correct": [1, 1, 0], "step": 3}
+    assert torch.equal(score_step(recipe, columns).reward, score_step(recipe, RolloutBatch.of(**columns)).reward)
+    with pytest.raises(ConfigError, match=r"'trle' is no recipe; give one of load_recipe"):
+        score_step("trle", columns)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"is no recipe; give Recipe\(name="):
+        score_step(recipe.reward, columns)  # type: ignore[arg-type]
+    with pytest.raises(BatchError, match=r"list is no batch; give RolloutBatch.of\(...\), or its columns"):
+        score_step(recipe, [1, 0])  # type: ignore[arg-type]
+
+
 def test_measured_parts_have_a_column_each_and_two_of_one_name_are_refused() -> None:
     """A class of one's own may be called as one of ours is; its values must not be read for those of ours."""
 
