@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from leanthink import Reward, Scope
+from leanthink import Reward, Scope, StatefulReward
 from leanthink.algorithms import Advantage
 
 
@@ -73,6 +73,26 @@ class Gambles(Advantage):
         return torch.rand(len(reward_N)) < 0.5, {}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Returns(StatefulReward):
+    """Counts batches, and gives back what it is told to."""
+
+    what: str
+
+    def init(self):
+        return {"batches": 0}
+
+    def update(self, batch, state):
+        after = {"batches": state["batches"] + 1}
+        return {
+            "reward": batch.correct,
+            "swapped": (after, batch.correct),
+            "nothing": (batch.correct, None),
+            "others": (batch.correct, {"steps": 1}),
+            "three": (batch.correct, after, 0),
+        }[self.what]
+
+
 class Other:
     pass
 '''
@@ -122,6 +142,23 @@ def test_a_broken_promise_is_told_in_plain_words(capsys, what, promise, meaning,
     assert code == 3
     for text in ("BROKEN: ", promise, meaning, cure, "seen on: batch = RolloutBatch.of("):
         assert text in out
+
+
+@pytest.mark.parametrize(
+    ("what", "given"),
+    [
+        ("reward", "returned a tensor of shape (0,); return the rewards (N,) and the state after the batch, as a pair"),
+        ("swapped", "returned dict and a tensor"),
+        ("nothing", "returned a tensor of shape (0,) and NoneType"),
+        ("others", "returned a state with the keys ['steps'], it starts with ['batches']"),
+        ("three", "returned tuple; return the rewards"),
+    ],
+)
+def test_a_wrong_update_is_not_told_as_a_wrong_batch(capsys, what, given):
+    code, out, _ = check(capsys, "own_parts:Returns", f"what={what}")
+    assert code == 3
+    assert "BROKEN: update gives a new state" in out and f"Returns.update {given}" in out
+    assert "cure: end update with `return reward_N, state`" in out
 
 
 def test_right_below_wrong_may_be_declared(capsys):

@@ -204,6 +204,13 @@ def test_a_wrong_node_says_where_what_and_the_cure(node: Any, kind: Kind, facts:
         assert fact in message
 
 
+def test_a_number_that_is_given_a_schedule_says_how_to_declare_one() -> None:
+    with pytest.raises(ConfigError, match=r"right: .* is a schedule, and this takes a number only; .* `Number`"):
+        build({"correct": {"right": {"linear": {"start": 0, "stop": 1, "steps": 9}}}}, "reward", "top")
+    with pytest.raises(ConfigError, match=r"top\.correct\.right: \{\} is not a number"):
+        build({"correct": {"right": {}}}, "reward", "top")
+
+
 def test_an_error_inside_a_users_module_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "breaks_on_import.py").write_text("import math\nmath.no_such_thing\n")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -196,6 +196,16 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
         return float(value)  # 1 and 1.0 print differently, and names of columns are made of what prints
     if hint in _PLAIN:
         wanted, accepted = _PLAIN[hint]
+        if (
+            hint in (int, float)
+            and isinstance(value, Mapping)
+            and value
+            and value.keys() <= REGISTRY["schedule"].keys()
+        ):
+            raise ConfigError(
+                f"{place}: {value!r} is a schedule, and this takes {wanted} only; in a class of your own, declare it "
+                "`Number` and read it with `at(self.argument, batch.step)` (from leanthink import Number, at)"
+            )
         if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
             raise ConfigError(f"{place}: {value!r} is not {wanted}; give {wanted}")
     return value
