@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 from rich.console import Console
 
 from leanthink.commands import jobs
+from leanthink.core.errors import TrustError
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import load_recipe
-from leanthink.recipe.yaml import format_yaml
+from leanthink.recipe.yaml import format_yaml, read_yaml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         jobs.warn_of(job)
         print(job.command())
     else:
-        recipe = load_recipe(args.recipe, args.overrides)
+        try:
+            recipe = load_recipe(args.recipe, args.overrides)
+        except TrustError as error:
+            print(format_yaml(read_yaml(Path(args.recipe))), end="")
+            print(f"leanthink show: {error}; shown as it stands in the file, nothing imported", file=sys.stderr)
+            return 0
         warn(load_recipe(args.recipe, jobs.tree_overrides(args.overrides)), recipe.verl)
         print(format_yaml(recipe.to_node()), end="")
     return 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
+from leanthink.core import code
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Profile, Recipe, tree_keys
 from leanthink.verl.cpu import profile as cpu
@@ -138,7 +140,9 @@ class Job:
     def command(self) -> str:
         """The whole command, to be pasted into a shell."""
         lines = ["python -m verl.trainer.main_ppo", *(shlex.quote(argument) for argument in self.arguments())]
-        variables = cpu.ENVIRONMENT if self.profile == "cpu" else {}
+        variables = dict(cpu.ENVIRONMENT) if self.profile == "cpu" else {}
+        if code.names_own(self.recipe.parts()):
+            variables[code.FOLDERS] = os.pathsep.join(code.folders())
         return " \\\n  ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), *lines])
 
     def _data(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import IO, Any, Final
 
 import yaml
 
+from leanthink.core import code
 from leanthink.core.errors import DependencyError, LeanthinkError, StateError
 from leanthink.recipe.definition import PARTS
 from leanthink.runs.floor import Floor
@@ -144,7 +145,7 @@ def _follow(
         environment = {**cpu.ENVIRONMENT, **environment, "VERL_PLATFORM": "cpu"}
     environment |= {
         "VERL_FILE_LOGGER_PATH": str(attempt.absolute()),
-        "PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])),
+        code.FOLDERS: os.pathsep.join(code.folders()),
     }
     environment.setdefault("TENSORBOARD_DIR", str((run.folder / "tensorboard").absolute()))
     if job.profile == "cpu":
@@ -152,7 +153,7 @@ def _follow(
     with run.log.open("ab") as log:
         log_start = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", MAINS[job.profile], *arguments],
+            [sys.executable, "-P", "-m", MAINS[job.profile], *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
