@@ -46,8 +46,8 @@ VERL = {  # the same inside verl/, by the process a line runs in
     "rollout": {"settings"},
     "update": {"hydra", "settings"},
     "driver": {"rollout", "settings", "update"},
-    "cpu": {"driver", "rollout"},
-    "plugin": {"cpu", "driver", "rollout", "settings"},
+    "cpu": {"driver", "hydra", "rollout"},
+    "plugin": {"cpu", "driver", "hydra", "rollout", "settings"},
     "start": {"cpu", "hydra", "rollout", "settings", "update"},
 }
 ALLOWED["commands"] = {*ALLOWED, "commands"} - {"__main__"}
