@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from leanthink.runs.folder import Run, read_jsonl
+from leanthink.files.reading import read_jsonl
+from leanthink.runs.folder import Run
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from leanthink.commands import trust
 from leanthink.core.errors import ConfigError, DataError
+from leanthink.files.writing import whole_folder
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Profile, in_tree, load_recipe
 from leanthink.recipe.yaml import parse_yaml
@@ -132,6 +133,5 @@ def write_testbed(job: Job, data: Path) -> None:
     if str(data / "train.parquet") in job.train_files and not data.exists():
         from leanthink.testbed.rows import write_parquet
 
-        part = data.with_name(data.name + ".part")
-        write_parquet(part)
-        part.rename(data)
+        with whole_folder(data) as part:
+            write_parquet(part)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import torch
 
 from leanthink.algorithms.merging import SelectiveMerging
 from leanthink.core.errors import ConfigError, DataError
+from leanthink.files.reading import read_object
 from leanthink.merge.weights import DTYPES, Weights, read_weights, same_bytes
 
 Dtype = Literal["base", "float32", "float16", "bfloat16"]
@@ -244,12 +244,9 @@ def _config_to_write(job: Job, base: Weights, embedding: str | None) -> dict[str
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_object(path)
+    except (OSError, DataError) as error:
         raise DataError(f"{path} cannot be read ({error}); give a model's folder in Hugging Face's layout") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no object; give a model's folder in Hugging Face's layout")
-    return content
 
 
 def _with_dtype(

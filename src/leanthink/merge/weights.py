@@ -21,6 +21,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from leanthink.core.errors import DataError
+from leanthink.files.reading import read_json
+from leanthink.files.writing import write_text
 
 WEIGHTS: Final = "model.safetensors"
 INDEX: Final = f"{WEIGHTS}.index.json"
@@ -186,7 +188,7 @@ def write_index(weights: Weights) -> None:
         "metadata": {**weights.index, "total_size": weights.bytes},
         "weight_map": {name: weights.tensors[name].file for name in sorted(weights.tensors)},
     }
-    (weights.folder / INDEX).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(weights.folder / INDEX, json.dumps(content, indent=2) + "\n")
 
 
 def same_bytes(ours: Tensor, theirs: Tensor) -> bool:
@@ -213,7 +215,7 @@ def _header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
 
 def _read_index(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         where = {str(name): str(file) for name, file in content["weight_map"].items()}
         index = dict(content.get("metadata") or {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
