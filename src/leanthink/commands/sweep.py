@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.dry_run:
         return 0
     launcher = launcher_of(args, store)
-    trusting = ("--trust-code",) if args.trust_code else ()
+    start = partial(command, trusting=("--trust-code",)) if args.trust_code else command
     with store.locked(), _terminated_like_interrupted():
         store.open(sweep)
         if others := store.others(sweep):
@@ -82,7 +82,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
             )
         try:
             with _Board(console, sweep, store) as board:
-                start = partial(command, trusting=trusting)
                 statuses = Scheduler(
                     sweep=sweep, store=store, launcher=launcher, command=start, watcher=board, jobs=parallel
                 ).run()

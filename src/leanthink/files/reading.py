@@ -50,7 +50,7 @@ def read_text(path: Path, most: int = TEXT_BYTES) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, line {line}: no UTF-8 text; save it as UTF-8") from error
+        raise DataError(f"{path}, line {line} is no UTF-8 text; save it as UTF-8") from error
 
 
 def parse_json(text: str, place: str, *, line: int | None = None, nan: bool = False) -> Any:
@@ -96,8 +96,9 @@ def parse_json(text: str, place: str, *, line: int | None = None, nan: bool = Fa
     except RecursionError:
         refuse(f"lists and objects lie more than {DEPTH} deep in each other; write them flatter")
     except ValueError as error:
-        at = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        refuse(f"no JSON ({error})", at)
+        if line is None:
+            raise DataError(f"{place} is no JSON ({error})") from error
+        refuse(f"no JSON ({error}); write one JSON object a line")
     if len(_OPENING.findall(text, 0)) > DEPTH and _depth(content) > DEPTH:
         refuse(f"lists and objects lie more than {DEPTH} deep in each other; write them flatter")
     return content
@@ -193,7 +194,7 @@ def numbered_lines(path: Path, *, whole: bool = True, start: int = 0) -> Iterato
             try:
                 yield number, line.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise DataError(f"{path}, line {number}: no UTF-8 text ({error}); save it as UTF-8") from error
+                raise DataError(f"{path}, line {number} is no UTF-8 text ({error}); save it as UTF-8") from error
 
 
 def whole_number(value: Any, place: str) -> int:

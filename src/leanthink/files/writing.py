@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
-from leanthink.core.errors import WriteError
+from leanthink.core.errors import DataError, WriteError
 
 YOUNG: Final = 1.0
 """Seconds in which a part may not have its lock yet."""
@@ -132,6 +132,24 @@ def write_bytes(path: Path, content: bytes) -> None:
     """As `write_text`, for bytes."""
     with whole_file(path) as part, part.open("r+b") as file:
         file.write(content)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's content; nothing is at ``target`` yet.
+
+    Raises:
+        DataError: ``source`` is a link, or no file.
+        WriteError: the copy cannot be written.
+    """
+    try:
+        opened = os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror}; check the path and its permissions") from error
+    with opened, writing(target):
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise DataError(f"{source} is no file; put the file there, or remove it")
+        with os.fdopen(os.open(target, os.O_WRONLY | _NEW, 0o666), "wb") as file:
+            shutil.copyfileobj(opened, file)
 
 
 def make_folder(path: Path) -> None:

@@ -22,9 +22,9 @@ import torch
 from leanthink import __version__
 from leanthink.algorithms.merging import Merged, Pair, merge_stream
 from leanthink.core.errors import DataError
-from leanthink.files.writing import whole_folder, write_text
+from leanthink.files.writing import copy_file, make_folder, whole_folder, write_text
 from leanthink.merge.plan import CONFIG, HEAD, Plan
-from leanthink.merge.weights import WeightWriter, write_index
+from leanthink.merge.weights import WeightWriter, own_file, write_index
 
 MANIFEST: Final = "leanthink_merge.json"
 METHOD: Final = "update-selective merging (DLER: Doing Length pEnalty Right, arXiv 2510.15110, Sec. 4.6)"
@@ -161,11 +161,16 @@ def _write_weights(plan: Plan, writer: WeightWriter, on_bytes: Callable[[int], N
 def _copy_files(plan: Plan, part: Path) -> list[str]:
     """Copy what belongs to a model beside weights and configuration; returns notices."""
     job = plan.job
-    names = sorted(path.name for path in job.source.iterdir() if path.is_file() and _fits(path.name, FILES))
+    names = sorted(path.name for path in job.source.iterdir() if _fits(path.name, FILES) and not path.is_dir())
     for name in names:
-        shutil.copyfile(job.source / name, part / name)
-    if (job.source / TEMPLATES).is_dir():
-        shutil.copytree(job.source / TEMPLATES, part / TEMPLATES)
+        copy_file(own_file(job.source / name), part / name)
+    templates = job.source / TEMPLATES
+    if templates.is_symlink():
+        raise DataError(f"{templates} is a link to {templates.readlink()}; put the folder itself there, or remove it")
+    if templates.is_dir():
+        make_folder(part / TEMPLATES)
+        for path in sorted(templates.iterdir()):
+            copy_file(own_file(path), part / TEMPLATES / path.name)
     if any(_fits(name, TOKENIZER) for name in names):
         return []
     return [f"{job.source} has no tokenizer to copy; --files-from {job.other_side} copies the other model's files"]

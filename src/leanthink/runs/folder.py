@@ -37,7 +37,9 @@ SUMMARY: Final[Mapping[str, Any]] = {
     "seconds.per_step": dict,
     "versions": dict,
 }
-"""What every summary holds, and of which kind."""
+"""What a summary holds, and of which kind."""
+REQUIRED: Final = ("recipe", "steps")
+"""What every one holds, whatever version wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,11 +164,13 @@ class Run:
 
 
 def _check_summary(content: Mapping[str, Any], place: str) -> None:
-    """Refuse a summary that lacks what every one has, or holds another kind of value there."""
+    """Refuse a summary that lacks what every one has, or holds another kind of value than it should."""
     for key, kinds in SUMMARY.items():
-        value: Any = content
-        for word in key.split("."):
-            value = value.get(word) if isinstance(value, Mapping) else None
+        part, _, name = key.rpartition(".")
+        where = content.get(part, {}) if part else content
+        value = where.get(name) if isinstance(where, Mapping) else where
+        if value is None and isinstance(where, Mapping) and key not in REQUIRED:
+            continue
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise DataError(f"{place}: {key} is {value!r:.60}, which no summary holds there")
 
