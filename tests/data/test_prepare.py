@@ -204,7 +204,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
     assert (tmp_path / "train.parquet").read_bytes() == before
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteError, match="cannot write .*file"):
+    with pytest.raises(WriteError, match=r"cannot write .*file"):
         write_rows(tmp_path / "file", {"train": [good]})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +42,7 @@ class _Loader(yaml.SafeLoader):
     def get_single_node(self) -> Any:
         """The whole document, checked before anything is built of it."""
         node = super().get_single_node()
-        if node is not None and _size(node, {}, 0) > NODES:
+        if node is not None and _measured(node, {}, 0)[0] > NODES:
             raise ConfigError(f"its aliases stand for more than {NODES:,} values; write fewer out")
         return node
 
@@ -56,24 +57,26 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _size(node: yaml.Node, known: dict[int, int | None], depth: int) -> int:
-    """How many values a node stands for; ``known`` holds those of earlier nodes, None while one is being counted."""
-    if id(node) in known:
-        if (size := known[id(node)]) is None:
-            raise ConfigError(f"line {node.start_mark.line + 1}: an alias inside of what it names; write it out")
-        return size
-    if depth > DEPTH:
-        raise ConfigError(f"line {node.start_mark.line + 1}: more than {DEPTH} deep with its aliases; write it flatter")
-    known[id(node)] = None
-    _check(node)
-    inner: list[yaml.Node] = []
-    if isinstance(node, yaml.MappingNode):
-        inner = [one for pair in node.value for one in pair]
-    elif isinstance(node, yaml.SequenceNode):
-        inner = node.value
-    size = 1 + sum(_size(one, known, depth + 1) for one in inner)
-    known[id(node)] = min(size, NODES + 1)
-    return size
+def _measured(node: yaml.Node, known: dict[int, tuple[int, int] | None], depth: int) -> tuple[int, int]:
+    """How many values a node stands for, and how deep they lie; ``known`` holds None for what is being counted."""
+    line = node.start_mark.line + 1
+    if id(node) not in known:
+        known[id(node)] = None
+        _check(node)
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [one for pair in node.value for one in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        measured = [_measured(one, known, depth + 1) for one in inner]
+        size = 1 + sum(size for size, _ in measured)
+        known[id(node)] = (min(size, NODES + 1), 1 + max((height for _, height in measured), default=0))
+    found = known[id(node)]
+    if found is None:
+        raise ConfigError(f"line {line}: an alias inside of what it names; write it out")
+    if depth + found[1] > DEPTH + 1:
+        raise ConfigError(f"line {line}: more than {DEPTH} deep with what aliases name; write it flatter")
+    return found
 
 
 def _check(node: yaml.Node) -> None:
@@ -93,10 +96,9 @@ def _finite(loader: _Loader, node: yaml.ScalarNode) -> int | float:
     """A number within the range of a float."""
     whole = node.tag.endswith(":int")
     value: int | float = loader.construct_yaml_int(node) if whole else loader.construct_yaml_float(node)
-    if not abs(value) < 10**DIGITS:
+    if not abs(value) <= sys.float_info.max:
         raise ConfigError(
-            f"line {node.start_mark.line + 1}: {node.value:.40} is no number below 1e{DIGITS}; give one, or put it in "
-            "quotes"
+            f"line {node.start_mark.line + 1}: {node.value:.40} is no finite number; give one, or put it in quotes"
         )
     return value
 
@@ -154,7 +156,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _folded(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     folds = len(text) > 60 and " " in text and text == " ".join(text.split())
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=">" if folds else None)
+    broken = any(sign in text for sign in "\x85\u2028\u2029")  # line breaks to PyYAML, which does not fold them back
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if broken else ">" if folds else None)
 
 
 _Dumper.add_representer(str, _folded)
