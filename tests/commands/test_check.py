@@ -174,9 +174,11 @@ def test_right_below_wrong_may_be_declared(capsys):
 def test_a_recipe_and_its_declaration(capsys, own):
     recipe = "reward: {'own_parts:PerToken': {price: 0.001}}\nadvantage: rloo\n"
     (own / "mine.yaml").write_text(recipe, encoding="utf-8")
-    assert check(capsys, "mine.yaml")[0] == 3
+    code, _, told = check(capsys, "mine.yaml")
+    assert code == 1 and "names code to run, own_parts:PerToken" in told  # a file, and nobody has read it
+    assert check(capsys, "mine.yaml", "--trust-code")[0] == 3
     (own / "mine.yaml").write_text(recipe + "wrong_may_beat_correct: true\n", encoding="utf-8")
-    code, out, _ = check(capsys, "mine.yaml", "advantage=grpo")
+    code, out, _ = check(capsys, "mine.yaml", "advantage=grpo", "--trust-code")
     assert code == 0
     assert "Grpo(" in out
 

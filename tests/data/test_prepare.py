@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from leanthink.cli import main
-from leanthink.core.errors import ConfigError, DataError, DependencyError
+from leanthink.core.errors import ConfigError, DataError, DependencyError, WriteError
 from leanthink.data.prepare import Prepared, Settings, held_out, prepare, read_source, verl_row, write_rows
 from leanthink.data.records import Record
 
@@ -204,7 +204,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
     assert (tmp_path / "train.parquet").read_bytes() == before
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"cannot write to .*file"):
+    with pytest.raises(WriteError, match=r"cannot write .*file"):
         write_rows(tmp_path / "file", {"train": [good]})
 
 

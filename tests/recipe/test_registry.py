@@ -292,7 +292,7 @@ def test_yaml_as_people_mean_it(text: str, value: Any) -> None:
         ("{a: 1, a: 1}", ["line 1", "'a'"]),
         ("a: [1", ["here", "no valid YAML"]),
         ("a: b: c", ["here", "no valid YAML"]),
-        ("!!python/object:os.system {}", ["here", "no valid YAML"]),
+        ("!!python/object:os.system {}", ["here", "os.system to YAML; write plain lists and mappings"]),
     ],
 )
 def test_wrong_yaml_says_where(text: str, facts: list[str]) -> None:

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from leanthink.algorithms import Advantage, TokenAdvantage
+from leanthink.commands import trust
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.functions import locate
 from leanthink.core.reward import Reward, Scope
@@ -104,6 +105,7 @@ PROMISES: Final[Mapping[str, tuple[str, str]]] = {  # words of the contract test
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
+    trust.add_argument(parser)
     add(
         "what",
         metavar="pkg.mod:Name",

@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from leanthink.commands import trust
 from leanthink.core.errors import ConfigError, DataError
+from leanthink.files.writing import whole_folder
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Profile, load_recipe
 from leanthink.recipe.keys import in_tree
@@ -26,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that make a job."""
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a path ending in .yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe or to verl's keys")
+    trust.add_argument(parser)
     parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: gpu where one is seen, else cpu")
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
     parser.add_argument("--train-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
@@ -131,6 +134,5 @@ def write_testbed(job: Job, data: Path) -> None:
     if str(data / "train.parquet") in job.train_files and not data.exists():
         from leanthink.testbed.rows import write_parquet
 
-        part = data.with_name(data.name + ".part")
-        write_parquet(part)
-        part.rename(data)
+        with whole_folder(data) as part:
+            write_parquet(part)

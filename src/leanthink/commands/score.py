@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from leanthink.commands import trust
 from leanthink.commands.report import grid_table
 from leanthink.core.errors import ConfigError
 from leanthink.data.records import Record, files_of, iter_records, read_records
@@ -32,6 +33,7 @@ LISTED: Final = 20  # rows named one by one
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
+    trust.add_argument(parser)
     add("file", metavar="FILE", type=Path, help="JSONL or parquet, verl's dumps included; or a folder of them")
     add("--recipe", action="append", default=[], metavar="R", help="a name, or a path ending in .yaml; repeatable")
     add("--reward", metavar="YAML", help="a reward tree, as YAML or a .yaml file, shown under the name 'reward'")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from leanthink.commands import jobs
 from leanthink.core.control import OWN, StatefulComposite, states
+from leanthink.core.errors import TrustError
 from leanthink.core.reward import State
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Recipe, load_recipe
 from leanthink.recipe.registry import name_of
-from leanthink.recipe.yaml import format_yaml
+from leanthink.recipe.yaml import format_yaml, read_yaml
 from leanthink.training import States
 from leanthink.training.state import FILE
 
@@ -37,7 +40,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         for line in state_lines(load_recipe(args.recipe, jobs.tree_overrides(args.overrides))):
             print(line)
     else:
-        recipe = load_recipe(args.recipe, args.overrides)
+        try:
+            recipe = load_recipe(args.recipe, args.overrides)
+        except TrustError as error:
+            print(format_yaml(read_yaml(Path(args.recipe))), end="")
+            print(f"leanthink show: {error}; shown as it stands in the file, nothing imported", file=sys.stderr)
+            return 0
         warn(load_recipe(args.recipe, jobs.tree_overrides(args.overrides)), recipe.verl)
         print(format_yaml(recipe.to_node()), end="")
     return 0

@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from leanthink.commands import jobs, train
+from leanthink.commands import jobs, train, trust
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.runs.folder import Run
@@ -40,6 +41,7 @@ DECIDED_ELSEWHERE: Final = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
+    trust.add_argument(parser)
     add("file", type=Path, metavar="SWEEP.yaml", help="what to train; docs/sweep.md says how")
     add("--out", type=Path, help="the sweep's folder (default: runs/NAME of the file); what is there goes on")
     add("--dry-run", action="store_true", help="check every key, print the plan and what it costs, start nothing")
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.dry_run:
         return 0
     launcher = launcher_of(args, store)
+    start = partial(command, trusting=("--trust-code",)) if args.trust_code else command
     with store.locked(), _terminated_like_interrupted():
         store.open(sweep)
         if others := store.others(sweep):
@@ -80,7 +83,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         try:
             with _Board(console, sweep, store) as board:
                 statuses = Scheduler(
-                    sweep=sweep, store=store, launcher=launcher, command=command, watcher=board, jobs=parallel
+                    sweep=sweep, store=store, launcher=launcher, command=start, watcher=board, jobs=parallel
                 ).run()
         except KeyboardInterrupt:
             jobs_left = "its jobs run on, and " if launcher.outlives else ""
@@ -124,10 +127,11 @@ def resolver() -> Callable[[Sequence[str]], Mapping[str, Any]]:
     return resolve
 
 
-def command(planned: Planned, run: Run) -> list[str]:
+def command(planned: Planned, run: Run, trusting: Sequence[str] = ()) -> list[str]:
     """The command that trains a run."""
     recipe, *rest = planned.arguments
-    return [sys.executable, "-m", "leanthink", "train", recipe, "--out", str(run.folder.absolute()), *rest]
+    out = ["--out", str(run.folder.absolute())]
+    return [sys.executable, "-P", "-m", "leanthink", "train", recipe, *out, *trusting, *rest]
 
 
 def launcher_of(args: argparse.Namespace, store: Store) -> Launcher:

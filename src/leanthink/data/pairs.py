@@ -7,7 +7,6 @@ the shortest correct response over the longest ones.
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 from collections.abc import Hashable, Mapping, Sequence
@@ -20,6 +19,7 @@ from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.data.records import ENDINGS, Record
 from leanthink.data.rollouts import GOLD, PROMPT_TEXT, Rollouts
+from leanthink.files.writing import whole_file
 from leanthink.verify import Verdict
 
 Style = Literal["long", "short"]
@@ -259,9 +259,7 @@ def write_pairs(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         DataError: the prompts do not fit into one column of parquet.
     """
     check_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as part:
         if path.suffix.lower() == ".parquet":
             import pyarrow as pa
             import pyarrow.parquet as pq
@@ -278,9 +276,6 @@ def write_pairs(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             part.write_text("".join(lines), encoding="utf-8")
         check_path(path)  # building may have taken a while
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _by_problem(rollouts: Rollouts) -> dict[Hashable, tuple[Record, list[Candidate]]]:

@@ -7,10 +7,9 @@ one side however often it stands in the data.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final, Literal
 
 from leanthink.core.errors import ConfigError, DataError, DependencyError, did_you_mean
 from leanthink.data.records import ENDINGS, Record, read_records
+from leanthink.files.writing import whole_file
 
 Split = Literal["train", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "test")
@@ -143,31 +143,23 @@ def write_rows(
     """Write ``train.parquet`` and ``test.parquet`` into a folder, made if missing; whole files or none.
 
     Raises:
-        DataError: a file is there already and ``force`` is not set, the folder cannot be written, or a field has
-            values of different types.
+        DataError: a file is there already and ``force`` is not set, or a field has values of different types.
+        WriteError: the folder cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     paths = free_paths(folder, rows, force=force)
-    parts = {split: path.with_name(f".{path.name}.{os.getpid()}.part") for split, path in paths.items()}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for split, part in parts.items():
-            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows[split]]), part)
-        for split, part in parts.items():
-            part.replace(paths[split])
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error}; check the folder and the space on its disk") from error
+        with ExitStack() as stack:
+            parts = {split: stack.enter_context(whole_file(path)) for split, path in paths.items()}
+            for split, part in parts.items():
+                pq.write_table(pa.Table.from_pylist([dict(row) for row in rows[split]]), part)
     except pa.ArrowException as error:
         raise DataError(
             f"cannot write to {folder}: {' '.join(str(error).split())}; a field has values of different types: "
             "give every field that is kept one type"
         ) from error
-    finally:
-        for part in parts.values():
-            with suppress(OSError):
-                part.unlink()
     return paths
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import DataError
+from leanthink.files.reading import numbered_lines, row_of
 
 ENDINGS: Final = (".jsonl", ".parquet")
 PARQUET_ROWS: Final = 4096  # read at once
@@ -85,24 +85,14 @@ def iter_records(path: Path) -> Iterator[Record]:
         raise DataError(f"{path} does not exist; check the path") from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}; check the path and its permissions") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text ({error}); save it as UTF-8") from error
     if empty:
         raise DataError(f"{path} is empty; give at least one row")
 
 
 def _read_jsonl(path: Path) -> Iterator[Record]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                fields = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}, line {number}: no JSON ({error}); write one JSON object a line") from error
-            if not isinstance(fields, dict):
-                raise DataError(f"{path}, line {number}: {type(fields).__name__} instead of an object; write {{...}}")
-            yield Record(fields=fields, file=path, line=number)
+    for number, line in numbered_lines(path):
+        if line.strip():
+            yield Record(fields=row_of(line, path, number), file=path, line=number)
 
 
 def _read_parquet(path: Path) -> Iterator[Record]:

@@ -11,11 +11,12 @@ from typing import Any, Literal
 import yaml
 
 from leanthink.algorithms import AnyAdvantage, Loss
+from leanthink.core.code import check_keys_trusted, look_in
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.limits import Limit, check_limit
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
-from leanthink.recipe.keys import DEFAULTS, KEYS, PARTS, PROSE
+from leanthink.recipe.keys import DEFAULTS, KEYS, PARTS, PROSE, in_tree
 from leanthink.recipe.nodes import build, describe
 from leanthink.recipe.overrides import apply_overrides, scaled_to_cpu
 from leanthink.recipe.registry import name_of
@@ -113,6 +114,9 @@ def recipe_from(node: Any, name: str) -> Recipe:
         if not isinstance(value, Mapping) or not all(isinstance(inner, str) for inner in value):
             raise ConfigError(f"{place}, {key}: {value!r} is no mapping; give {{key: value}}")
         settings[key] = dict(value)
+    for key in ("verl", "cpu"):
+        keys = {inner: value for inner, value in settings[key].items() if not in_tree(inner)}
+        check_keys_trusted(keys, f"{place}, {key}")
     settings |= {key: _paragraph(node.get(key), f"{place}, {key}") for key in PROSE}
     if built["reward"].is_term and node.get("wrong_may_beat_correct") is not True:
         raise ConfigError(
@@ -167,6 +171,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profil
     the recipe's tree; every other key is verl's own and wins over both profiles. With the profile ``cpu``, the tree is
     that of the CPU testbed: the recipe's ``cpu`` block may change it, and the overrides come after.
 
+    A class of one's own may lie beside the file.
+
     Raises:
         ConfigError: no such recipe, or one that does not build.
 
@@ -176,6 +182,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profil
     text = str(name)
     if text.endswith((".yaml", ".yml")):
         node, label = read_yaml(Path(text)), Path(text).stem
+        look_in(Path(text).parent)
     elif text in recipe_names():
         node = read_yaml(Path(str(resources.files("leanthink") / "recipes" / f"{text}.yaml")))
         label = text

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from leanthink.core import schedules
-from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.core.errors import ConfigError, TrustError, did_you_mean
 from leanthink.core.functions import locate
 from leanthink.core.reward import Reward
 from leanthink.recipe.registry import BASES, REGISTRY, Kind, name_of
@@ -57,6 +57,8 @@ def build(node: Any, kind: Kind, place: str | None = None) -> Any:
         raise ConfigError(f"{place}: argument {missing[0]!r} is missing; give {place}.{missing[0]}")
     try:
         return cls(**built)
+    except TrustError:
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{place}: {error}") from error
 

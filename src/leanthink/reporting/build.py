@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.files.writing import write_text
 from leanthink.metrics import Interval, length_reduction
 from leanthink.reporting.figures import (
     AES_WEIGHTS,
@@ -94,7 +95,6 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
 
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write ``report.html`` and the PNGs; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     shown = pictures(report.variants, report.start)
     paths = []
     addresses: dict[str, Picture] = {}
@@ -118,7 +118,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     runs = sum(len(variant.sources) for variant in report.variants)
     intro = f"{runs} runs, {len(report.variants)} settings. Accuracy is the raw verdict, never the shaped reward."
     html = folder / "report.html"
-    html.write_text(page("leanthink report", intro, sections, report.notices), encoding="utf-8")
+    write_text(html, page("leanthink report", intro, sections, report.notices))
     return [html, *paths]
 
 

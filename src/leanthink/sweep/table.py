@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
+from leanthink.files.writing import whole_file
 from leanthink.runs.folder import Run, evaluation
 from leanthink.sweep.plan import Sweep
 from leanthink.sweep.store import ENDED, State, Status, Store
@@ -89,7 +89,5 @@ def write_results(sweep: Sweep, store: Store) -> None:
     """Write ``results.parquet`` and ``results.csv``, each at once."""
     table = results(sweep, {planned.key: store.status(planned) for planned in sweep.runs})
     for ending, write in ((".parquet", pyarrow.parquet.write_table), (".csv", pyarrow.csv.write_csv)):
-        path = store.folder / f"results{ending}"
-        part = Path(f"{path}.part")
-        write(table, part)
-        part.replace(path)
+        with whole_file(store.folder / f"results{ending}") as part:
+            write(table, part)

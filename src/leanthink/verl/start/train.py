@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import importlib.metadata
@@ -19,10 +20,13 @@ from typing import IO, Any, Final
 
 import yaml
 
-from leanthink.core.errors import DependencyError, LeanthinkError, StateError
+from leanthink.core import code
+from leanthink.core.errors import DataError, DependencyError, LeanthinkError, StateError
+from leanthink.files.writing import is_bare, make_folder, open_lock, open_log, write_text
 from leanthink.recipe.keys import PARTS
+from leanthink.recipe.yaml import read_yaml
 from leanthink.runs.floor import Floor
-from leanthink.runs.folder import Run, evaluation, seconds_by_phase, write_whole
+from leanthink.runs.folder import Run, evaluation, seconds_by_phase
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.start.launch import Job
 
@@ -63,18 +67,19 @@ def train(
         DependencyError: verl is not installed.
     """
     require_verl()
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with (run.folder / "lock").open("w") as lock:
+    make_folder(run.folder)
+    with open_lock(run.folder / "lock") as lock:
         _lock(lock, run)
         _claim(job, run)
-        if run.summary.exists():
+        run.mend_checkpoints()
+        with contextlib.suppress(DataError):  # a damaged summary is written anew at the end
             summary = run.read_summary()
             if "stopped" in summary or (job.steps is not None and summary["steps"] >= job.steps):
                 return summary
         write_data()
         started = time.time()
         job = replace(job, checkpoints=str(run.checkpoints.absolute()), extra={**_files(run), **job.extra})
-        (run.folder / "command.txt").write_text(job.command() + "\n", encoding="utf-8")
+        write_text(run.folder / "command.txt", job.command() + "\n")
         attempt = run.attempts / f"{len(list(run.attempts.glob('*.jsonl'))):03d}.jsonl"
         stopped = _follow(job, run, attempt, lock, on_step, floor)
         return finish(job, run, time.time() - started, stopped)
@@ -108,18 +113,20 @@ def _lock(lock: IO[str], run: Run) -> None:
 def _claim(job: Job, run: Run) -> None:
     """Write the recipe into a new folder; refuse one that holds another recipe's run."""
     node = job.recipe.to_node()
-    if run.recipe.exists():
-        before = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    if run.recipe.exists() and (run.attempts.exists() or run.recipe.stat().st_size):
+        before = read_yaml(run.recipe)
+        if not isinstance(before, Mapping):
+            raise StateError(f"{run.recipe} holds no recipe; delete it, and run the same command again")
         different = [part for part in PARTS if before.get(part) != json.loads(json.dumps(node.get(part)))]
         if different:
             raise StateError(
                 f"{run.folder} holds a run of another recipe (its {different[0]} is {before.get(different[0])}, yours "
                 f"{node.get(different[0])}); give this run its own folder with --out, or train the recipe of the folder"
             )
-    elif any(entry.name != "lock" for entry in run.folder.iterdir()):
+    elif not is_bare(run.folder, "lock", run.recipe.name):
         raise StateError(f"{run.folder} is not empty and holds no run; give another folder with --out")
-    run.recipe.write_text(yaml.safe_dump(node, sort_keys=False), encoding="utf-8")
-    run.attempts.mkdir(exist_ok=True)
+    write_text(run.recipe, yaml.safe_dump(node, sort_keys=False))
+    make_folder(run.attempts)
 
 
 def _files(run: Run) -> dict[str, Any]:
@@ -144,15 +151,15 @@ def _follow(
         environment = {**cpu.ENVIRONMENT, **environment, "VERL_PLATFORM": "cpu"}
     environment |= {
         "VERL_FILE_LOGGER_PATH": str(attempt.absolute()),
-        "PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])),
+        code.FOLDERS: os.pathsep.join(code.folders()),
     }
     environment.setdefault("TENSORBOARD_DIR", str((run.folder / "tensorboard").absolute()))
     if job.profile == "cpu":
         environment.pop("RAY_ADDRESS", None)  # the profile's logical CPUs and GPUs need a Ray of their own
-    with run.log.open("ab") as log:
+    with open_log(run.log) as log:
         log_start = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", MAINS[job.profile], *arguments],
+            [sys.executable, "-P", "-m", MAINS[job.profile], *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -194,7 +201,7 @@ def _report(run: Run, seen: int, on_step: OnStep) -> int:
     rows = run.read_metrics()
     new = [row for row in rows if row["step"] > seen]
     if new:
-        write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(run.metrics, "".join(json.dumps(row) + "\n" for row in rows))
     for row in new:
         on_step(row)
     return max([seen, *(int(row["step"]) for row in new)])
@@ -258,7 +265,7 @@ def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None
         summary["seed"] = job.extra["data.seed"]
     if stopped is not None:
         summary["stopped"] = dict(stopped)
-    write_whole(run.summary, json.dumps(summary, indent=1) + "\n")
+    write_text(run.summary, json.dumps(summary, indent=1) + "\n")
     return summary
 
 
