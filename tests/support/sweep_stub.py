@@ -83,8 +83,10 @@ def sweep(file: Path, out: Path, jobs: int, address: str = "") -> int:
 
 
 def resolve(arguments):
+    from leanthink.sweep.plan import Resolved
+
     steps = int(arguments[arguments.index("--steps") + 1])
-    return {"arguments": list(arguments), "steps": steps, "profile": "cpu"}
+    return Resolved(steps=steps, profile="cpu", facts={"arguments": list(arguments)})
 
 
 def command(planned, run):

@@ -7,7 +7,7 @@ import importlib.util
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,20 +21,16 @@ from leanthink.recipe.yaml import parse_yaml
 from leanthink.runs.folder import Run
 from leanthink.sweep.cost import Cost, clock, measured, plan_table, result_table
 from leanthink.sweep.local import Launcher, Local
-from leanthink.sweep.plan import Planned, Sweep, load_sweep
+from leanthink.sweep.plan import Planned, Resolve, Resolved, Sweep, load_sweep
 from leanthink.sweep.schedule import Scheduler, steps_done
 from leanthink.sweep.store import ENDED, FOR_GOOD, Status, Store
+from leanthink.verl.start.identity import identity_of
 from leanthink.verl.start.schema import check_keys
 from leanthink.verl.start.train import require_verl
 
 SOME_FAILED: Final = 3
-DECIDED_ELSEWHERE: Final = (
-    "actor_rollout_ref.model.path",
-    "data.train_files",
-    "data.val_files",
-    "trainer.default_local_dir",
-)
-"""verl's keys that say where a run lies, not what it does; models and data are compared as they were given."""
+TESTBED: Final = Path("the testbed's")
+"""Where its questions lie, for a run that has no folder yet."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("file", type=Path, metavar="SWEEP.yaml", help="what to train; docs/sweep.md says how")
     add("--out", type=Path, help="the sweep's folder (default: runs/NAME of the file); what is there goes on")
     add("--dry-run", action="store_true", help="check every key, print the plan and what it costs, start nothing")
+    add(
+        "--allow-changed",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="let unfinished runs go on although these differ, as `leanthink train` takes it; versions, say",
+    )
     add("--jobs", type=int, metavar="N", help="runs at a time (default: 1; on a cluster all at once)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--ray", metavar="ADDRESS", help="as jobs of this Ray cluster, as in http://HEAD:8265")
@@ -69,6 +72,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.dry_run:
         return 0
     launcher = launcher_of(args, store)
+    allowing = [word for names in args.allow_changed for word in ("--allow-changed", names)]
     with store.locked(), _terminated_like_interrupted():
         store.open(sweep)
         if others := store.others(sweep):
@@ -80,7 +84,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         try:
             with _Board(console, sweep, store) as board:
                 statuses = Scheduler(
-                    sweep=sweep, store=store, launcher=launcher, command=command, watcher=board, jobs=parallel
+                    sweep=sweep,
+                    store=store,
+                    launcher=launcher,
+                    command=lambda planned, run: [*command(planned, run), *allowing],
+                    watcher=board,
+                    jobs=parallel,
                 ).run()
         except KeyboardInterrupt:
             jobs_left = "its jobs run on, and " if launcher.outlives else ""
@@ -94,32 +103,23 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0 if all(status.state in FOR_GOOD for status in statuses.values()) else SOME_FAILED
 
 
-def resolver() -> Callable[[Sequence[str]], Mapping[str, Any]]:
-    """How the arguments of a run are checked, and turned into all that decides what it does."""
+def resolver() -> Resolve:
+    """How the arguments of a run are checked, and turned into what the run is."""
     program = argparse.ArgumentParser(prog="leanthink train")
     train.add_arguments(program)
     told: set[str] = set()
 
-    def resolve(arguments: Sequence[str]) -> Mapping[str, Any]:
+    def resolve(arguments: Sequence[str]) -> Resolved:
         args, rest = program.parse_known_args(list(arguments))
         args.overrides += rest  # argparse gives up on key=value behind an option
         floor = train.floor_of(args)
-        job = jobs.job_of(args, testbed_data=Path("data"))
+        job = jobs.job_of(args, testbed_data=TESTBED)
         has_verl = importlib.util.find_spec("verl") is not None
         if has_verl:
             check_keys({**job.recipe.verl, **job.extra})  # before sums are done with them
-        keys = job.keys()
-        if has_verl:
-            check_keys(keys)
+            check_keys(job.keys())
         jobs.warn_of(job, told)
-        return {
-            "parts": job.recipe.parts(),
-            "steps": job.steps,
-            "profile": job.profile,
-            "keys": {key: value for key, value in keys.items() if key not in DECIDED_ELSEWHERE},
-            "given": [args.model, args.train_file, args.val_file, args.nodes, args.gpus, args.seed],
-            "floor": None if floor is None else vars(floor),
-        }
+        return Resolved(steps=job.steps, profile=job.profile, facts=identity_of(job, floor))
 
     return resolve
 

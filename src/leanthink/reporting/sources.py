@@ -5,7 +5,6 @@ Correctness is the verifier's raw verdict (``acc``), never the shaped reward.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from leanthink.core.errors import DataError
 from leanthink.data.rollouts import words_and_signs
 from leanthink.recipe.definition import PARTS
 from leanthink.runs.folder import Run, read_jsonl
+from leanthink.runs.identity import RECIPE, brief, flat, read_record, settings_of
 
 DEPTH: Final = 4  # how far below a folder runs are looked for
 SEEDS: Final = ("data.seed", "data_loader_seed", "fsdp_config.seed", "rollout.seed")
@@ -152,12 +152,18 @@ def _of_run(folder: Path) -> Source:
         summary = run.read_summary()
     dumps = {int(file.stem): file for file in run.validation.glob("*.jsonl") if file.stem.isdigit()}
     stopped = summary.get("stopped")
+    record = read_record(run.record)
+    told = [
+        f"{folder.name} went on after step {step} with a change: {one}"
+        for step, one in (record.changed if record is not None else [])
+    ]
     source = _of_dumps(folder.name, dumps, run.read_metrics())
     if not summary:
-        source = replace(source, notices=[*source.notices, f"{folder.name} has not finished (no summary.json)"])
+        told.append(f"{folder.name} has not finished (no summary.json)")
     return replace(
         source,
         label=str(summary.get("recipe", folder.name)),
+        notices=[*source.notices, *told],
         settings=_settings(run),
         stopped=None if not stopped else _reason(stopped),
     )
@@ -218,13 +224,16 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
 
 
 def _settings(run: Run) -> dict[str, str]:
-    """What a run was started with, flat, without seeds and paths."""
+    """What a run was started with, flat, without seeds and paths; of an earlier version's run, as its command says."""
+    if (record := read_record(run.record)) is not None:
+        facts = {name.removeprefix(f"{RECIPE}."): value for name, value in settings_of(record.facts).items()}
+        return {name: brief(value) for name, value in facts.items()}
     settings: dict[str, str] = {}
     if run.recipe.exists():
         node = yaml.safe_load(run.recipe.read_text(encoding="utf-8")) or {}
         for part in PARTS:
             if part in node:
-                settings |= dict(_flat(node[part], part))
+                settings |= {name: brief(value) for name, value in flat(node[part], part).items()}
     command = run.folder / "command.txt"
     if command.exists():
         for line in command.read_text(encoding="utf-8").splitlines():
@@ -235,14 +244,6 @@ def _settings(run: Run) -> dict[str, str]:
             if equals and "." in key and "/" not in value:
                 settings[key] = value
     return settings
-
-
-def _flat(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _flat(value, f"{path}.{key}")
-    else:
-        yield path, node if isinstance(node, str) else json.dumps(node)
 
 
 def _labelled(sources: Sequence[Source]) -> list[Source]:

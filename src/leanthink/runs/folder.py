@@ -1,6 +1,7 @@
 """A run's folder: what a training run leaves behind, and how to read it.
 
 recipe.yaml      the resolved recipe            command.txt   what was started
+run.json         what the run is: data, model, keys, versions; each start, and what was changed for it
 metrics.jsonl    one line a step                attempts/     the same as verl wrote it, one file per start
 validation/      verl's dumps, {step}.jsonl     checkpoints/  verl's checkpoints and the reward's state
 rollouts/        --keep-rollouts: verl's dumps, {step}.jsonl, and shaped/{step}.jsonl with verdicts, rewards and parts
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leanthink.core.errors import DataError
+from leanthink.core.errors import DataError, StateError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,11 @@ class Run:
     def recipe(self) -> Path:
         """The resolved recipe."""
         return self.folder / "recipe.yaml"
+
+    @property
+    def record(self) -> Path:
+        """What the run is, and each of its starts."""
+        return self.folder / "run.json"
 
     @property
     def metrics(self) -> Path:
@@ -69,9 +75,32 @@ class Run:
         return self.folder / "summary.json"
 
     def last_checkpoint(self) -> int:
-        """The step of the newest whole checkpoint; 0 without one."""
+        """The step of the newest whole checkpoint; 0 without one.
+
+        Raises:
+            StateError: verl's file that tells it is damaged, as where the disk was full.
+        """
         tracker = self.checkpoints / "latest_checkpointed_iteration.txt"
-        return int(tracker.read_text()) if tracker.exists() else 0
+        try:
+            text = tracker.read_text(encoding="ascii", errors="replace")
+        except FileNotFoundError:
+            return 0
+        if not text.strip().isdecimal():
+            steps = sorted(int(end) for end in self._checkpoint_ends() if end.isdecimal())
+            cure = f"write {steps[-1]} into it if that checkpoint is whole" if steps else "remove it"
+            raise StateError(f"{tracker} holds {text[:40]!r} and no step; {cure}, or give another folder with --out")
+        return int(text)
+
+    def _checkpoint_ends(self) -> list[str]:
+        return [path.name.removeprefix("global_step_") for path in self.checkpoints.glob("global_step_*")]
+
+    def finished_steps(self) -> int | None:
+        """The steps of a run that came to its end; None where it has not, or where its summary is to be written anew."""
+        try:
+            steps = self.read_summary().get("steps")
+        except DataError:
+            return None
+        return steps if isinstance(steps, int) else None
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """One flat mapping per step, later attempts replacing what an earlier one did after its last checkpoint."""
@@ -120,6 +149,8 @@ class Run:
             ) from None
         except ValueError as error:
             raise DataError(f"{self.summary} is no JSON ({error}); train in the folder again") from error
+        if not isinstance(content, dict):
+            raise DataError(f"{self.summary} holds {type(content).__name__} and no object; train in the folder again")
         return content
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -114,7 +114,7 @@ class Store:
             StateError: one is in it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
+        with (self.folder / "lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -130,9 +130,9 @@ class Store:
 
 def outcome(run: Run, planned: Planned) -> State | None:
     """How a run ended by its own summary; None where it has not come to its end."""
-    if not run.summary.exists():
+    steps = run.finished_steps()
+    if steps is None:
         return None
-    summary: Mapping[str, Any] = run.read_summary()
-    if "stopped" in summary:
+    if "stopped" in run.read_summary():
         return "collapsed"
-    return "finished" if planned.steps is None or summary["steps"] >= planned.steps else None
+    return "finished" if planned.steps is None or steps >= planned.steps else None
