@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from rich.console import Console
@@ -78,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # so that "my_rewards:Mine" is found next to where the command runs
+    with suppress(AttributeError, ValueError):  # a name or a text that is none is shown, not a traceback
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     given = list(sys.argv[1:] if arguments is None else arguments)
     program = parser(next((word for word in given if word in COMMANDS), ""))
     args, rest = program.parse_known_args(given)

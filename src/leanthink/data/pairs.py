@@ -11,6 +11,7 @@ import os
 import random
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Final, Literal, final
 
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError, DataError
+from leanthink.core.text import first_unstorable
 from leanthink.data.records import ENDINGS, Record
 from leanthink.data.rollouts import GOLD, PROMPT_TEXT, Rollouts
 from leanthink.verify import Verdict
@@ -256,12 +258,13 @@ def write_pairs(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     Raises:
         ConfigError: as :func:`check_path`.
-        DataError: the prompts do not fit into one column of parquet.
+        DataError: the prompts do not fit into one column of parquet, a row holds what is no text, or there is no
+            place for the file.
     """
     check_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".parquet":
             import pyarrow as pa
             import pyarrow.parquet as pq
@@ -279,8 +282,16 @@ def write_pairs(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             part.write_text("".join(lines), encoding="utf-8")
         check_path(path)  # building may have taken a while
         part.replace(path)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"--out {path}: row {(first_unstorable(rows) or 0) + 1} holds half of a surrogate pair ({error.reason}); "
+            "replace it, as leanthink.core.text.storable does"
+        ) from error
+    except OSError as error:
+        raise DataError(f"--out {path}: {error}; check the folder and the space on its disk") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _by_problem(rollouts: Rollouts) -> dict[Hashable, tuple[Record, list[Candidate]]]:

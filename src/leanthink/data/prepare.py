@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from leanthink.core.errors import ConfigError, DataError, DependencyError, did_you_mean
+from leanthink.core.text import first_unstorable
 from leanthink.data.records import ENDINGS, Record, read_records
 
 Split = Literal["train", "test"]
@@ -157,6 +158,14 @@ def write_rows(
             pq.write_table(pa.Table.from_pylist([dict(row) for row in rows[split]]), part)
         for split, part in parts.items():
             part.replace(paths[split])
+    except UnicodeEncodeError as error:
+        split, place = next(
+            (split, place) for split, own in rows.items() if (place := first_unstorable(own)) is not None
+        )
+        raise DataError(
+            f"cannot write to {folder}: row {place + 1} of {split} holds half of a surrogate pair ({error.reason}); "
+            "replace it, as leanthink.core.text.storable does"
+        ) from error
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error}; check the folder and the space on its disk") from error
     except pa.ArrowException as error:

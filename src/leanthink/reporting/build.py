@@ -25,6 +25,7 @@ from leanthink.reporting.page import Grid, Picture, Section, page
 from leanthink.reporting.pictures import data_uri, pictures, save
 from leanthink.reporting.sources import Sample, Source
 from leanthink.reporting.variants import Variant, variants
+from leanthink.runs.folder import write_whole
 
 START: Final = "before training"
 MORE_SAMPLES: Final = "one sample a question: pass@k needs more, as with actor_rollout_ref.rollout.val_kwargs.n=8"
@@ -118,7 +119,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     runs = sum(len(variant.sources) for variant in report.variants)
     intro = f"{runs} runs, {len(report.variants)} settings. Accuracy is the raw verdict, never the shaped reward."
     html = folder / "report.html"
-    html.write_text(page("leanthink report", intro, sections, report.notices), encoding="utf-8")
+    write_whole(html, page("leanthink report", intro, sections, report.notices))
     return [html, *paths]
 
 

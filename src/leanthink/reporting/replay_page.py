@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from leanthink.replay.analysis import Analysis, Sensitivity
 from leanthink.reporting.page import Grid, Picture, Section, page
 from leanthink.reporting.pictures import COLOURS, MARKS, data_uri, save, subplots
+from leanthink.runs.folder import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -157,7 +158,7 @@ def write(
         intro = (
             f"What {', '.join(analysis.tallies)} make of {analysis.responses} stored responses, before any training."
         )
-        html.write_text(page("leanthink score", intro, [shown, *sections], list(analysis.notices)), encoding="utf-8")
+        write_whole(html, page("leanthink score", intro, [shown, *sections], list(analysis.notices)))
 
 
 def _share(count: float, of: float) -> str:

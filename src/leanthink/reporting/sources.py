@@ -13,6 +13,7 @@ from typing import Any, Final
 import yaml
 
 from leanthink.core.errors import DataError
+from leanthink.core.text import REPLACEMENT, storable
 from leanthink.data.rollouts import words_and_signs
 from leanthink.recipe.definition import PARTS
 from leanthink.runs.folder import Run, read_jsonl
@@ -74,6 +75,7 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
         DataError: nothing to report on, named.
     """
     found = [source for path in paths for source in _sources_of(path)]
+    found = [replace(source, name=storable(source.name)[0], label=storable(source.label)[0]) for source in found]
     names = distinct_names([(source.origin or Path()).absolute().parent for source in found], [s.name for s in found])
     return _labelled([replace(source, name=name) for source, name in zip(found, names, strict=True)])
 
@@ -194,6 +196,11 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
     Raises:
         DataError: it has no verdict.
     """
+    row, replaced = storable(row)
+    if replaced and not any("surrogate" in notice for notice in notices):
+        notices[f"{name}: halves of surrogate pairs, which are no text, are shown as {REPLACEMENT}; as at {place}"] = (
+            None
+        )
     verdict = row.get("acc", row.get("correct"))
     if verdict is None and row.get("score") in (0, 1):
         verdict = row["score"]

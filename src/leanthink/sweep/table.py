@@ -11,6 +11,7 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
+from leanthink.core.text import storable
 from leanthink.runs.folder import Run, evaluation
 from leanthink.runs.identity import read_record
 from leanthink.sweep.plan import Sweep
@@ -86,7 +87,7 @@ def _column(values: Sequence[Any]) -> pyarrow.Array:
     if kinds in ({int}, {float}, {bool}):
         return pyarrow.array(values)
     texts = [value if isinstance(value, str) or value is None else json.dumps(value, default=str) for value in values]
-    return pyarrow.array(texts, pyarrow.string())
+    return pyarrow.array(storable(texts)[0], pyarrow.string())
 
 
 def write_results(sweep: Sweep, store: Store) -> None:

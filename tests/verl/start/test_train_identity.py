@@ -120,7 +120,7 @@ def test_the_content_of_a_file_counts_and_not_its_path(files, capsys):
         (("--seed", "3"), "data.seed is 3, was not set", "seed"),
         (("leanthink.unknown=wrong",), 'leanthink.unknown is "wrong", was not set', "unknown"),
         (("reward=correct", "advantage.grpo.scale=none"), 'recipe.advantage.grpo.scale is "none"', "recipe"),
-        (("data.train_batch_size=8",), "data.train_batch_size is 8, was 16", "data.train_batch_size"),
+        (("data.train_batch_size=8",), "data.train_batch_size is 8, was 16", "train_batch_size,sort_by_length"),
     ],
 )
 def test_each_key_that_changes_the_numbers_is_named(files, capsys, change, named, allowed):

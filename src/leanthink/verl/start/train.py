@@ -19,6 +19,7 @@ from typing import IO, Any, Final
 import yaml
 
 from leanthink.core.errors import DependencyError, LeanthinkError, StateError
+from leanthink.core.text import storable
 from leanthink.recipe.definition import PARTS
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run, evaluation, seconds_by_phase, write_whole
@@ -111,7 +112,7 @@ def train(
         evaluated = not any(one.name in (MODEL, VAL_FILES) for one in differing) or resumed > 0
         files = _files(run, evaluated=evaluated)
         job = replace(job, checkpoints=str(run.checkpoints.absolute()), extra={**files, **job.extra})
-        write_whole(run.folder / "command.txt", job.command() + "\n")
+        write_whole(run.folder / "command.txt", storable(job.command())[0] + "\n")
         attempt = run.attempts / f"{len(list(run.attempts.glob('*.jsonl'))):03d}.jsonl"
         stopped = _follow(job, run, attempt, lock, on_step, floor)
         return finish(job, run, time.time() - started, stopped)
