@@ -198,9 +198,8 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
     """
     row, replaced = storable(row)
     if replaced and not any("surrogate" in notice for notice in notices):
-        notices[f"{name}: halves of surrogate pairs, which are no text, are shown as {REPLACEMENT}; as at {place}"] = (
-            None
-        )
+        told = f"{name}: halves of surrogate pairs, which are no text, are shown as {REPLACEMENT}; as at {place}"
+        notices[told] = None
     verdict = row.get("acc", row.get("correct"))
     if verdict is None and row.get("score") in (0, 1):
         verdict = row["score"]

@@ -160,7 +160,8 @@ def _compared(job: Job, run: Run, facts: Mapping[str, Any], allowed: Sequence[st
     check_allowed(allowed, before, facts)
     known = facts if record is not None else {name: facts.get(name) for name in before}
     differing = differences(before, known)
-    if not (run.evaluated_steps() or run.last_checkpoint() or any(run.attempts.glob("*.jsonl"))):
+    begun = bool(run.evaluated_steps() or run.last_checkpoint() or any(run.attempts.glob("*.jsonl")))
+    if record is not None and not begun:
         return Record(facts={}), []
     refused = [one for one in differing if not one.free and not any(allows(name, one.name) for name in allowed)]
     if refused:
