@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import signal
 import sys
 import time
@@ -25,7 +24,6 @@ from leanthink.sweep.plan import Planned, Resolve, Resolved, Sweep, load_sweep
 from leanthink.sweep.schedule import Scheduler, steps_done
 from leanthink.sweep.store import ENDED, FOR_GOOD, Status, Store
 from leanthink.verl.start.identity import identity_of
-from leanthink.verl.start.schema import check_keys
 from leanthink.verl.start.train import require_verl
 
 SOME_FAILED: Final = 3
@@ -114,10 +112,7 @@ def resolver() -> Resolve:
         args.overrides += rest  # argparse gives up on key=value behind an option
         floor = train.floor_of(args)
         job = jobs.job_of(args, testbed_data=TESTBED)
-        has_verl = importlib.util.find_spec("verl") is not None
-        if has_verl:
-            check_keys({**job.recipe.verl, **job.extra})  # before sums are done with them
-            check_keys(job.keys())
+        jobs.check(job)
         jobs.warn_of(job, told)
         return Resolved(steps=job.steps, profile=job.profile, facts=identity_of(job, floor))
 

@@ -18,7 +18,7 @@ from leanthink.core.errors import ConfigError
 from leanthink.reporting.tables import before_after_table, phase_table, plot_runs
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
-from leanthink.verl.start.train import require_verl, train
+from leanthink.verl.start.train import check_model, require_verl, train
 
 SHOWN = (
     ("accuracy", "leanthink/accuracy", "{:.0%}"),
@@ -57,6 +57,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     floor = floor_of(args)
     if args.keep_rollouts:
         job = replace(job, extra={**job.extra, "trainer.rollout_data_dir": str(run_.rollouts.absolute())})
+    jobs.check(job)
+    check_model(job)
     jobs.warn_of(job)
     with _Follower(console, job.steps) as follower:
         write_data, allowed = partial(jobs.write_testbed, job, data), names_of(args.allow_changed)

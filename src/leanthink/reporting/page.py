@@ -50,6 +50,7 @@ class Section:
 
 def page(title: str, intro: str, sections: Sequence[Section], notices: Sequence[str]) -> str:
     """The whole page; every text is escaped, and signs that no file can hold are replaced and counted."""
+    html: str
     html, replaced = storable(_page(title, intro, sections, notices))
     if replaced:
         told = f"{replaced} halves of surrogate pairs, which no file can hold, are shown as {REPLACEMENT}"

@@ -255,3 +255,47 @@ def test_a_name_that_is_none_is_refused(files, capsys):
     code, _, err = train(capsys, 2, "--allow-changed", "model,optm")
     assert code == 1
     assert "--allow-changed optm: nothing of a run is called that" in err
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("nowhere/at/all", "no such folder; give --model a folder"),
+        ("./nowhere", "no such folder; give --model a folder"),
+        ("empty", "the folder holds no config.json"),
+        ("nobody/never-was", "run `hf download nobody/never-was` first"),
+        ("one.parquet", "no such folder"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_before_anything_starts(files, capsys, model, said):
+    (files / "empty").mkdir()
+    code, _, err = train(capsys, 2, model=model)
+    assert code == 1
+    assert f"--model {model}" in err and said in err and err.count("\n") == 1
+    assert not (files / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("data.train_batch_size=abc", "data.train_batch_size: 'abc' is not a number"),
+        ("data.trian_batch_size=8", "did you mean 'train_batch_size'?"),
+        ("data.train_batch_size=8.5", "data.train_batch_size: 8.5 is no whole number"),
+    ],
+)
+def test_a_wrong_key_is_told_before_anything_starts(files, capsys, change, said):
+    code, _, err = train(capsys, 2, change)
+    assert code == 1
+    assert said in err and err.count("\n") == 1
+    assert not (files / "run").exists()
+
+
+def test_a_failure_says_why_what_to_do_and_where_the_rest_is(files, capsys):
+    train(capsys, 1)
+    lines = (files / "run" / "log.txt").read_text().count("\n")
+    (files / "fails").touch()
+    code, _, err = train(capsys, 2)
+    assert code == 1
+    assert "verl ended with exit code 1: ValueError: no luck. Everything it printed: run/log.txt, " in err
+    assert f"this in line {lines + 1}. Then run the same command again" in err
+    assert err.count("\n") == 1

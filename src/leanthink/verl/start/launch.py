@@ -266,4 +266,7 @@ def _divides(keys: Mapping[str, Any], prompts_key: str, ranks: int) -> int:
 
 
 def _size(keys: Mapping[str, Any], key: str) -> int:
-    return int(keys.get(key, VERL_DEFAULTS[key]))
+    value = keys.get(key, VERL_DEFAULTS[key])
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ConfigError(f"{key}: {value!r} is no whole number; give one, as in {key}={VERL_DEFAULTS[key]}")
+    return int(value)

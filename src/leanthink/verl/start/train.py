@@ -7,6 +7,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +19,10 @@ from typing import IO, Any, Final
 
 import yaml
 
-from leanthink.core.errors import DependencyError, LeanthinkError, StateError
+from leanthink.core.errors import DataError, DependencyError, LeanthinkError, StateError
 from leanthink.core.text import storable
 from leanthink.recipe.definition import PARTS
+from leanthink.runs.failure import Cause, cause_of
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run, evaluation, seconds_by_phase, write_whole
 from leanthink.runs.identity import (
@@ -35,6 +37,7 @@ from leanthink.runs.identity import (
     check_allowed,
     differences,
     facts_of,
+    model_fact,
     read_record,
     shortest_name,
 )
@@ -130,6 +133,29 @@ def require_verl() -> None:
                 f"training needs {module}, which is not installed; install it with `pip install 'leanthink[verl]'` "
                 "(on GPUs `pip install 'leanthink[gpu]'`)"
             )
+
+
+def check_model(job: Job) -> None:
+    """Refuse a model that verl would look for in vain, a quarter of a minute later.
+
+    Raises:
+        DataError: it is a path without a model, or, where nothing is looked up on the network, not in the Hub's cache.
+    """
+    name = str(job.keys()[MODEL])
+    cure = "give --model a folder that holds config.json, weights and tokenizer, or a name of the Hub"
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise DataError(f"--model {name}: the folder holds no config.json; {cure}")
+    elif "://" in name:
+        return  # verl fetches it
+    elif name.startswith(("/", ".", "~")) or name.count("/") > 1 or folder.exists():
+        raise DataError(f"--model {name}: no such folder; {cure}")
+    elif job.profile == "cpu" and "commit" not in model_fact(name):
+        raise DataError(
+            f"--model {name}: no such folder, and it is not in the Hub's cache; the CPU profile looks nothing up on "
+            f"the network: run `hf download {name}` first, or {cure}"
+        )
 
 
 def _lock(lock: IO[str], run: Run) -> None:
@@ -280,9 +306,10 @@ def _follow(
         _stop(process)
         return stopped
     if process.returncode != 0:
+        cause = _cause(run, log_start, process.returncode)
         raise TrainingFailedError(
-            f"verl ended with exit code {process.returncode}: {_last_error(run.log, log_start)} "
-            f"(everything it printed: {run.log}); run the same command again to go on from the last checkpoint"
+            f"verl ended with exit code {process.returncode}: {cause}. Everything it printed: {run.log}, this in line "
+            f"{cause.line}. Then run the same command again: it goes on from the last checkpoint"
         )
     return None
 
@@ -316,19 +343,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def _last_error(log: Path, start: int) -> str:
-    """The last line of the log that names an error of this start, without Ray's colours and prefixes."""
-    with log.open("rb") as file:
-        file.seek(start)
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    # Hydra says what is wrong with an override first and mentions no error.
-    wanted = [line for line in lines if line.startswith("Could not override")] or [
-        line for line in lines if "Error" in line and "Traceback" not in line
-    ]
-    # Our own errors say what to do; Ray repeats them wrapped in its own.
-    own = [line for line in wanted if "leanthink.core.errors." in line]
-    chosen = (own or wanted or lines or ["it printed nothing"])[-1]
-    return chosen.split("\x1b[0m")[-1].replace("leanthink.core.errors.", "").strip()
+def _cause(run: Run, start: int, code: int) -> Cause:
+    """Why this start failed, as the log tells it from ``start`` on."""
+    with run.log.open("rb") as file:
+        before = file.read(start).count(b"\n")
+        text = file.read().decode("utf-8", "replace")
+    cause = cause_of(text, code, shutil.disk_usage(run.folder).free)
+    return replace(cause, line=before + cause.line)
 
 
 def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None = None) -> dict[str, Any]:
