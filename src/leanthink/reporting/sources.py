@@ -26,6 +26,7 @@ AROUND: Final = (
     "trainer.val_before_train",  # a resumed run has been evaluated before
 )
 """How keys begin that change nothing about what is learnt."""
+JUDGED_BY: Final = ("task", "relative_tolerance", "absolute_tolerance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ class Source:
         evaluations: validation samples by step.
         settings: what it was started with, but for seeds and paths.
         stopped: why it was ended early, if it was.
+        judged_by: how its answers were judged, as `leanthink.verify.equality.same_answers` takes it.
         notices: what the reader should know about it.
         origin: the file or folder it was read from.
     """
@@ -64,6 +66,7 @@ class Source:
     evaluations: Mapping[int, Sequence[Sample]]
     settings: Mapping[str, str] = field(default_factory=dict)
     stopped: str | None = None
+    judged_by: Mapping[str, Any] = field(default_factory=dict)
     notices: Sequence[str] = ()
     origin: Path | None = None
 
@@ -167,6 +170,12 @@ def _of_run(folder: Path) -> Source:
         label=str(summary.get("recipe", folder.name)),
         notices=[*source.notices, *told],
         settings=_settings(run),
+        judged_by={
+            name: record.facts[key]
+            for name in JUDGED_BY
+            if record is not None
+            and isinstance(record.facts.get(key := f"leanthink.verify.{name}"), str if name == "task" else float)
+        },
         stopped=None if not stopped else _reason(stopped),
     )
 
