@@ -108,9 +108,7 @@ def test_blank_text_and_none_have_no_vote():
 def test_a_tie_goes_to_the_answer_seen_first():
     assert metrics.maj_at_k(["5", "0.5", r"\frac12", "5.0"], [0, 1, 1, 0], 4) == 0
     assert metrics.maj_at_k(["0.5", "5", r"\frac12", "5.0"], [1, 0, 1, 0], 4) == 1
-    assert metrics.short_m_vote([9, 1, 9, 9], ["5", "0.5", r"\frac12", "5.0"], [True] * 4, 4).answer in HALF + (
-        r"\frac12",
-    )
+    assert metrics.short_m_vote([9, 1, 9, 9], ["5", "0.5", r"\frac12", "5.0"], [True] * 4, 4).answer == "0.5"
 
 
 @pytest.mark.parametrize(
