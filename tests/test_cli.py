@@ -153,7 +153,7 @@ def test_run_of_another_recipe(capsys, tmp_path, monkeypatch):
     before = yaml.safe_dump(Recipe(name="mine", reward=Correct(wrong=-1.0)).to_node())
     run.recipe.write_text(before, encoding="utf-8")
     error = failure(capsys, "train", "trle", "--profile", "cpu", "--out", str(run.folder))
-    assert "holds a run of another recipe" in error
+    assert "holds a run that began otherwise: recipe.reward" in error
     assert "--out" in error
     assert run.recipe.read_text(encoding="utf-8") == before
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
+from leanthink.core.text import REPLACEMENT, storable
+
 POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE: Final = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#1a1a1a;background:#fff}
@@ -47,7 +49,16 @@ class Section:
 
 
 def page(title: str, intro: str, sections: Sequence[Section], notices: Sequence[str]) -> str:
-    """The whole page; every text is escaped."""
+    """The whole page; every text is escaped, and signs that no file can hold are replaced and counted."""
+    html: str
+    html, replaced = storable(_page(title, intro, sections, notices))
+    if replaced:
+        told = f"{replaced} halves of surrogate pairs, which no file can hold, are shown as {REPLACEMENT}"
+        html, _ = storable(_page(title, intro, sections, [*notices, told]))
+    return html
+
+
+def _page(title: str, intro: str, sections: Sequence[Section], notices: Sequence[str]) -> str:
     links = "".join(f'<a href="#s{place}">{escape(one.title)}</a>' for place, one in enumerate(sections))
     body = "".join(
         f'<details open id="s{place}"><summary>{escape(one.title)}</summary>{"".join(map(_item, one.items))}</details>'

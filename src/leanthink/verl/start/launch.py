@@ -272,6 +272,6 @@ def _divides(keys: Mapping[str, Any], prompts_key: str, ranks: int) -> int:
 
 def _size(keys: Mapping[str, Any], key: str) -> int:
     value = keys.get(key, VERL_DEFAULTS[key])
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{key} is {value!r:.80}; give a whole number")
-    return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ConfigError(f"{key}: {value!r:.80} is no whole number; give one, as in {key}={VERL_DEFAULTS[key]}")
+    return int(value)
