@@ -1,0 +1,139 @@
+r"""Units, counted things and words of scale behind a number: what `18 dollars`, `60 km/h`, `5 million` say beside it.
+
+A unit is read to one name: `\text{ kilometres per hour}`, `km/h` and `kph` are all ``km/h``. Nothing is converted: a
+question that asks for metres is not answered in centimetres.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
+
+_TABLE = """
+mm millimeter millimetre | cm centimeter centimetre | dm decimeter decimetre | m meter metre | km kilometer kilometre
+nm nanometer nanometre | in inch inches | ft foot feet | yd yard | mi mile | au | ly lightyear
+mg milligram | g gram gm | kg kilogram kilo | oz ounce | lb lbs pound | ton | tonne
+ml mL milliliter millilitre cc | cl | dl | l L liter litre | gal gallon | pt pint | qt quart | cup | tbsp tablespoon
+tsp teaspoon | ms millisecond | s sec second | min minute | h hr hour | day | week | month | yr year | decade | century
+cent ¢ | dollar usd $ buck | euro eur € | £ gbp quid | yen jpy ¥ | rupee rs ₹ | yuan rmb cny | peso | franc
+deg degree ° | °C degC celsius degreecelsius degreescelsius centigrade | °F degF fahrenheit | rad radian
+N newton | J joule | kJ kilojoule | W watt | kW kilowatt | kWh | V volt | A amp ampere | Ω ohm | Hz hertz | kHz | MHz
+Pa pascal | kPa | MPa | atm | C coulomb | K kelvin | mol mole | eV | MeV | cal calorie | kcal | T tesla | F farad | H
+byte | bit | kb | mb | gb | tb | mph | kph kmh kmph | rpm | acre | hectare ha | unit | percent pct %
+"""
+UNITS: Final = {
+    name: group.split()[0] for line in _TABLE.strip().splitlines() for group in line.split("|") for name in group.split()
+}
+_COMPOUND: Final = {"mph": "mi/h", "kph": "km/h"}
+_LETTERS: Final = frozenset("m g s l L N J W V K h".split())  # single letters that may be units without \text
+_SCALES: Final = {
+    "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+    "hundreds": 10**2, "thousands": 10**3, "millions": 10**6, "billions": 10**9, "dozens": 12, "bn": 10**9,
+}  # fmt: skip
+_IRREGULAR: Final = frozenset(
+    "people person child children man men woman women foot feet inch mouse mice dice die goose geese sheep fish deer "
+    "cattle money change way time hour student apple egg book page ball point marble car house box piece side edge "
+    "vertex vertices triangle pair number integer digit solution root card coin game pizza slice cookie candy cow dog "
+    "cat bird tree flower toy gift shirt dress shoe sock hat pen pencil mark score goal step floor room seat ticket "
+    "bag bottle glass cup plate bowl jar can bus train trip lap mile run ride song movie show word letter line row "
+    "column group team player teacher friend guest member worker employee customer boy girl kid baby sister brother "
+    "dollar cent euro pound unit degree percent week day month year minute second gallon ounce".split()
+)
+_NO_NOUNS: Final = frozenset(
+    "is was has does its this as us plus minus less unless perhaps always thus yes alas besides sometimes afterwards "
+    "otherwise towards versus minuses less lots guess times's equals gives makes leaves means remains becomes seems "
+    "tens hundreds thousands millions billions trillions dozens halves thirds fourths fifths sixths tenths hundredths "
+    "thousandths quarters squares cubes multiples powers factors fractions errors mistakes options choices guesses "
+    "answers possibilities odds evens negatives positives apiece more times percentages was were "
+    "various regardless nonetheless nevertheless pass cross across previous obvious serious odds modulus radius "
+    "infinite sums differences products quotients factorials logs roots".split()
+)
+_JOINING: Final = frozenset("of per the in each a an square cubic sq cu for and".split())
+
+
+@lru_cache(maxsize=4096)
+def unit_of(text: str, *, plain: bool = False) -> str | None:
+    r"""The one name of a unit or of what is counted; None where the words are neither.
+
+    Args:
+        text: words and signs behind a number, without markup: `km/h`, `square cm`, `cm^2`, `red balls`.
+        plain: they stand in the formula itself, where a single letter is a unit only where it usually is one.
+
+    >>> unit_of("kilometers per hour"), unit_of("sq inches"), unit_of("m^2"), unit_of("apples"), unit_of("is wrong")
+    ('km/h', 'in^2', 'm^2', '#apples', None)
+    """
+    text = re.sub(r"\\\w+|[{}$\\]", " ", text.replace("\\circ", "°").replace("^ °", "°")).strip(" .")
+    text = re.sub(r"\s*\^\s*", "^", text)
+    text = re.sub(r"°\s*(?=[CF]\b)", "°", " ".join(text.split()))
+    if not text or len(text) > 60:
+        return None
+    over, *under = re.split(r"\s*/\s*|\s+per\s+|\bp\.(?=\w)", text)
+    names = [_power(part, plain=plain and len(under) == 0) for part in (over, *under)]
+    if None not in names:
+        name = "/".join(str(one) for one in names)
+        return _COMPOUND.get(name, name)
+    if plain and not re.fullmatch(r"[A-Za-z]{3,}(?: [A-Za-z]{2,})*", text):
+        return None
+    return _counted(text.lower())
+
+
+def _power(text: str, *, plain: bool) -> str | None:
+    """One unit with its power."""
+    words = text.split()
+    power = ""
+    if words and words[0].lower() in ("square", "sq", "cubic", "cu"):
+        power = "2" if words[0].lower() in ("square", "sq") else "3"
+        words = words[1:]
+    elif len(words) > 1 and words[-1].lower() in ("squared", "cubed"):
+        power = "2" if words[-1].lower() == "squared" else "3"
+        words = words[:-1]
+    name = "".join(words)
+    if match := re.fullmatch(r"(.+?)\^?(-?[123])", name):
+        name, power = match[1], match[2]
+    if not name or (len(words) > 1 and name.lower() not in UNITS):
+        return None
+    if plain and len(name) == 1 and name.isalpha() and name not in _LETTERS:
+        return None
+    found = UNITS.get(name) or (UNITS.get(name.lower()) or UNITS.get(name.lower().removesuffix("s")) if len(name) > 1 else None)
+    if found is None:
+        return None
+    return f"{found}^{power}" if power and power != "1" else found
+
+
+def _counted(text: str) -> str | None:
+    """What is counted, as `red balls`: at most four words, of which the last before any "of" or "per" is a noun."""
+    words = text.split()
+    if not 1 <= len(words) <= 4 or not all(re.fullmatch(r"[a-z][a-z'-]*", word) for word in words):
+        return None
+    if any(word in _NO_NOUNS or word in _SCALES or word in HEDGES for word in words):
+        return None
+    head = [word for word in re.split(r"\b(?:of|per|in|each|for)\b", text)[0].split() if word not in _JOINING]
+    if not head:
+        return None
+    last = head[-1]
+    noun = last in _IRREGULAR or (len(last) > 3 and last.endswith("s") and not last.endswith(("ss", "ous", "us", "is")))
+    return "#" + " ".join(words) if noun else None
+
+
+def scale_of(text: str) -> tuple[Fraction, str]:
+    """A word of scale at the head of a text, as a factor, and the rest.
+
+    >>> scale_of("million dollars"), scale_of("dollars")
+    ((Fraction(1000000, 1), 'dollars'), (Fraction(1, 1), 'dollars'))
+    """
+    factor, words = Fraction(1), text.split()
+    while words and words[0].lower() in _SCALES:
+        factor *= _SCALES[words.pop(0).lower()]
+    return factor, " ".join(words)
+
+
+HEDGES: Final = frozenset(
+    "or and if not no is are was be isn't either neither maybe probably possibly perhaps wrong right incorrect correct "
+    "true false when where otherwise else then but except than at least most about around approximately roughly nearly "
+    "almost minus plus times divided over to from between even odd positive negative unless however wait actually "
+    "unsure unknown guess some any every all none nothing more less fewer up down below above under one two three four "
+    "five six seven eight nine ten zero half double triple twice squared cubed factorial mod remainder too many few "
+    "early late off only also with without because since so".split()
+)
