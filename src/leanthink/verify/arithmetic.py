@@ -280,7 +280,7 @@ def _operation(head: str, values: list[complex]) -> complex:
     if head == "add":
         return sum(values)
     if head == "neg":
-        return -first
+        return 0 - first  # no negative zero, on which branches turn
     if head == "mul":
         return math.prod(values, start=complex(1))
     if head == "div":

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from leanthink.verify.arithmetic import TooLarge, exact, letters_of
-from leanthink.verify.equality import DIFFERENT, EQUAL, LEFT, UNREASONABLE, Outcome, all_of, compare_trees
+from leanthink.verify.arithmetic import TooLarge, exact
+from leanthink.verify.equality import DIFFERENT, EQUAL, UNREASONABLE, Outcome, all_of, compare_trees
 from leanthink.verify.grammar import Tree, num
-from leanthink.verify.relations import as_set, is_label, labelled, relations
+from leanthink.verify.relations import as_set, labelled, relations
 from leanthink.verify.values import (
     Choice,
     Formula,
@@ -209,6 +209,8 @@ def _items(gold: Value, answer: Value) -> Outcome:
     wanted, given = _parts_of(gold), _parts_of(answer)
     if wanted is None or given is None or len(wanted) != len(given) or len(wanted) > MOST_PARTS:
         return DIFFERENT
+    if isinstance(gold, Items) and isinstance(answer, Items) and _joined_otherwise(gold, answer):
+        return DIFFERENT
     if isinstance(gold, Items) and isinstance(answer, Tuple):
         if gold.braces or (answer.left, answer.right) != ("(", ")"):
             return DIFFERENT
@@ -218,6 +220,13 @@ def _items(gold: Value, answer: Value) -> Outcome:
             return DIFFERENT
         return all_of(map(compare, wanted, given))
     return _in_any_order(wanted, given)
+
+
+def _joined_otherwise(gold: Items, answer: Items) -> bool:
+    """Inequalities between which "and" stands are not those between which "or" does."""
+    return {gold.word, answer.word} == {"and", "or"} and any(
+        isinstance(part, Relation) and labelled(part) is None for part in gold.parts
+    )
 
 
 def _parts_of(value: Value) -> Sequence[Value] | None:
@@ -314,5 +323,3 @@ def _related(gold: Value, answer: Value) -> Outcome:
         return compare(relation, other.parts[0]) if relation is gold else compare(other.parts[0], relation)
     return DIFFERENT
 
-
-__all__ = ["LEFT", "compare", "is_label", "letters_of"]

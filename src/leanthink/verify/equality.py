@@ -86,8 +86,8 @@ def compare_trees(gold: Tree, answer: Tree) -> Outcome:
         given = exact(answer)
     except TooLarge:
         return UNREASONABLE
-    if gold == ("oo",) or answer == ("oo",) or has(gold, "oo") or has(answer, "oo"):
-        return DIFFERENT if _signless(gold) != _signless(answer) or gold != answer else EQUAL
+    if has(gold, "oo") or has(answer, "oo"):
+        return DIFFERENT
     if wanted is not None and given is not None:
         return EQUAL if _equal_numbers(wanted, given, places(gold), places(answer)) else DIFFERENT
     if not letters_of(gold) and not letters_of(answer) and (places(gold) or places(answer)):
@@ -105,10 +105,6 @@ def _of_large(gold: Tree, answer: Tree) -> Outcome:
             return GOLD_TOO_LARGE
         return DIFFERENT if not letters_of(gold) else GOLD_TOO_LARGE
     return EQUAL if agreed else DIFFERENT
-
-
-def _signless(tree: Tree) -> Tree:
-    return tree
 
 
 def places(tree: Tree) -> int:
@@ -202,7 +198,7 @@ def _points(gold: Tree, answer: Tree, base: float, tolerance: float) -> tuple[in
 def _rounds(tree: Tree) -> bool:
     """Whether a decimal of six digits or more stands in a formula: one that was calculated, and rounded."""
     if tree[0] == "num":
-        return bool(tree[2]) and len(str(tree[1].numerator)) >= PLACES and tree[1].denominator != 1
+        return bool(tree[2]) and abs(tree[1]) * 10 ** tree[2] >= 10 ** (PLACES - 1)
     return any(_rounds(part) for part in tree[1:] if isinstance(part, tuple))
 
 

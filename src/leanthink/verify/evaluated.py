@@ -239,7 +239,7 @@ def compact(text: str) -> str:
     """A text as it is compared with another: clean, without spaces and braces that change nothing."""
     text = clean(text)
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"(?<=[\^_])\{(\w|\\[A-Za-z]+)\}", r"\1", text)
+    text = re.sub(r"(?<=[\^_])\{([-+*\w']|\\[A-Za-z]+)\}", r"\1", text)
     text = re.sub(r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}", text)
     text = re.sub(r"\\(?:cdot|times)(?![A-Za-z])", "*", text)
     return re.sub(r"(?<![0-9]) | (?![0-9])|\\[,!]", "", text)

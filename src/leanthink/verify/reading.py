@@ -14,7 +14,7 @@ from typing import Final
 from leanthink.verify.arithmetic import has, letters_of
 from leanthink.verify.clean import LONGEST, clean
 from leanthink.verify.grammar import FUNCTIONS, Parser, Tree, num
-from leanthink.verify.tokens import Token, Unreadable, tokens_of
+from leanthink.verify.tokens import Sentence, Token, Unreadable, tokens_of
 from leanthink.verify.units import HEDGES, UNITS, scale_of, unit_of
 from leanthink.verify.values import (
     Choice,
@@ -459,8 +459,8 @@ def _words(tokens: Sequence[Token]) -> str:
             text = text.lower()
         pieces.append((" " if token.spaced or token.kind == "prose" else "") + text + " " * (token.kind == "prose"))
     words = " ".join(re.sub(r"[\"`*]", "", "".join(pieces)).split()).strip(" .,;:!?()'")
-    if len(words.split()) >= _PROSE_WORDS and not any(token.kind == "number" for token in tokens):
-        raise Unreadable("a sentence")
+    if len(words.split()) >= _PROSE_WORDS:
+        raise Sentence("a sentence")
     if not words:
         raise Unreadable("nothing")
     return words

@@ -17,6 +17,10 @@ class Unreadable(ValueError):
     """The text is nothing that the grammar knows; the message says what it met."""
 
 
+class Sentence(Unreadable):
+    """The text is prose, longer than an answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A piece of an answer.
