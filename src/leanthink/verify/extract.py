@@ -98,10 +98,12 @@ def find_answer(
     if not filled and len(part) > TAIL and "}" in tail:
         tail, filled = _box_into_tail(part)
     start, marked = _marked_text(tail, truncated=truncated, boxed=bool(filled))
-    if (end := _runs_on(tail, min([box.end for box in filled] + ([start] if marked else []), default=-1))) is not None:
-        tail, truncated = tail[:end], False
-        filled = [box for box in filled if box.end <= end]
-        start, marked = _marked_text(tail, truncated=False, boxed=bool(filled))
+    for match in _RUN_ON.finditer(tail):
+        before = [box for box in filled if box.end <= match.start()]
+        told = _marked_text(tail[: match.start()], truncated=False, boxed=bool(before))
+        if before or told[1]:
+            tail, truncated, filled, (start, marked) = tail[: match.start()], False, before, told
+            break
     if filled and filled[-1].end > start:
         return Found(text=_joined(tail, filled), line=_line_of(tail, filled[-1]))
     if marked:
@@ -202,12 +204,6 @@ def _line_of(text: str, box: Box) -> str:
     """What stands on a box's line beside it."""
     end = text.find("\n", box.end)
     return text[text.rfind("\n", 0, box.start) + 1 : box.start] + " " + text[box.end : end if end >= 0 else len(text)]
-
-
-def _runs_on(text: str, answered: int) -> int | None:
-    """Where another question begins after an answer; None where none does."""
-    match = _RUN_ON.search(text, answered) if answered >= 0 else None
-    return match.start() if match else None
 
 
 _TAG = ("<answer>", "</answer>")

@@ -91,7 +91,11 @@ def read(text: str, commas: bool = True) -> Value:
         return _choice(match, commas)
     if (match := _MODULUS.search(text)) and match.start():
         return _with_modulus(read(text[: match.start()], commas), match[1] or match[2] or match[3])
-    return _value(tokens_of(text, commas=commas))
+    tokens = tokens_of(text, commas=commas)
+    words = [word for token in tokens if token.kind in ("word", "prose") for word in token.text.lower().split()]
+    if sum(len(word) > 1 for word in words) >= _PROSE_WORDS and sum(word in HEDGES for word in words) > 1:
+        raise Sentence("a sentence")
+    return _value(tokens)
 
 
 def type_of(text: str) -> str:

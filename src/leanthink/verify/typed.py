@@ -53,6 +53,13 @@ def told_by_types(gold: str, answer: str, *, problem: str | None = None, accept_
     >>> told_by_types("3", "{3")[:2], told_by_types("4", "9^{9^9}")[:2], told_by_types("proof", "4")[0]
     (('wrong', 'unparsable'), ('wrong', 'unreasonable'), 'unknown')
     """
+    if listed := _listed(gold):
+        told = [
+            told_by_types(one, answer, problem=problem, accept_unevaluated=accept_unevaluated) for one in listed
+        ]
+        return next((one for one in told if one.verdict == "correct"), None) or next(
+            (one for one in told if one.reason == "proof"), told[0]
+        )
     if no_answer(gold):
         return Told("unknown", f"gold_unparsable: {gold[:100]!a}", "none")
     golds = _readings(gold)
@@ -89,6 +96,17 @@ def told_by_types(gold: str, answer: str, *, problem: str | None = None, accept_
         return Told("ask", "text", kind, blame=cheap)
     pairs = json.dumps([[_plain(left), _plain(right)] for left, right in outcome.pairs])
     return Told("ask", "proof", kind, pairs, cheap and _nodes(other) > 2 * _nodes(one) + 20)
+
+
+def _listed(gold: str) -> list[str]:
+    """The gold answers of a JSON list of texts, any of which is right; none where the gold answer is no such list."""
+    if not gold.startswith('["'):
+        return []
+    try:
+        listed = json.loads(gold)
+    except ValueError:
+        return []
+    return listed if all(isinstance(one, str) for one in listed) else []
 
 
 def no_answer(gold: str) -> bool:
