@@ -27,10 +27,7 @@ _SIGNS = {
     "π": r"\pi ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "…": r"\ldots ",
     "％": "%", "〈": r"\langle ", "〉": r"\rangle ", "⟨": r"\langle ", "⟩": r"\rangle ",
 }  # fmt: skip
-_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho . sigma tau upsilon phi "
-    "chi psi omega"
-).split()
+_GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", ".", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"]
 for _place, _name in enumerate(_GREEK):
     if _name != ".":
         _SIGNS.setdefault(chr(0x3B1 + _place), f"\\{_name} ")
@@ -57,14 +54,19 @@ _DRESS = re.compile(
     r"mathop|vphantom|smash|Large|large)\s*(?=\{)"
 )
 _COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}|\\(?:cellcolor|colorbox)\s*\{[^{}]*\}")
-_SPACE_COMMANDS = re.compile(r"\\(?:quad|qquad|enspace|thinspace|space|hspace\*?\s*\{[^{}]*\}|[;: >])|~|\\\n")
+_SPACE_COMMANDS = re.compile(r"(?<!\\)\\(?:quad|qquad|enspace|thinspace|space|hspace\*?\s*\{[^{}]*\}|[;: >])|~")
 _FRACTION_NAMES = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_DEGREES = re.compile(r"\^\s*\{\s*\\(?:circ|deg|degree)\s*\}|\^?\s*\\(?:deg|degree|textdegree)(?![A-Za-z])")
+_ARRAY = re.compile(r"\\(begin|end)\s*\{(?:array|smallmatrix)\}(?:\s*\{[^{}]*\})?")
+_BRACKETED = re.compile(r"[(\[]\s*\\begin\s*\{matrix\}(.*)\\end\s*\{matrix\}\s*[)\]]")
+_CODE_SIGN = {">=": r"\ge ", "<=": r"\le ", "!=": r"\ne ", "==": "=", "=>": r"\to "}
+_CODE_SIGNS = re.compile(r">=|<=| != |==|=>")
 _NAMES = {
     "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge", "neq": "ne", "lt": "<", "gt": ">", "ast": "*",
     "lbrace": "{", "rbrace": "}", "lbrack": "[", "rbrack": "]", "varnothing": "emptyset", "rightarrow": "to",
     "land": "wedge", "lor": "vee", "varphi": "phi", "varepsilon": "epsilon", "vartheta": "theta", "dbinom": "binom",
     "tbinom": "binom", "dots": "ldots", "cdots": "ldots", "vert": "|", "lvert": "|", "rvert": "|", "mid": "|",
-    "imath": "i", "degree": "circ", "textdegree": "circ", "colon": ":", "textrm": "text", "textit": "text",
+    "imath": "i", "colon": ":", "textrm": "text", "textit": "text",
     "textbf": "text", "mbox": "text", "hbox": "text", "textnormal": "text", "textsf": "text", "texttt": "text",
 }  # fmt: skip
 _RENAMED = re.compile(rf"\\({'|'.join(_NAMES)})(?![A-Za-z])")
@@ -86,9 +88,13 @@ def clean(text: str) -> str:
         text = _FRACTION_NAMES.sub(r"\\frac", _SIZES.sub(" ", _COLOUR.sub("", text)))
         text = _SPACE_COMMANDS.sub(" ", _RENAMED.sub(_renamed, _DRESS.sub("", text)))
         text = re.sub(r"\\operatorname\*?\s*\{\s*([A-Za-z]+)\s*\}", r"\\\1 ", text)
-        text = re.sub(r"\^\s*\{\s*(?:\\circ|\\deg)\s*\}|\\deg(?![A-Za-z])", r"^\\circ ", text)
-        text = re.sub(r"\\math(?:rm|bf)\s*\{\s*(?:([A-Za-z])|([A-Za-z /]+))\s*\}", _upright, text)
+        text = _DEGREES.sub(r"^\\circ ", text)
+        text = re.sub(r"\\math(?:rm|bf)\s*\{\s*(?:([A-Za-z]|[^A-Za-z{}\\]+)|([A-Za-z /]+))\s*\}", _upright, text)
         text = re.sub(r"\\prime(?![A-Za-z])", "'", text)
+        if "\\begin" in text:
+            text = _BRACKETED.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", _ARRAY.sub(r"\\\1{matrix}", text))
+    if ">" in text or "<" in text or "=" in text:
+        text = _CODE_SIGNS.sub(lambda found: _CODE_SIGN[found[0].strip()], text)
     text = text.replace("~", " ")
     return unwrapped(" ".join(text.split()))
 
@@ -105,8 +111,7 @@ def unwrapped(text: str) -> str:
         text = text.strip()
         if text.endswith((".", ",", ";")) and not text.endswith(("..", "m.")):
             text = text[:-1].rstrip()
-        if text.endswith("\\") and not text.endswith("\\\\"):
-            text = text[:-1].rstrip()
+        text = text.rstrip("\\ ")
         for left, right in _MARKS:
             inner = text[len(left) : len(text) - len(right)]
             if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:

@@ -76,12 +76,15 @@ def _formulas(gold: Formula, answer: Formula) -> Outcome:
 
 
 def _in_bases(gold: Formula, answer: Formula) -> Outcome:
-    """Digits in a base: by value where both name one; the gold answer's base may be left out, none may be added."""
+    """Digits in a base: the same where both name one; the gold answer's base may be left out, none may be added."""
     if gold.base and answer.base:
+        if gold.base != answer.base and gold.tree == answer.tree:
+            return Outcome(False, "unevaluated")  # in another base: the task, not the answer
         return EQUAL if gold.tree == answer.tree else DIFFERENT
     if gold.base:
         written = exact(answer.tree) if answer.number else None
-        same = written is not None and written.denominator == 1 and str(written) == gold.digits
+        said = "".join(str(part[1]) for part in answer.tree[1:]) if answer.tree[0] == "mul" else str(written)
+        same = said == gold.digits
         return EQUAL if same else DIFFERENT
     return compare_trees(gold.tree, answer.tree) if answer.base == 10 else DIFFERENT
 
@@ -173,7 +176,7 @@ def _as_choice(value: Value) -> Choice | None:
     if isinstance(value, Choice):
         return value
     if isinstance(value, Formula) and value.tree[0] == "sym" and len(value.tree[1]) == 1:
-        letter = value.tree[1].upper()
+        letter = value.tree[1]
         return Choice(frozenset(letter)) if "A" <= letter <= "J" else None
     return None
 
@@ -298,9 +301,9 @@ def _cells(matrix: Matrix) -> list[list[Tree]]:
 
 def _unions(gold: Value, answer: Value) -> Outcome:
     """The same intervals and sets, in any order."""
-    if isinstance(gold, Items) and gold.word == "or":
+    if isinstance(gold, Items):
         gold = as_set(gold) or gold
-    if isinstance(answer, Items) and answer.word == "or":
+    if isinstance(answer, Items):
         answer = as_set(answer) or answer
     if not (isinstance(gold, Union) and isinstance(answer, Union)) or len(gold.parts) != len(answer.parts):
         return DIFFERENT
@@ -322,4 +325,3 @@ def _related(gold: Value, answer: Value) -> Outcome:
     if isinstance(other, Items) and len(other.parts) == 1:
         return compare(relation, other.parts[0]) if relation is gold else compare(other.parts[0], relation)
     return DIFFERENT
-

@@ -15,6 +15,7 @@ from leanthink.verify.arithmetic import TooLarge, exact, has, letters_of
 from leanthink.verify.clean import clean
 from leanthink.verify.grammar import HYPERBOLIC, INVERSE, TRIG, Tree
 from leanthink.verify.reading import read
+from leanthink.verify.relations import labelled
 from leanthink.verify.tokens import Unreadable
 from leanthink.verify.values import Choice, Formula, Items, Matrix, Quantity, Relation, Text, Time, Tuple, Union, Value
 
@@ -34,6 +35,16 @@ def unevaluated(gold: Value, answer: Value) -> bool:
     >>> unevaluated(read(r"2\sqrt{2}"), read(r"\sqrt{8}")), unevaluated(read("(x-1)(x+1)"), read("x^2-1"))
     (False, True)
     """
+    if isinstance(gold, Choice):
+        if (
+            gold.value is None
+            or isinstance(answer, Choice)
+            or (isinstance(answer, Formula) and answer.tree[0] == "sym")
+        ):
+            return False
+        gold = gold.value
+    if isinstance(gold, Formula) and gold.base:
+        return False
     golds, answers = list(_trees(gold)), list(_trees(answer))
     if not golds or not answers:
         return False
@@ -41,7 +52,7 @@ def unevaluated(gold: Value, answer: Value) -> bool:
     plain = all(_literal(tree) for tree in golds)
     numbers = not any(letters_of(tree) for tree in golds)
     for tree in answers:
-        if plain and not (_literal(tree) or letters_of(tree) - {"..."}):
+        if plain and not _literal(tree):
             return True
         left = _features(tree) - allowed
         if numbers and not letters_of(tree):
@@ -65,9 +76,12 @@ def _trees(value: Value) -> Iterator[Tree]:
         for part in value.parts:
             yield from _trees(part)
     elif isinstance(value, Relation):
-        sides = value.sides[-1:] if set(value.signs) <= {"=", "\\equiv", "\\approx"} else value.sides
-        for side in sides:
+        if (side := labelled(value)) is not None:
             yield from _trees(side)
+        elif set(value.signs) <= {"=", "\\equiv", "\\approx"}:
+            yield ("add", *(tree for side in value.sides for tree in _trees(side)))
+        else:
+            yield from (tree for side in value.sides for tree in _trees(side) if tree[0] != "sym")
     elif isinstance(value, Matrix):
         for row in value.rows:
             yield from row
@@ -141,14 +155,12 @@ def _undone(tree: Tree) -> set[str]:
         if has(parts[1], "add") and not _rational(parts[1]):
             found.add("a sum below a fraction")
     elif head == "pow":
-        if _rational(parts[0]) and _whole(parts[1]):
+        if (_rational(parts[0]) or parts[0] in (("i",), ("neg", ("i",)))) and _whole(parts[1]):
             found.add("a power")
         if _sums(tree) > 1:
             found.add("a product of sums")
     elif head == "root" and _rational(tree):
         found.add("a root")
-    elif head == "neg" and parts[0][0] == "neg":
-        found.add("two signs")
     return found
 
 
@@ -205,7 +217,7 @@ def _factors(tree: Tree) -> int:
         return 1
     if head == "pow":
         return 2 if parts[0][0] == "add" and letters_of(parts[0]) and _whole(parts[1]) else 1
-    sums = sum(_factors(part) for part in parts if part[0] in ("add", "pow") and has(part, "add"))
+    sums = sum(_factors(part) for part in parts if part[0] in ("add", "pow", "mul") and has(part, "add"))
     letters = any(part[0] in ("sym", "pow") and letters_of(part) and not has(part, "add") for part in parts)
     one_letter = len(letters_of(tree)) == 1
     return sums + (1 if letters and one_letter and sums else 0)

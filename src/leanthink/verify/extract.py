@@ -170,7 +170,9 @@ def _last_sentences(part: str, limit: int) -> str | None:
 
 
 _BREAK = re.compile(r"\n|[.!?]\s")
-_LONE_FORMULA = re.compile(r"\$\$([^$]+)\$\$\.?|\$([^$]+)\$\.?|\\\(((?:(?!\\\)).)+)\\\)\.?|\\\[((?:(?!\\\]).)+)\\\]\.?", re.DOTALL)
+_LONE_FORMULA = re.compile(
+    r"\$\$([^$]+)\$\$\.?|\$([^$]+)\$\.?|\\\(((?:(?!\\\)).)+)\\\)\.?|\\\[((?:(?!\\\]).)+)\\\]\.?", re.DOTALL
+)
 _DELIMITERS = re.compile(r"\$+|\\[()\[\]]|\\(?:text|quad|qquad|[,;: ])|[{}\s]|\*\*")
 _NAME = r"(?:[A-Za-z](?:_\{?\w\}?)?=)?"
 _CONNECTOR = re.compile(rf"(?:,?(?:and|or)|[,;&]|\\\\)*{_NAME}")
@@ -216,7 +218,7 @@ _FINAL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _MATHS = re.compile(r"[\d$\\]")
-_SENTENCE_END = re.compile(r"[.!?](?:\*\*)?(?:\s|\Z)")
+_SENTENCE_END = re.compile(r"[.!](?:\*\*)?(?:\s|\Z)")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 
 

@@ -32,9 +32,7 @@ FUNCTIONS: Final = frozenset(
 _ALIASES: Final = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "tg": "tan", "ctg": "cot"}
 _BIG: Final = {"sum", "prod", "int", "iint", "iiint", "oint", "lim", "limsup", "liminf", "coprod", "bigcup", "bigcap"}
 _GREEK: Final = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega Alpha Beta Epsilon Zeta Eta Iota Kappa Mu Nu Omicron "
-    "Rho Tau Chi omicron ell hbar aleph nabla odot oplus star".split()
+    ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega", "Alpha", "Beta", "Epsilon", "Zeta", "Eta", "Iota", "Kappa", "Mu", "Nu", "Omicron", "Rho", "Tau", "Chi", "omicron", "ell", "hbar", "aleph", "nabla", "odot", "oplus", "star"]
 )
 _OPEN: Final = {"(": ")", "[": "]", "\\{": "\\}", "{": "}"}
 _DEPTH: Final = 40
@@ -240,7 +238,9 @@ class Parser:
         following = self._peek()
         if following.text == "_":
             raise Unreadable("a number with an index")
-        if token.style != "integer" or not (following.text == "\\frac" or (following.kind == "number" and following.spaced)):
+        if token.style != "integer" or not (
+            following.text == "\\frac" or (following.kind == "number" and following.spaced)
+        ):
             return tree
         start, tokens = self._place, list(self._tokens)
         part = self._plain_fraction() if following.kind == "number" else self._stacked_fraction()

@@ -38,7 +38,7 @@ _BASE = re.compile(
     r"(-?)([0-9][0-9A-Za-z]*|[A-Z][0-9A-Z]*[0-9][0-9A-Z]*|\([0-9A-Z]+\)|\\text\{[0-9A-Z]+\}|[A-F]{2,8})"
     r"_\s*(?:\{\s*(?:\\text\s*\{\s*)?([0-9]+|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\s*\}?\s*\}|(\d))"
 )
-_NUMBERS = {name: value for value, name in enumerate("two three four five six seven eight nine ten".split(), 2)} | {
+_NUMBERS = {name: value for value, name in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 2)} | {
     "twelve": 12,
     "sixteen": 16,
 }
@@ -47,18 +47,22 @@ _CHOICE = re.compile(
     r"|(?:(?i:option|choice)\s+)?\(([A-Z])\)(?=\s|\Z)|([A-Z])[.):](?=\s)|(?i:option|choice)\s+([A-Z])\b)\s*(.*)",
     re.DOTALL,
 )
+_SMALL_CHOICE = re.compile(r"(?:\\text\s*\{\s*)?\(([a-j])\)\s*\}?")
 _MODULUS = re.compile(
     r"\s*,?\s*(?:\\p?mod\s*(?:\{([^{}]+)\}|(\d+|[A-Za-z]))|\(\s*(?:\\b?mod|\\text\s*\{\s*mod\s*\}|mod)\s*\{?([^{}()]+)\}?\s*\))\s*\Z"
 )
-SIGNS: Final = frozenset(r"= < > \le \ge \ne \in \notin \equiv \approx \sim \subset \cong \to \iff".split())
+SIGNS: Final = frozenset([r"=", r"<", r">", r"\le", r"\ge", r"\ne", r"\in", r"\notin", r"\equiv", r"\approx", r"\sim", r"\subset", r"\cong", r"\to", r"\iff"])
 _WORDS_BETWEEN = ("and", "or")
 _OPEN = frozenset(["(", "[", "{", "\\{", "\\lfloor", "\\lceil", "\\langle", "\\begin"])
 _CLOSE = frozenset([")", "]", "}", "\\}", "\\rfloor", "\\rceil", "\\rangle", "\\end"])
-_SHORT = frozenset("is no on if to of in at by as so it we up an am pm be do go me my he or".split())
+_SHORT = frozenset(["is", "no", "on", "if", "to", "of", "in", "at", "by", "as", "so", "it", "we", "up", "an", "am", "pm", "be", "do", "go", "me", "my", "he", "or"])
 _CURRENCY = ("\\$", "$", "€", "£", "¥", "₹")
-_NEARLY = frozenset("about approximately approx roughly around only exactly approx.".split())
+_NEARLY = frozenset(["about", "approximately", "approx", "roughly", "around", "only", "exactly", "approx."])
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
-_NO_WORDS = frozenset("pi theta alpha beta gamma omega lambda phi inf infinity sqrt frac exp oo".split())
+_SHOUTED = frozenset(["yes", "no", "true", "false", "odd", "even", "none", "both", "neither"])
+_NO_WORDS = frozenset(
+    ["asin", "acos", "atan", "tg", "ctg", "pi", "theta", "alpha", "beta", "gamma", "omega", "lambda", "phi", "inf", "infinity", "sqrt", "frac", "exp", "oo"]
+)
 _PROSE_WORDS: Final = 7  # as many, and it is a sentence, not an answer
 
 
@@ -87,6 +91,8 @@ def read(text: str, commas: bool = True) -> Value:
             return Time(hour, minute, (match[3] or match[5] or "").lower().replace("a", "am").replace("p", "pm"))
     if (match := _BASE.fullmatch(text)) and (based := _in_base(match)) is not None:
         return based
+    if match := _SMALL_CHOICE.fullmatch(text):
+        return Choice(frozenset(match[1].upper()))
     if match := _CHOICE.fullmatch(text):
         return _choice(match, commas)
     if (match := _MODULUS.search(text)) and match.start():
@@ -145,6 +151,8 @@ def _with_modulus(value: Value, modulus: str) -> Value:
 
 def _value(tokens: Sequence[Token]) -> Value:
     """The value of some pieces: lists first, then what their parts can be."""
+    if len(tokens) > 1 and tokens[0].kind == "prose" and tokens[0].text.endswith(":"):
+        tokens = tokens[1:]
     while tokens and (tokens[0].text in ("\\approx", "=", "\\sim", "\\therefore") or _word(tokens[0]) in _NEARLY):
         tokens = tokens[1:]
     if not tokens:
@@ -163,8 +171,8 @@ def _value(tokens: Sequence[Token]) -> Value:
     return _single(tokens)
 
 
-def _single(tokens: Sequence[Token]) -> Value:
-    """What is neither a list nor a relation."""
+def _single(tokens: Sequence[Token], *, letter_units: bool = True) -> Value:
+    """What is neither a list nor a relation; ``letter_units``: `18 m` may be metres, as it may not in `x = 18 m`."""
     first, last = tokens[0].text, tokens[-1].text
     if any(token.text == "\\begin" for token in tokens):
         return _matrix(tokens)
@@ -176,7 +184,15 @@ def _single(tokens: Sequence[Token]) -> Value:
     for place, token in enumerate(tokens):
         if token.kind == "prose" or token.text in _CURRENCY or _is_word(tokens, place):
             return _worded(tokens, place)
-    if (split := _letter_unit(tokens)) is not None and (unit := unit_of(_joined(tokens[split:]), plain=True)):
+    if tokens[-1].text == "\\Omega" and len(tokens) > 1 and all(one.kind == "number" for one in tokens[:-1]):
+        return Quantity(((_number(tokens[:-1]), "Ω"),))
+    if len(tokens) > 3 and tokens[-1].text in ("C", "F") and tokens[-2].text == "\\circ":
+        return Quantity(((_number(tokens[:-3]), f"°{tokens[-1].text}"),))
+    if (
+        letter_units
+        and (split := _letter_unit(tokens)) is not None
+        and (unit := unit_of(_joined(tokens[split:]), plain=True))
+    ):
         return Quantity(((_number(tokens[:split]), unit),))
     return _formula(tokens)
 
@@ -293,7 +309,9 @@ def _letter_unit(tokens: Sequence[Token]) -> int | None:
     for place, token in enumerate(tokens):
         if token.kind == "word":
             before = tokens[:place]
-            plain = before and all(one.kind == "number" or one.text in "+-/.{}" or one.text == "\\frac" for one in before)
+            plain = before and all(
+                one.kind == "number" or one.text in "+-/.{}" or one.text == "\\frac" for one in before
+            )
             return place if plain and token.spaced and len(token.text) == 1 else None
     return None
 
@@ -313,7 +331,7 @@ def _side(tokens: Sequence[Token]) -> Value:
         return _set(tokens)
     if any(token.text == "\\cup" for token in tokens):
         return _value(tokens)
-    return _single(tokens)
+    return _single(tokens, letter_units=False)
 
 
 def _set(tokens: Sequence[Token]) -> Value:
@@ -433,7 +451,11 @@ def _is_word(tokens: Sequence[Token], place: int) -> bool:
         return False
     if place and tokens[place - 1].text in ("_", "\\begin", "\\end", "\\operatorname"):
         return False
-    if place > 1 and tokens[place - 1].text == "{" and tokens[place - 2].text in ("_", "\\begin", "\\end", "\\overline"):
+    if (
+        place > 1
+        and tokens[place - 1].text == "{"
+        and tokens[place - 2].text in ("_", "\\begin", "\\end", "\\overline")
+    ):
         return False
     lower = token.text.lower()
     if len(lower) > 2 and lower in _ALPHABET:
@@ -442,7 +464,9 @@ def _is_word(tokens: Sequence[Token], place: int) -> bool:
         return True
     if lower in _SHORT:
         return len(tokens) == 1 or token.spaced
-    if place and tokens[place - 1].kind == "number" and lower in UNITS:
+    if place and tokens[place - 1].kind == "number" and (lower in UNITS or lower in ("sq", "cu")):
+        return True
+    if lower in _SHOUTED:
         return True
     vowel = re.search("[aeiou]", lower) is not None and not token.text.isupper()
     return len(lower) > 2 and (vowel or lower in HEDGES)

@@ -54,7 +54,8 @@ def labelled(relation: Relation) -> Value | None:
     first, *rest, last = relation.sides
     named = is_label(first)
     if named and isinstance(first, Formula) and isinstance(last, Formula):
-        named = not letters_of(first.tree) & letters_of(last.tree)
+        name = first.tree[1] if first.tree[0] == "mul" else first.tree  # of f(x), the f
+        named = name[0] == "fn" or not letters_of(name) & letters_of(last.tree)
     number = isinstance(last, Formula) and last.number
     if not named and not (number and isinstance(first, Formula) and first.number):
         return None
@@ -79,7 +80,9 @@ def as_set(value: Value) -> Value | None:
         parts = [as_set(part) for part in value.parts]
         if value.word == "and" or None in parts or len({_letter(part) for part in value.parts}) > 1:
             return None
-        return Union(tuple(one for part in parts for one in (part.parts if isinstance(part, Union) else (part,)) if one))
+        return Union(
+            tuple(one for part in parts for one in (part.parts if isinstance(part, Union) else (part,)) if one)
+        )
     if not isinstance(value, Relation):
         return None
     sides, signs = value.sides, value.signs

@@ -30,9 +30,11 @@ _MONEY = re.compile(r"\$\s*\d[\d,.]*(?:\s+[a-z]{2,})")
 _FUNCTION = r"(?:sqrt|sin|cos|tan|ln|log|exp|pi|frac)"
 _ATOM = rf"(?:[-+]?[$€£¥]?\d[\w.,/^*+()!%°{{}}\\-]*|{_FUNCTION}(?![a-z])\S*|[-+*/=^<>×·÷]+|[A-Za-z](?:[\d^_(=*/+-]\S*)?|\(\S*\d\S*|-?\\[a-z]+\S*)"
 _RUN = re.compile(rf"(?<![\w\\'])({_ATOM}(?:[ \t]+{_ATOM})*)(?![A-Za-z])")
-_OR = re.compile(r"[\s,]*(?:(?i:or)|(?i:and)/(?i:or))\b(?:\s+\w+){0,3}\s*\Z|[\s,]*\b(?:(?i:or|maybe|perhaps|possibly))\s+(?:\w+\s+){0,3}\Z")
+_OR = re.compile(
+    r"[\s,]*(?:(?i:or)|(?i:and)/(?i:or))\b(?:\s+\w+){0,3}\s*\Z|[\s,]*\b(?:(?i:or|maybe|perhaps|possibly))\s+(?:\w+\s+){0,3}\Z"
+)
 _AND = re.compile(r"\s*,?\s*(?:and|&)\s*\Z|\s*,\s*\Z")
-_DENIED = re.compile(r"\b(?:wrong|incorrect|not|isn't|false|impossible|nonsense)\b", re.IGNORECASE)
+_DENIED = re.compile(r"\?|\b(?:wrong|incorrect|not|isn't|false|impossible|nonsense)\b", re.IGNORECASE)
 
 
 def value_in(text: str) -> str | None:

@@ -230,7 +230,9 @@ class Verifier:
         elif self._shortcuts:
             decision = decide_plainly(gold, found) if self._task == "math" else self._decide(gold, found, problem)
         if decision is None:
-            decision = Question(found.form, found.text or "", judge="math-verify" if self._task in TASKS else self._task)
+            decision = Question(
+                found.form, found.text or "", judge="math-verify" if self._task in TASKS else self._task
+            )
         if isinstance(decision, Question):
             return self._ask(gold, found, decision, start)
         if decision.reason == "unreasonable":

@@ -20,15 +20,15 @@ from typing import Final, NamedTuple, Protocol
 
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.functions import load_function
+from leanthink.verify.evaluated import is_echo
 from leanthink.verify.extract import Found
 from leanthink.verify.numbers import plain_number
-from leanthink.verify.evaluated import is_echo
 from leanthink.verify.reading import read
 from leanthink.verify.search import value_in
 from leanthink.verify.shortcuts import shortcut
 from leanthink.verify.tokens import Unreadable
 from leanthink.verify.typed import told_by_types
-from leanthink.verify.values import Text
+from leanthink.verify.values import Items, Text, Value
 from leanthink.verify.verdict import Verdict
 
 
@@ -66,7 +66,9 @@ class Decide(Protocol):
         """A verdict, a question for a worker, or None: ask the worker about the answer as it is."""
 
 
-def decide_math(gold: str, found: Found, problem: str | None, *, accept_unevaluated: bool = False) -> Decision | Question:
+def decide_math(
+    gold: str, found: Found, problem: str | None, *, accept_unevaluated: bool = False
+) -> Decision | Question:
     """By a shortcut, where one applies; then by the types.
 
     >>> decide_math("437", Found(text="437"), None).reason, decide_math("437", Found(text=r"19 \\cdot 23"), None).reason
@@ -99,11 +101,15 @@ def _told_value(gold: str, text: str, *, marked: bool) -> str:
     """The answer in a sentence: all of it where that reads as one, else the value it ends in."""
     if marked or (len(text) <= SHORT and "\n" not in text):
         try:
-            if not isinstance(read(text), Text) or _is_text(gold):
+            if not _holds_text(read(text)) or _is_text(gold):
                 return text
         except Unreadable:
             pass
     return value_in(text) or (text if marked else "")
+
+
+def _holds_text(value: Value) -> bool:
+    return isinstance(value, Text) or (isinstance(value, Items) and any(map(_holds_text, value.parts)))
 
 
 def _is_text(gold: str) -> bool:
@@ -113,7 +119,9 @@ def _is_text(gold: str) -> bool:
         return True
 
 
-def decide_numeric(gold: str, found: Found, problem: str | None, *, relative: float, absolute: float) -> Decision | None:
+def decide_numeric(
+    gold: str, found: Found, problem: str | None, *, relative: float, absolute: float
+) -> Decision | None:
     """Plain numbers only.
 
     >>> decide_numeric("3", Found(text="3.01"), None, relative=0.01, absolute=0.0).verdict

@@ -20,7 +20,9 @@ from leanthink.verify.reading import read
 from leanthink.verify.tokens import Sentence, Unreadable
 from leanthink.verify.values import Formula, Items, Quantity, Relation, Text, Tuple, Value
 
-NO_ANSWERS: Final = frozenset({"", "proof", "notfound", "not found", "none", "nan", "null", "n/a", "no answer", "-", "?"})
+NO_ANSWERS: Final = frozenset(
+    {"", "proof", "notfound", "not found", "none", "nan", "null", "n/a", "no answer", "-", "?"}
+)
 _GROUPS = re.compile(r"\d,\d{3}(?!\d)")
 _HEAVY = re.compile(r"\^|!|\\(?:sum|prod|int|binom|lim|gcd|lcm|operatorname)|\*\*")
 _HARMLESS: Final = 300  # characters of a text that the judge may be given though the grammar does not read it
@@ -54,9 +56,7 @@ def told_by_types(gold: str, answer: str, *, problem: str | None = None, accept_
     (('wrong', 'unparsable'), ('wrong', 'unreasonable'), 'unknown')
     """
     if listed := _listed(gold):
-        told = [
-            told_by_types(one, answer, problem=problem, accept_unevaluated=accept_unevaluated) for one in listed
-        ]
+        told = [told_by_types(one, answer, problem=problem, accept_unevaluated=accept_unevaluated) for one in listed]
         return next((one for one in told if one.verdict == "correct"), None) or next(
             (one for one in told if one.reason == "proof"), told[0]
         )
@@ -76,7 +76,7 @@ def told_by_types(gold: str, answer: str, *, problem: str | None = None, accept_
         return Told("wrong", "echo", kind)
     answers = _readings(answer)
     if not isinstance(answers, tuple):
-        plain = isinstance(golds[0], Formula) and golds[0].number or isinstance(golds[0], Quantity | Text)
+        plain = (isinstance(golds[0], Formula) and golds[0].number) or isinstance(golds[0], Quantity | Text)
         strange = str(answers).startswith("command") and len(answer) <= _HARMLESS and not _HEAVY.search(answer)
         if plain or not strange:
             return Told("wrong", "unparsable", kind)

@@ -1,16 +1,16 @@
 r"""The types that an answer can have.
 
-    number       a formula without letters: `5`, `\frac{1}{2}`, `2\sqrt{3}`, `1-2i`, `50\%`, `52_8`
-    quantity     a number with a unit, or several: `18 dollars`, `60 km/h`, `3 hours and 20 minutes`, `20^\circ C`
-    expression   a formula with letters: `x^2-1`, `\pi r^2 h`
-    choice       one or more letters of a list, perhaps with what they stand for: `(B)`, `\textbf{(B)}\ 24`
-    text         words: `Yes`, `Tuesday`, `n is even`
-    time         of the day: `4:30 p.m.`
-    list         values in any order: `1, 2`, `\{1, 2\}`, `x = 1 or x = 2`, `1 \pm 2`
-    tuple        values in their order, and with their brackets: `(1, 2)`, `[0, 1)`; an interval looks the same
-    union        of intervals and sets
-    matrix       rows of formulas
-    relation     sides with signs between them: `x = 5`, `2x + y \le 3`, `-2 < x < 7`, `x \in (0, 1)`
+number       a formula without letters: `5`, `\frac{1}{2}`, `2\sqrt{3}`, `1-2i`, `50\%`, `52_8`
+quantity     a number with a unit, or several: `18 dollars`, `60 km/h`, `3 hours and 20 minutes`, `20^\circ C`
+expression   a formula with letters: `x^2-1`, `\pi r^2 h`
+choice       one or more letters of a list, perhaps with what they stand for: `(B)`, `\textbf{(B)}\ 24`
+text         words: `Yes`, `Tuesday`, `n is even`
+time         of the day: `4:30 p.m.`
+list         values in any order: `1, 2`, `\{1, 2\}`, `x = 1 or x = 2`, `1 \pm 2`
+tuple        values in their order, and with their brackets: `(1, 2)`, `[0, 1)`; an interval looks the same
+union        of intervals and sets
+matrix       rows of formulas
+relation     sides with signs between them: `x = 5`, `2x + y \le 3`, `-2 < x < 7`, `x \in (0, 1)`
 """
 
 from __future__ import annotations

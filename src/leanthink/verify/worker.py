@@ -51,7 +51,6 @@ def load(setup: Mapping[str, Any]) -> Callable[[Mapping[str, str]], Answer]:
     if task == "numeric":
         return lambda job: judge.judge_number(job["gold"], job["answer"], job["form"], tolerances)
 
-
     def answer_of(job: Mapping[str, str]) -> Answer:
         if job["form"] == "proof":
             return *symbolic.prove(job["pairs"]), job["answer"]
