@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from leanthink.verify.grammar import HYPERBOLIC, TRIG, Tree
+from leanthink.verify.trees import HYPERBOLIC, TRIG, Tree
 
 BITS: Final = 50_000  # of a numerator or denominator that is calculated
 DEGREE: Final = 1_000  # of a power of something with letters in it
@@ -27,22 +27,6 @@ class TooLarge(ArithmeticError):
 
 class Undefined(ArithmeticError):
     """The tree has no value here, or none that this way of calculating can tell."""
-
-
-@lru_cache(maxsize=16_384)
-def letters_of(tree: Tree) -> frozenset[str]:
-    """The letters that a tree depends on."""
-    if tree[0] == "sym":
-        return frozenset({tree[1]})
-    if tree[0] == "big":
-        return frozenset({"..."})
-    return frozenset().union(*(letters_of(part) for part in tree[1:] if isinstance(part, tuple)))
-
-
-@lru_cache(maxsize=16_384)
-def has(tree: Tree, kind: str) -> bool:
-    """Whether a node of a kind stands anywhere in a tree."""
-    return tree[0] == kind or any(has(part, kind) for part in tree[1:] if isinstance(part, tuple))
 
 
 @lru_cache(maxsize=16_384)

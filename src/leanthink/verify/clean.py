@@ -3,9 +3,12 @@ r"""What answers are written with, made the same: signs of Unicode, markup and s
 Only spelling is touched here, never meaning: `½` becomes `\frac{1}{2}`, `\large 4` becomes `4`, `\left(` becomes `(`.
 """
 
+# ruff: noqa: RUF001 (the signs are the point)
+
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Final
 
@@ -27,11 +30,9 @@ _SIGNS = {
     "π": r"\pi ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "…": r"\ldots ",
     "％": "%", "〈": r"\langle ", "〉": r"\rangle ", "⟨": r"\langle ", "⟩": r"\rangle ",
 }  # fmt: skip
-_GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", ".", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"]
-for _place, _name in enumerate(_GREEK):
-    if _name != ".":
-        _SIGNS.setdefault(chr(0x3B1 + _place), f"\\{_name} ")
-        _SIGNS.setdefault(chr(0x391 + _place), f"\\{_name.title()} ")
+for _sign in "αβγδεζηθικλμνξοπρστυφχψω":
+    _name = unicodedata.name(_sign).split()[-1].lower().replace("lamda", "lambda")
+    _SIGNS |= {_sign: f"\\{_name} ", _sign.upper(): f"\\{_name.title()} "}
 _SIGNS |= {"ϵ": r"\epsilon ", "ϕ": r"\phi ", "ϑ": r"\theta ", "µ": r"\mu "}
 _TABLE: Final = {**_FULL_WIDTH, **_NOTHING, **_SPACES, **_DASHES, **{ord(sign): text for sign, text in _SIGNS.items()}}
 _RAISED: Final = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ", "0123456789+-()ni", strict=True))
@@ -137,7 +138,7 @@ def closing(text: str, start: int) -> int:
 
 
 def _from_unicode(text: str) -> str:
-    text = _FRACTION_SIGN.sub(lambda found: r" \frac{%d}{%d}" % _FRACTIONS[found[0]], text)
+    text = _FRACTION_SIGN.sub(lambda found: " \\frac{{{}}}{{{}}}".format(*_FRACTIONS[found[0]]), text)
     text = _RAISED_RUN.sub(lambda found: "^{" + "".join(map(_RAISED.__getitem__, found[0])) + "}", text)
     text = _LOWERED_RUN.sub(lambda found: "_{" + "".join(map(_LOWERED.__getitem__, found[0])) + "}", text)
     rooted = "√" in text or "∛" in text or "∜" in text

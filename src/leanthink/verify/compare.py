@@ -11,8 +11,8 @@ from typing import Final
 
 from leanthink.verify.arithmetic import TooLarge, exact
 from leanthink.verify.equality import DIFFERENT, EQUAL, UNREASONABLE, Outcome, all_of, compare_trees
-from leanthink.verify.grammar import Tree, num
 from leanthink.verify.relations import as_set, labelled, relations
+from leanthink.verify.trees import Tree, num
 from leanthink.verify.values import (
     Choice,
     Formula,

@@ -15,19 +15,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from leanthink.verify.arithmetic import (
-    PRIMES,
-    TooLarge,
-    Undefined,
-    exact,
-    has,
-    letters_of,
-    modular,
-    numeric,
-    residue,
-    sample,
-)
-from leanthink.verify.grammar import Tree
+from leanthink.verify.arithmetic import PRIMES, TooLarge, Undefined, exact, modular, numeric, residue, sample
+from leanthink.verify.trees import Tree, has, letters_of
 
 POINTS: Final = 6
 NEAR: Final = 1e-9  # relative to the largest number met on the way
@@ -70,7 +59,7 @@ def all_of(outcomes: Iterable[Outcome]) -> Outcome:
 def compare_trees(gold: Tree, answer: Tree) -> Outcome:
     r"""Whether a formula is equal to the gold answer's.
 
-    >>> from leanthink.verify.grammar import parse
+    >>> from leanthink.verify.trees import parse
     >>> compare_trees(parse("x^2-1"), parse("(x-1)(x+1)")), compare_trees(parse("4"), parse("9^{9^9}")).reason
     (Outcome(equal=True, reason='equal', pairs=()), 'unreasonable')
     """

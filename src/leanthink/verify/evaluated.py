@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from leanthink.verify.arithmetic import TooLarge, exact, has, letters_of
+from leanthink.verify.arithmetic import TooLarge, exact
 from leanthink.verify.clean import clean
-from leanthink.verify.grammar import HYPERBOLIC, INVERSE, TRIG, Tree
 from leanthink.verify.reading import read
 from leanthink.verify.relations import labelled
 from leanthink.verify.tokens import Unreadable
+from leanthink.verify.trees import HYPERBOLIC, INVERSE, TRIG, Tree, has, letters_of
 from leanthink.verify.values import Choice, Formula, Items, Matrix, Quantity, Relation, Text, Time, Tuple, Union, Value
 
 _FAMILIES: Final = {

@@ -1,14 +1,7 @@
 r"""A formula as a tree, by a grammar of our own: LaTeX, plain text and code, and nothing that only looks like them.
 
-Trees are tuples, so that they compare, hash and travel as JSON:
-
-    ("num", value, places, style)  ("mixed", whole, over, under)  ("sym", name)  ("pi",) ("e",) ("i",) ("oo",)
-    ("add", a, b, ...)  ("neg", a)     ("mul", a, b, ...)  ("div", a, b)  ("pow", a, b)  ("root", a, n)
-    ("fn", name, a, ...)  ("fact", a)  ("deg", a)  ("pm", a)  ("big", name, text)
-
-`big` is what is not calculated here: sums, products, integrals, limits, derivatives. Letters keep their case, their
-index and their primes: `R`, `r`, `r_0` and `r'` are four names. A letter before a parenthesis is a factor, unless it is
-f, g or h.
+Letters keep their case, their index and their primes: `R`, `r`, `r_0` and `r'` are four names. A letter before a
+parenthesis is a factor, unless it is f, g or h. The trees are those of `leanthink.verify.trees`.
 """
 
 from __future__ import annotations
@@ -16,33 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from leanthink.verify.tokens import Token, Unreadable, tokens_of
+from leanthink.verify.trees import FUNCTIONS, TRIG, Tree, num
+from leanthink.verify.words import GREEK
 
-Tree = tuple[Any, ...]
-
-TRIG: Final = ("sin", "cos", "tan", "cot", "sec", "csc")
-INVERSE: Final = tuple(f"arc{name}" for name in TRIG)
-HYPERBOLIC: Final = ("sinh", "cosh", "tanh", "coth", "sech", "csch")
-FUNCTIONS: Final = frozenset(
-    (*TRIG, *INVERSE, *HYPERBOLIC, "ln", "log", "lg", "exp", "gcd", "lcm", "max", "min", "abs", "floor", "ceil", "sgn",
-     "Re", "Im", "arg", "det", "deg", "sign", "binom")
-)  # fmt: skip
 _ALIASES: Final = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "tg": "tan", "ctg": "cot"}
 _BIG: Final = {"sum", "prod", "int", "iint", "iiint", "oint", "lim", "limsup", "liminf", "coprod", "bigcup", "bigcap"}
-_GREEK: Final = frozenset(
-    ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega", "Alpha", "Beta", "Epsilon", "Zeta", "Eta", "Iota", "Kappa", "Mu", "Nu", "Omicron", "Rho", "Tau", "Chi", "omicron", "ell", "hbar", "aleph", "nabla", "odot", "oplus", "star"]
-)
+_LETTERS: Final = ("theta", "alpha", "beta", "gamma", "omega", "lambda", "phi")  # by name also without a backslash
 _OPEN: Final = {"(": ")", "[": "]", "\\{": "\\}", "{": "}"}
 _DEPTH: Final = 40
-ZERO: Final = ("num", Fraction(0), 0, "integer")
-HALF: Final = ("num", Fraction(1, 2), 0, "integer")
-
-
-def num(value: int | Fraction) -> Tree:
-    """An exact number's tree."""
-    return ("num", Fraction(value), 0, "integer")
 
 
 class Parser:
@@ -139,7 +116,7 @@ class Parser:
         return token.kind == "command" and (
             token.text in ("\\{", "\\lfloor", "\\lceil", "\\frac", "\\sqrt", "\\binom", "\\infty", "\\pi", "\\overline")
             or (name := token.text[1:]) in FUNCTIONS
-            or name in _GREEK
+            or name in GREEK
             or name in _BIG
             or name in _ALIASES
             or name in ("mathbb", "vec", "hat", "bar", "tilde", "mathcal", "overrightarrow", "angle", "triangle")
@@ -266,8 +243,10 @@ class Parser:
         name = _ALIASES.get(token.text, token.text)
         if name in FUNCTIONS or name == "sqrt" or name == "frac":
             return self._command(name)
-        if name in ("pi", "infinity", "inf", "oo", "theta", "alpha", "beta", "gamma", "omega", "lambda", "phi"):
-            return self._symbol(name if name in _GREEK else {"pi": "pi"}.get(name, "infty"))
+        if name in ("pi", *_LETTERS):
+            return self._symbol(name if name == "pi" else f"\\{name}")
+        if name in ("infinity", "inf", "oo"):
+            return self._symbol("infty")
         first, rest = name[0], name[1:]
         if rest:  # the other letters are factors of their own
             self._place -= 1
@@ -343,7 +322,7 @@ class Parser:
             return self._big(name)
         if name in FUNCTIONS:
             return self._function(name)
-        if name in _GREEK or name in ("pi", "infty"):
+        if name in GREEK or name in ("pi", "infty"):
             return self._symbol(name if name in ("pi", "infty") else f"\\{name}")
         if name in ("overline", "vec", "hat", "bar", "tilde", "mathbb", "mathcal", "overrightarrow", "widehat"):
             return ("sym", f"\\{name}_{self._index()}")

@@ -9,13 +9,22 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Final
 
-from leanthink.verify.arithmetic import has, letters_of
 from leanthink.verify.clean import LONGEST, clean
-from leanthink.verify.grammar import FUNCTIONS, Parser, Tree, num
+from leanthink.verify.grammar import Parser
+from leanthink.verify.pieces import (
+    PROSE_WORDS,
+    apart,
+    depths,
+    is_word,
+    joined,
+    partner,
+    word_of,
+    words_of,
+)
 from leanthink.verify.tokens import Sentence, Token, Unreadable, tokens_of
-from leanthink.verify.units import HEDGES, UNITS, scale_of, unit_of
+from leanthink.verify.trees import Tree, has, letters_of, num
+from leanthink.verify.units import scale_of, unit_of
 from leanthink.verify.values import (
     Choice,
     Formula,
@@ -29,6 +38,7 @@ from leanthink.verify.values import (
     Union,
     Value,
 )
+from leanthink.verify.words import HEDGES, NEARLY, SIGNS
 
 _TIME = re.compile(
     r"(\d{1,2})\s*:\s*(\d{2})\s*(?:(?:\\text\s*\{)?\s*([AaPp])\.?\s*[Mm]\.?\s*\}?)?"
@@ -38,10 +48,10 @@ _BASE = re.compile(
     r"(-?)([0-9][0-9A-Za-z]*|[A-Z][0-9A-Z]*[0-9][0-9A-Z]*|\([0-9A-Z]+\)|\\text\{[0-9A-Z]+\}|[A-F]{2,8})"
     r"_\s*(?:\{\s*(?:\\text\s*\{\s*)?([0-9]+|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\s*\}?\s*\}|(\d))"
 )
-_NUMBERS = {name: value for value, name in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 2)} | {
-    "twelve": 12,
+_NUMBERS = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12,
     "sixteen": 16,
-}
+}  # fmt: skip
 _CHOICE = re.compile(
     r"(?:\\text\s*\{\s*(?:(?i:option|choice|answer)\s+)?(?:\(([A-Z])\)|([A-Z])[.):]|([A-Z])(?=\s*\}))\s*([^{}]*)\}"
     r"|(?:(?i:option|choice)\s+)?\(([A-Z])\)(?=\s|\Z)|([A-Z])[.):](?=\s)|(?i:option|choice)\s+([A-Z])\b)\s*(.*)",
@@ -51,19 +61,8 @@ _SMALL_CHOICE = re.compile(r"(?:\\text\s*\{\s*)?\(([a-j])\)\s*\}?")
 _MODULUS = re.compile(
     r"\s*,?\s*(?:\\p?mod\s*(?:\{([^{}]+)\}|(\d+|[A-Za-z]))|\(\s*(?:\\b?mod|\\text\s*\{\s*mod\s*\}|mod)\s*\{?([^{}()]+)\}?\s*\))\s*\Z"
 )
-SIGNS: Final = frozenset([r"=", r"<", r">", r"\le", r"\ge", r"\ne", r"\in", r"\notin", r"\equiv", r"\approx", r"\sim", r"\subset", r"\cong", r"\to", r"\iff"])
 _WORDS_BETWEEN = ("and", "or")
-_OPEN = frozenset(["(", "[", "{", "\\{", "\\lfloor", "\\lceil", "\\langle", "\\begin"])
-_CLOSE = frozenset([")", "]", "}", "\\}", "\\rfloor", "\\rceil", "\\rangle", "\\end"])
-_SHORT = frozenset(["is", "no", "on", "if", "to", "of", "in", "at", "by", "as", "so", "it", "we", "up", "an", "am", "pm", "be", "do", "go", "me", "my", "he", "or"])
 _CURRENCY = ("\\$", "$", "€", "£", "¥", "₹")
-_NEARLY = frozenset(["about", "approximately", "approx", "roughly", "around", "only", "exactly", "approx."])
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
-_SHOUTED = frozenset(["yes", "no", "true", "false", "odd", "even", "none", "both", "neither"])
-_NO_WORDS = frozenset(
-    ["asin", "acos", "atan", "tg", "ctg", "pi", "theta", "alpha", "beta", "gamma", "omega", "lambda", "phi", "inf", "infinity", "sqrt", "frac", "exp", "oo"]
-)
-_PROSE_WORDS: Final = 7  # as many, and it is a sentence, not an answer
 
 
 @lru_cache(maxsize=16_384)
@@ -99,7 +98,7 @@ def read(text: str, commas: bool = True) -> Value:
         return _with_modulus(read(text[: match.start()], commas), match[1] or match[2] or match[3])
     tokens = tokens_of(text, commas=commas)
     words = [word for token in tokens if token.kind in ("word", "prose") for word in token.text.lower().split()]
-    if sum(len(word) > 1 for word in words) >= _PROSE_WORDS and sum(word in HEDGES for word in words) > 1:
+    if sum(len(word) > 1 for word in words) >= PROSE_WORDS and sum(word in HEDGES for word in words) > 1:
         raise Sentence("a sentence")
     return _value(tokens)
 
@@ -135,7 +134,7 @@ def _choice(match: re.Match[str], commas: bool) -> Choice:
     try:
         return Choice(frozenset({letter}), read(rest, commas))
     except Unreadable:
-        return Choice(frozenset({letter}), Text(_words(tokens_of(rest))))
+        return Choice(frozenset({letter}), Text(words_of(tokens_of(rest))))
 
 
 def _with_modulus(value: Value, modulus: str) -> Value:
@@ -153,19 +152,19 @@ def _value(tokens: Sequence[Token]) -> Value:
     """The value of some pieces: lists first, then what their parts can be."""
     if len(tokens) > 1 and tokens[0].kind == "prose" and tokens[0].text.endswith(":"):
         tokens = tokens[1:]
-    while tokens and (tokens[0].text in ("\\approx", "=", "\\sim", "\\therefore") or _word(tokens[0]) in _NEARLY):
+    while tokens and (tokens[0].text in ("\\approx", "=", "\\sim", "\\therefore") or word_of(tokens[0]) in NEARLY):
         tokens = tokens[1:]
     if not tokens:
         raise Unreadable("nothing")
-    if len(tokens) > 1 and tokens[0].text == "\\{" and _partner(tokens, 0) == len(tokens) - 1:
+    if len(tokens) > 1 and tokens[0].text == "\\{" and partner(tokens, 0) == len(tokens) - 1:
         return _set(tokens)
     if compound := _quantities(tokens):
         return compound
     if groups := _split(tokens):
         return _list(groups, _joiner(tokens))
-    if any(token.text == "\\cup" for token in tokens) and len(parts := _apart(tokens, ("\\cup",))) > 1:
+    if any(token.text == "\\cup" for token in tokens) and len(parts := apart(tokens, ("\\cup",))) > 1:
         return Union(tuple(_value(part) for part in parts))
-    signs = [place for place, depth in _depths(tokens) if depth == 0 and tokens[place].text in SIGNS]
+    signs = [place for place, depth in depths(tokens) if depth == 0 and tokens[place].text in SIGNS]
     if signs and tokens[signs[0]].kind != "prose":
         return _relation(tokens, signs)
     return _single(tokens)
@@ -178,11 +177,11 @@ def _single(tokens: Sequence[Token], *, letter_units: bool = True) -> Value:
         return _matrix(tokens)
     if len(tokens) == 1 and first == "\\emptyset":
         return Items((), braces=True)
-    if first in ("(", "[", "\\langle") and last in (")", "]", "\\rangle") and _partner(tokens, 0) == len(tokens) - 1:
-        if len(parts := _apart(tokens[1:-1], (",", ";"))) > 1:
+    if first in ("(", "[", "\\langle") and last in (")", "]", "\\rangle") and partner(tokens, 0) == len(tokens) - 1:
+        if len(parts := apart(tokens[1:-1], (",", ";"))) > 1:
             return Tuple(first, tuple(_value(part) for part in parts), last)
     for place, token in enumerate(tokens):
-        if token.kind == "prose" or token.text in _CURRENCY or _is_word(tokens, place):
+        if token.kind == "prose" or token.text in _CURRENCY or is_word(tokens, place):
             return _worded(tokens, place)
     if tokens[-1].text == "\\Omega" and len(tokens) > 1 and all(one.kind == "number" for one in tokens[:-1]):
         return Quantity(((_number(tokens[:-1]), "Ω"),))
@@ -191,7 +190,7 @@ def _single(tokens: Sequence[Token], *, letter_units: bool = True) -> Value:
     if (
         letter_units
         and (split := _letter_unit(tokens)) is not None
-        and (unit := unit_of(_joined(tokens[split:]), plain=True))
+        and (unit := unit_of(joined(tokens[split:]), plain=True))
     ):
         return Quantity(((_number(tokens[:split]), unit),))
     return _formula(tokens)
@@ -229,7 +228,7 @@ def _worded(tokens: Sequence[Token], place: int) -> Value:
         if isinstance(value, Quantity) and value.parts[0][1].startswith("#"):
             return Quantity(((value.parts[0][0], unit),))
         raise Unreadable("money")
-    words = _joined(tokens[place:])
+    words = joined(tokens[place:])
     if place and (quantity := _quantity(tokens[:place], words)) is not None:
         return quantity
     if len(tokens) == 1 and tokens[0].kind == "prose":
@@ -240,7 +239,7 @@ def _worded(tokens: Sequence[Token], place: int) -> Value:
             return _prose_value(inner)
         if re.match(r"[-+$\\]?\d", inner) and isinstance(value := read(inner), Quantity | Formula):
             return value
-    return Text(_words(tokens))
+    return Text(words_of(tokens))
 
 
 def _prose_value(inner: str) -> Value:
@@ -260,7 +259,7 @@ def _quantities(tokens: Sequence[Token]) -> Quantity | None:
         return None
     parts = []
     for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
-        words = _joined(tokens[start + 1 : end])
+        words = joined(tokens[start + 1 : end])
         words = re.sub(r"(?:^|\s|,)\s*and\s*$|,\s*$", "", words).strip()
         unit = unit_of(words)
         if unit is None or (unit.startswith("#") and words.lower() in _WORDS_BETWEEN):
@@ -336,19 +335,19 @@ def _side(tokens: Sequence[Token]) -> Value:
 
 def _set(tokens: Sequence[Token]) -> Value:
     inner = tokens[1:-1]
-    if tokens[-1].text != "\\}" or _partner(tokens, 0) != len(tokens) - 1:
+    if tokens[-1].text != "\\}" or partner(tokens, 0) != len(tokens) - 1:
         raise Unreadable("braces")
-    for place, depth in _depths(inner):
+    for place, depth in depths(inner):
         if depth == 0 and inner[place].text in ("|", ":") and place:
             return _value(inner[place + 1 :])
     if not inner:
         return Items((), braces=True)
-    return Items(tuple(_value(part) for part in _apart(inner, (",", ";"))), braces=True)
+    return Items(tuple(_value(part) for part in apart(inner, (",", ";"))), braces=True)
 
 
 def _joiner(tokens: Sequence[Token]) -> str:
     """The word between values: "and", "or" or none."""
-    words = {_word(tokens[place]) for place, depth in _depths(tokens) if depth == 0 and _is_between(tokens[place])}
+    words = {word_of(tokens[place]) for place, depth in depths(tokens) if depth == 0 and _is_between(tokens[place])}
     return "or" if "or" in words else "and" if "and" in words else ""
 
 
@@ -363,14 +362,14 @@ def _list(groups: list[list[list[Token]]], word: str) -> Value:
 def _split(tokens: Sequence[Token]) -> list[list[list[Token]]]:
     """The pieces between "and", "or" and semicolons, each split at its commas; none where nothing is split."""
     groups: list[list[list[Token]]] = []
-    between = [place for place, depth in _depths(tokens) if depth == 0 and _is_between(tokens[place])]
+    between = [place for place, depth in depths(tokens) if depth == 0 and _is_between(tokens[place])]
     start = 0
     for place in [*between, len(tokens)]:
         group = list(tokens[start:place])
         while group and group[-1].text == ",":
             group.pop()
         if group:
-            groups.append([part for part in _apart(group, (",",)) if part])
+            groups.append([part for part in apart(group, (",",)) if part])
         start = place + 1
     if sum(map(len, groups)) <= 1:
         return []
@@ -380,7 +379,7 @@ def _split(tokens: Sequence[Token]) -> list[list[list[Token]]]:
 
 
 def _is_between(token: Token) -> bool:
-    return token.text in (";", "\\wedge", "\\vee") or _word(token) in _WORDS_BETWEEN
+    return token.text in (";", "\\wedge", "\\vee") or word_of(token) in _WORDS_BETWEEN
 
 
 def _matrix(tokens: Sequence[Token]) -> Matrix:
@@ -405,90 +404,3 @@ def _matrix(tokens: Sequence[Token]) -> Matrix:
     minus = len(before) == 1 and before[0].text == "-"
     factor = num(-1) if minus else Parser(before).whole() if before else None
     return Matrix(tuple(tuple(Parser(cell).whole() for cell in row) for row in rows), factor)
-
-
-def _depths(tokens: Sequence[Token]) -> list[tuple[int, int]]:
-    """Each piece's place and how many brackets are open around it."""
-    depths, depth = [], 0
-    for place, token in enumerate(tokens):
-        if token.kind != "prose" and token.text in _CLOSE:
-            depth -= 1
-        depths.append((place, depth))
-        if token.kind != "prose" and token.text in _OPEN:
-            depth += 1
-    return depths
-
-
-def _apart(tokens: Sequence[Token], separators: tuple[str, ...]) -> list[list[Token]]:
-    parts: list[list[Token]] = [[]]
-    for place, depth in _depths(tokens):
-        if depth == 0 and tokens[place].text in separators:
-            parts.append([])
-        else:
-            parts[-1].append(tokens[place])
-    if any(not part for part in parts):
-        raise Unreadable("an empty place in a list")
-    return parts
-
-
-def _partner(tokens: Sequence[Token], start: int) -> int:
-    depth = 0
-    for place in range(start, len(tokens)):
-        depth += (tokens[place].text in _OPEN) - (tokens[place].text in _CLOSE)
-        if depth == 0:
-            return place
-    return -1
-
-
-def _word(token: Token) -> str:
-    return token.text.strip(" ,.").lower() if token.kind in ("word", "prose") else ""
-
-
-def _is_word(tokens: Sequence[Token], place: int) -> bool:
-    """Whether a run of letters is a word rather than factors: `even`, `dollars`, `cm` behind a number."""
-    token = tokens[place]
-    if token.kind != "word" or len(token.text) < 2 or token.text in FUNCTIONS or token.text.lower() in _NO_WORDS:
-        return False
-    if place and tokens[place - 1].text in ("_", "\\begin", "\\end", "\\operatorname"):
-        return False
-    if (
-        place > 1
-        and tokens[place - 1].text == "{"
-        and tokens[place - 2].text in ("_", "\\begin", "\\end", "\\overline")
-    ):
-        return False
-    lower = token.text.lower()
-    if len(lower) > 2 and lower in _ALPHABET:
-        return False
-    if place and token.text in UNITS and tokens[place - 1].kind == "number":
-        return True
-    if lower in _SHORT:
-        return len(tokens) == 1 or token.spaced
-    if place and tokens[place - 1].kind == "number" and (lower in UNITS or lower in ("sq", "cu")):
-        return True
-    if lower in _SHOUTED:
-        return True
-    vowel = re.search("[aeiou]", lower) is not None and not token.text.isupper()
-    return len(lower) > 2 and (vowel or lower in HEDGES)
-
-
-def _joined(tokens: Sequence[Token]) -> str:
-    return "".join((" " if token.spaced or token.kind == "prose" else "") + token.text for token in tokens).strip()
-
-
-def _words(tokens: Sequence[Token]) -> str:
-    """A text's words: in lower case where they are words, without quotes and stops."""
-    pieces = []
-    for place, token in enumerate(tokens):
-        text = token.text
-        if token.kind == "prose":
-            text = re.sub(r"[$\"]", " ", text).lower()
-        elif _is_word(tokens, place) or (token.kind == "word" and len(text) > 1 and len(tokens) == 1):
-            text = text.lower()
-        pieces.append((" " if token.spaced or token.kind == "prose" else "") + text + " " * (token.kind == "prose"))
-    words = " ".join(re.sub(r"[\"`*]", "", "".join(pieces)).split()).strip(" .,;:!?()'")
-    if len(words.split()) >= _PROSE_WORDS:
-        raise Sentence("a sentence")
-    if not words:
-        raise Unreadable("nothing")
-    return words

@@ -7,20 +7,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Final
 
-from leanthink.verify.arithmetic import (
-    PRIMES,
-    TooLarge,
-    Undefined,
-    exact,
-    has,
-    letters_of,
-    modular,
-    numeric,
-    residue,
-    sample,
-)
+from leanthink.verify.arithmetic import PRIMES, TooLarge, Undefined, exact, modular, numeric, residue, sample
 from leanthink.verify.equality import DIFFERENT, EQUAL, LEFT, NEAR, UNREASONABLE, Outcome, all_of, compare_trees
-from leanthink.verify.grammar import Tree, num
+from leanthink.verify.trees import Tree, has, letters_of, num
 from leanthink.verify.values import Formula, Items, Relation, Text, Tuple, Union, Value
 
 _EQUATIONS: Final = frozenset(["=", "\\equiv", "\\approx", "\\cong"])

@@ -11,13 +11,12 @@ import re
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from leanthink.verify.arithmetic import has
 from leanthink.verify.compare import compare
 from leanthink.verify.equality import GOLD_TOO_LARGE, LEFT, Outcome
 from leanthink.verify.evaluated import compact, is_echo, unevaluated
-from leanthink.verify.grammar import Tree
 from leanthink.verify.reading import read
 from leanthink.verify.tokens import Sentence, Unreadable
+from leanthink.verify.trees import Tree, has
 from leanthink.verify.values import Formula, Items, Quantity, Relation, Text, Tuple, Value
 
 NO_ANSWERS: Final = frozenset(

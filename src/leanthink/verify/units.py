@@ -11,6 +11,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
+from leanthink.verify.words import AFTER, COUNTED, HEDGES, JOINING, NO_NOUNS, UNIT_LETTERS
+
 _TABLE = """
 mm millimeter millimetre | cm centimeter centimetre | dm decimeter decimetre | m meter metre | km kilometer kilometre
 nm nanometer nanometre | in inch inches | ft foot feet | yd yard | mi mile | au | ly lightyear
@@ -30,19 +32,11 @@ UNITS: Final = {
     for name in group.split()
 }
 _COMPOUND: Final = {"mph": "mi/h", "kph": "km/h"}
-_LETTERS: Final = frozenset(["m", "g", "s", "l", "L", "N", "J", "W", "V", "K", "h"])  # single letters that may be units without \text
+
 _SCALES: Final = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
     "hundreds": 10**2, "thousands": 10**3, "millions": 10**6, "billions": 10**9, "dozens": 12, "bn": 10**9,
 }  # fmt: skip
-_IRREGULAR: Final = frozenset(
-    ["people", "person", "child", "children", "man", "men", "woman", "women", "foot", "feet", "inch", "mouse", "mice", "dice", "die", "goose", "geese", "sheep", "fish", "deer", "cattle", "money", "change", "way", "time", "hour", "student", "apple", "egg", "book", "page", "ball", "point", "marble", "car", "house", "box", "piece", "side", "edge", "vertex", "vertices", "triangle", "pair", "number", "integer", "digit", "solution", "root", "card", "coin", "game", "pizza", "slice", "cookie", "candy", "cow", "dog", "cat", "bird", "tree", "flower", "toy", "gift", "shirt", "dress", "shoe", "sock", "hat", "pen", "pencil", "mark", "score", "goal", "step", "floor", "room", "seat", "ticket", "bag", "bottle", "glass", "cup", "plate", "bowl", "jar", "can", "bus", "train", "trip", "lap", "mile", "run", "ride", "song", "movie", "show", "word", "letter", "line", "row", "column", "group", "team", "player", "teacher", "friend", "guest", "member", "worker", "employee", "customer", "boy", "girl", "kid", "baby", "sister", "brother", "dollar", "cent", "euro", "pound", "unit", "degree", "percent", "week", "day", "month", "year", "minute", "second", "gallon", "ounce"]
-)
-_NO_NOUNS: Final = frozenset(
-    ["is", "was", "has", "does", "its", "this", "as", "us", "plus", "minus", "less", "unless", "perhaps", "always", "thus", "yes", "alas", "besides", "sometimes", "afterwards", "otherwise", "towards", "versus", "minuses", "less", "lots", "guess", "times's", "equals", "gives", "makes", "leaves", "means", "remains", "becomes", "seems", "tens", "hundreds", "thousands", "millions", "billions", "trillions", "dozens", "halves", "thirds", "fourths", "fifths", "sixths", "tenths", "hundredths", "thousandths", "quarters", "squares", "cubes", "multiples", "powers", "factors", "fractions", "errors", "mistakes", "options", "choices", "guesses", "answers", "possibilities", "odds", "evens", "negatives", "positives", "apiece", "more", "times", "percentages", "was", "were", "various", "regardless", "nonetheless", "nevertheless", "pass", "cross", "across", "previous", "obvious", "serious", "odds", "modulus", "radius", "infinite", "sums", "differences", "products", "quotients", "factorials", "logs", "roots"]
-)
-_AFTER: Final = frozenset(["old", "long", "tall", "high", "wide", "deep", "each", "total", "altogether", "left", "remaining", "apart", "away"])
-_JOINING: Final = frozenset(["of", "per", "the", "in", "each", "a", "an", "square", "cubic", "sq", "cu", "for", "and"])
 
 
 @lru_cache(maxsize=4096)
@@ -86,7 +80,7 @@ def _power(text: str, *, plain: bool) -> str | None:
         name, power = match[1], match[2]
     if not name or (len(words) > 1 and name.lower() not in UNITS):
         return None
-    if plain and len(name) == 1 and name.isalpha() and name not in _LETTERS:
+    if plain and len(name) == 1 and name.isalpha() and name not in UNIT_LETTERS:
         return None
     found = UNITS.get(name) or (
         UNITS.get(name.lower()) or UNITS.get(name.lower().removesuffix("s")) if len(name) > 1 else None
@@ -99,25 +93,23 @@ def _power(text: str, *, plain: bool) -> str | None:
 def _counted(text: str) -> str | None:
     """What is counted, as `red balls`: at most four words, of which the last before any "of" or "per" is a noun."""
     words = text.split()
-    while len(words) > 1 and words[-1] in _AFTER:
+    while len(words) > 1 and words[-1] in AFTER:
         words.pop()
     if len(words) > 1 and words[0] == "more":
         words = words[1:]
     if (
         not 1 <= len(words) <= 4
-        or words[-1] in _JOINING
+        or words[-1] in JOINING
         or not all(re.fullmatch(r"[a-z][a-z'-]*", word) for word in words)
     ):
         return None
-    if any(word in _NO_NOUNS or word in _SCALES or word in HEDGES for word in words):
+    if any(word in NO_NOUNS or word in _SCALES or word in HEDGES for word in words):
         return None
-    head = [
-        word for word in re.split(r"\b(?:of|per|in|each|for)\b", " ".join(words))[0].split() if word not in _JOINING
-    ]
+    head = [word for word in re.split(r"\b(?:of|per|in|each|for)\b", " ".join(words))[0].split() if word not in JOINING]
     if not head:
         return None
     last = head[-1]
-    noun = last in _IRREGULAR or (len(last) > 3 and last.endswith("s") and not last.endswith(("ss", "ous", "us", "is")))
+    noun = last in COUNTED or (len(last) > 3 and last.endswith("s") and not last.endswith(("ss", "ous", "us", "is")))
     return "#" + " ".join(words) if noun else None
 
 
@@ -131,8 +123,3 @@ def scale_of(text: str) -> tuple[Fraction, str]:
     while words and words[0].lower() in _SCALES:
         factor *= _SCALES[words.pop(0).lower()]
     return factor, " ".join(words)
-
-
-HEDGES: Final = frozenset(
-    ["or", "and", "if", "not", "no", "is", "are", "was", "be", "isn't", "either", "neither", "maybe", "probably", "possibly", "perhaps", "wrong", "right", "incorrect", "correct", "true", "false", "when", "where", "otherwise", "else", "then", "but", "except", "than", "at", "least", "most", "about", "around", "approximately", "roughly", "nearly", "almost", "minus", "plus", "times", "divided", "over", "to", "from", "between", "even", "odd", "positive", "negative", "unless", "however", "wait", "actually", "unsure", "unknown", "guess", "some", "any", "every", "all", "none", "nothing", "more", "less", "fewer", "up", "down", "below", "above", "under", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "zero", "half", "double", "triple", "twice", "squared", "cubed", "factorial", "mod", "remainder", "too", "many", "few", "early", "late", "off", "only", "also", "with", "without", "because", "since", "so"]
-)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from leanthink.verify.grammar import Tree
+from leanthink.verify.trees import Tree
 
 
 class Value:
