@@ -166,7 +166,8 @@ def modular(tree: Tree, at: Mapping[str, int], prime: int) -> int:
     """
     head, *parts = tree
     if head == "num":
-        return parts[0].numerator * pow(parts[0].denominator, -1, prime) % prime
+        value: Fraction = parts[0]
+        return value.numerator * pow(value.denominator, -1, prime) % prime
     if head == "mixed":
         return modular(("num", parts[0] + parts[1] / parts[2]), at, prime)
     if head == "sym":
@@ -197,12 +198,12 @@ def modular(tree: Tree, at: Mapping[str, int], prime: int) -> int:
             raise Undefined
         return pow(base, int(exponent), prime)
     try:
-        value = exact(tree)
+        whole = exact(tree)
     except TooLarge:
-        value = None
-    if value is None:
+        whole = None
+    if whole is None:
         raise Undefined
-    return modular(("num", value), at, prime)
+    return modular(("num", whole), at, prime)
 
 
 def residue(name: str, prime: int) -> int:

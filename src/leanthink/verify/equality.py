@@ -106,7 +106,7 @@ def places(tree: Tree) -> int:
         power = exact(tree[2])
         base = tree[2][1]
         if power and base[0] == "num" and base[1] == 10:
-            return max(tree[1][2] - round(math.log10(power)), 0)
+            return max(int(tree[1][2]) - round(math.log10(power)), 0)
     return 0
 
 

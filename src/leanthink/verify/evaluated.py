@@ -295,7 +295,7 @@ def _bare(value: Value) -> object:
 
 
 def _number_written(tree: Tree) -> Tree:
-    """`5` and `5.0` are written alike, `0.5` and `\\frac{1}{2}` are not."""
+    r"""`5` and `5.0` are written alike, `0.5` and `\frac{1}{2}` are not."""
     if tree[0] == "num":
         return ("num", tree[1])
     if tree[0] == "neg":

@@ -177,7 +177,8 @@ _DELIMITERS = re.compile(r"\$+|\\[()\[\]]|\\(?:text|quad|qquad|[,;: ])|[{}\s]|\*
 _NAME = r"(?:[A-Za-z](?:_\{?\w\}?)?=)?"
 _CONNECTOR = re.compile(rf"(?:,?(?:and|or)|[,;&]|\\\\)*{_NAME}")
 _RUN_ON = re.compile(
-    r"\n\s*(?:\*\*|#+ *)?(?:Question|Problem|Exercise|Instruction|Human|User|Q)\s*\d*\s*(?:\*\*)?[:.]|<\|im_start\|>|<\|user\|>"
+    r"\n\s*(?:\*\*|#+ *)?(?:Question|Problem|Exercise|Instruction|Human|User|Q)\s*\d*\s*(?:\*\*)?[:.]"
+    r"|<\|im_start\|>|<\|user\|>"
 )
 
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from leanthink.verify.tokens import Token, Unreadable, tokens_of
+from leanthink.verify.tokens import Cursor, Token, Unreadable, tokens_of
 from leanthink.verify.trees import FUNCTIONS, TRIG, Tree, num
 from leanthink.verify.words import GREEK
 
@@ -22,12 +22,11 @@ _OPEN: Final = {"(": ")", "[": "]", "\\{": "\\}", "{": "}"}
 _DEPTH: Final = 40
 
 
-class Parser:
+class Parser(Cursor):
     """One pass over the pieces of a formula; every step forward is a token, so it ends."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
-        self._tokens = list(tokens)
-        self._place = 0
+        super().__init__(tokens)
         self._depth = 0
         self._bars = False  # whether the innermost bracket is an open bar
 
@@ -37,25 +36,6 @@ class Parser:
         if self._place < len(self._tokens):
             raise Unreadable(f"{self._peek().text!a} after a formula")
         return tree
-
-    def _peek(self, ahead: int = 0) -> Token:
-        place = self._place + ahead
-        return self._tokens[place] if place < len(self._tokens) else _END
-
-    def _next(self) -> Token:
-        token = self._peek()
-        self._place += 1
-        return token
-
-    def _take(self, *texts: str) -> bool:
-        if self._peek().text in texts and self._peek().kind not in ("prose", "end"):
-            self._place += 1
-            return True
-        return False
-
-    def _expect(self, text: str) -> None:
-        if not self._take(text):
-            raise Unreadable(f"{self._peek().text!a} where {text!a} should stand")
 
     def sum(self) -> Tree:
         """Terms with signs between them."""
@@ -183,10 +163,7 @@ class Parser:
         if token.kind == "word":
             return self._letters(token)
         if token.kind == "sign" and token.text in "([{":
-            if token.text == "{" and self._take("}"):
-                raise Unreadable("empty braces")
-            tree = self._inside(_OPEN[token.text])
-            return tree
+            return self._inside(_OPEN[token.text])
         if token.text == "|" and token.kind == "sign":
             return self._absolute()
         if token.kind == "command":
@@ -233,7 +210,7 @@ class Parser:
         return (over.value, under.value) if plain else None
 
     def _stacked_fraction(self) -> tuple[Fraction, Fraction] | None:
-        """`\\frac{1}{2}` behind a whole number: a mixed number's, where both parts are whole."""
+        r"""`\frac{1}{2}` behind a whole number: a mixed number's, where both parts are whole."""
         self._place += 1
         over, under = self._argument(), self._argument()
         plain = over[0] == under[0] == "num" and over[3] == under[3] == "integer"
@@ -339,13 +316,13 @@ class Parser:
 
     def _big(self, name: str) -> Tree:
         """Everything up to where the surrounding bracket closes: it is not calculated here."""
-        depth, pieces = 0, []
+        depth = 0
+        pieces: list[str] = []
         while self._peek().kind != "end":
             token = self._peek()
             opens, closes = token.text in _OPEN, token.text in _OPEN.values()
-            if (closes and not depth) or (token.text in (",", "=") and not depth and token.kind == "sign"):
-                if not (token.text == "=" and pieces and pieces[-1] in ("_", "k", "n", "i", "j", "x", "m")):
-                    break
+            if not depth and (closes or (token.text in (",", "=") and token.kind == "sign")):
+                break
             depth += (opens and token.kind != "prose") - (closes and token.kind != "prose")
             pieces.append(token.text)
             self._place += 1
@@ -380,7 +357,7 @@ class Parser:
         return tree if exponent is None else ("pow", tree, exponent)
 
     def _bare_argument(self) -> Tree:
-        """`\\sin 2x`: factors without a sign between them, up to the next function."""
+        r"""`\sin 2x`: factors without a sign between them, up to the next function."""
         if self._take("-"):
             return ("neg", self._bare_argument())
         factors = [self._power()]
@@ -396,25 +373,16 @@ class Parser:
         return _product_of(factors)
 
 
-_END = Token("end", "")
-
-
 def _product_of(factors: Sequence[Tree]) -> Tree:
     return factors[0] if len(factors) == 1 else ("mul", *factors)
 
 
 def _derivative(tokens: Sequence[Token]) -> int | None:
     r"""How many tokens `{d}{dx}` takes after `\frac`, where that stands there."""
-    text = "".join(token.text for token in tokens)
-    for upper in ("{d}", "{\\partial}", "d"):
-        if text.startswith(upper + "{") and text[len(upper) + 1 :].startswith(("d", "\\partial")):
-            closed = text.index("}", len(upper)) if "}" in text[len(upper) :] else -1
-            length, seen = 0, 0
-            while seen <= closed and length < len(tokens):
-                seen += len(tokens[length].text)
-                length += 1
-            return length if closed >= 0 else None
-    return None
+    texts = [token.text for token in tokens]
+    if texts[:1] + texts[2:4] != ["{", "}", "{"] or texts[1] not in ("d", "\\partial") or len(texts) < 6:
+        return None
+    return texts.index("}", 4) + 1 if texts[4].startswith(("d", "\\partial")) and "}" in texts[4:] else None
 
 
 @lru_cache(maxsize=16_384)

@@ -31,6 +31,7 @@ def depths(tokens: Sequence[Token]) -> list[tuple[int, int]]:
 
 
 def apart(tokens: Sequence[Token], separators: tuple[str, ...]) -> list[list[Token]]:
+    """The tokens between separators that stand in no bracket."""
     parts: list[list[Token]] = [[]]
     for place, depth in depths(tokens):
         if depth == 0 and tokens[place].text in separators:
@@ -43,6 +44,7 @@ def apart(tokens: Sequence[Token], separators: tuple[str, ...]) -> list[list[Tok
 
 
 def partner(tokens: Sequence[Token], start: int) -> int:
+    """Where the bracket that opens at a place closes; -1 where it does not."""
     depth = 0
     for place in range(start, len(tokens)):
         depth += (tokens[place].text in OPEN) - (tokens[place].text in CLOSE)
@@ -52,6 +54,7 @@ def partner(tokens: Sequence[Token], start: int) -> int:
 
 
 def word_of(token: Token) -> str:
+    """What a token says as a word, in lower case."""
     return token.text.strip(" ,.").lower() if token.kind in ("word", "prose") else ""
 
 
@@ -84,6 +87,7 @@ def is_word(tokens: Sequence[Token], place: int) -> bool:
 
 
 def joined(tokens: Sequence[Token]) -> str:
+    """The tokens as text again."""
     return "".join((" " if token.spaced or token.kind == "prose" else "") + token.text for token in tokens).strip()
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from leanthink.verify.clean import LONGEST, clean
 from leanthink.verify.grammar import Parser
+from leanthink.verify.numerals import number_in_base, time_of
 from leanthink.verify.pieces import (
     PROSE_WORDS,
     apart,
@@ -33,25 +34,12 @@ from leanthink.verify.values import (
     Quantity,
     Relation,
     Text,
-    Time,
     Tuple,
     Union,
     Value,
 )
 from leanthink.verify.words import HEDGES, NEARLY, SIGNS
 
-_TIME = re.compile(
-    r"(\d{1,2})\s*:\s*(\d{2})\s*(?:(?:\\text\s*\{)?\s*([AaPp])\.?\s*[Mm]\.?\s*\}?)?"
-    r"|(\d{1,2})\s*(?:\\text\s*\{)?\s*([AaPp])\.?\s*[Mm]\.?\s*\}?"
-)
-_BASE = re.compile(
-    r"(-?)([0-9][0-9A-Za-z]*|[A-Z][0-9A-Z]*[0-9][0-9A-Z]*|\([0-9A-Z]+\)|\\text\{[0-9A-Z]+\}|[A-F]{2,8})"
-    r"_\s*(?:\{\s*(?:\\text\s*\{\s*)?([0-9]+|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\s*\}?\s*\}|(\d))"
-)
-_NUMBERS = {
-    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12,
-    "sixteen": 16,
-}  # fmt: skip
 _CHOICE = re.compile(
     r"(?:\\text\s*\{\s*(?:(?i:option|choice|answer)\s+)?(?:\(([A-Z])\)|([A-Z])[.):]|([A-Z])(?=\s*\}))\s*([^{}]*)\}"
     r"|(?:(?i:option|choice)\s+)?\(([A-Z])\)(?=\s|\Z)|([A-Z])[.):](?=\s)|(?i:option|choice)\s+([A-Z])\b)\s*(.*)",
@@ -84,12 +72,8 @@ def read(text: str, commas: bool = True) -> Value:
     text = clean(text)
     if not text:
         raise Unreadable("nothing")
-    if match := _TIME.fullmatch(text):
-        hour, minute = int(match[1] or match[4]), int(match[2] or 0)
-        if hour < 24 and minute < 60:
-            return Time(hour, minute, (match[3] or match[5] or "").lower().replace("a", "am").replace("p", "pm"))
-    if (match := _BASE.fullmatch(text)) and (based := _in_base(match)) is not None:
-        return based
+    if (numeral := time_of(text) or number_in_base(text)) is not None:
+        return numeral
     if match := _SMALL_CHOICE.fullmatch(text):
         return Choice(frozenset(match[1].upper()))
     if match := _CHOICE.fullmatch(text):
@@ -113,17 +97,6 @@ def type_of(text: str) -> str:
         return read(text).type
     except Unreadable as error:
         return f"unreadable: {error}"
-
-
-def _in_base(match: re.Match[str]) -> Formula | None:
-    digits = re.sub(r"\\text|[^0-9A-Za-z]", "", match[2])
-    base = _NUMBERS.get(match[3] or "") or int(match[3] or match[4])
-    try:
-        value = int(digits, base)
-    except ValueError:
-        return None
-    tree: Tree = num(value)
-    return Formula(("neg", tree) if match[1] else tree, number=True, base=base, digits=match[1] + digits.upper())
 
 
 def _choice(match: re.Match[str], commas: bool) -> Choice:
@@ -177,9 +150,9 @@ def _single(tokens: Sequence[Token], *, letter_units: bool = True) -> Value:
         return _matrix(tokens)
     if len(tokens) == 1 and first == "\\emptyset":
         return Items((), braces=True)
-    if first in ("(", "[", "\\langle") and last in (")", "]", "\\rangle") and partner(tokens, 0) == len(tokens) - 1:
-        if len(parts := apart(tokens[1:-1], (",", ";"))) > 1:
-            return Tuple(first, tuple(_value(part) for part in parts), last)
+    bracketed = first in ("(", "[", "\\langle") and last in (")", "]", "\\rangle")
+    if bracketed and partner(tokens, 0) == len(tokens) - 1 and len(parts := apart(tokens[1:-1], (",", ";"))) > 1:
+        return Tuple(first, tuple(_value(part) for part in parts), last)
     for place, token in enumerate(tokens):
         if token.kind == "prose" or token.text in _CURRENCY or is_word(tokens, place):
             return _worded(tokens, place)

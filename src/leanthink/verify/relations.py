@@ -50,9 +50,10 @@ def labelled(relation: Relation) -> Value | None:
         return None
     between = rest if named else [first, *rest]
     for side in between:
-        if isinstance(side, Formula) and isinstance(last, Formula) and not has(side.tree, "big"):
-            if "\\approx" not in relation.signs and compare_trees(last.tree, side.tree).equal is False:
-                return None
+        if not (isinstance(side, Formula) and isinstance(last, Formula)) or has(side.tree, "big"):
+            continue
+        if "\\approx" not in relation.signs and compare_trees(last.tree, side.tree).equal is False:
+            return None
     return last
 
 
@@ -162,7 +163,7 @@ def _among_whole_numbers(gold: Relation, answer: Relation) -> bool:
 
 
 def _least(relation: Relation) -> Fraction | None:
-    """The least whole number that a lower bound allows; of `n \\ne 1`, 2."""
+    r"""The least whole number that a lower bound allows; of `n \ne 1`, 2."""
     left, right = relation.sides
     sign = relation.signs[0]
     if not _is_letter(left):

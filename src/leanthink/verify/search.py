@@ -28,10 +28,14 @@ _SENTENCES = re.compile(r"(?<=[.!?])[\s*]+|\n+|。")
 _MATHS = re.compile(r"\$\$([^$]+)\$\$|\$([^$\n]+)\$|\\\(((?:(?!\\\)).)+)\\\)|\\\[((?:(?!\\\]).)+)\\\]", re.DOTALL)
 _MONEY = re.compile(r"\$\s*\d[\d,.]*(?:\s+[a-z]{2,})")
 _FUNCTION = r"(?:sqrt|sin|cos|tan|ln|log|exp|pi|frac)"
-_ATOM = rf"(?:[-+]?[$€£¥]?\d[\w.,/^*+()!%°{{}}\\-]*|{_FUNCTION}(?![a-z])\S*|[-+*/=^<>×·÷]+|[A-Za-z](?:[\d^_(=*/+-]\S*)?|\(\S*\d\S*|-?\\[a-z]+\S*)"
+_ATOM = (
+    rf"(?:[-+]?[$€£¥]?\d[\w.,/^*+()!%°{{}}\\-]*|{_FUNCTION}(?![a-z])\S*|[-+*/=^<>\u00d7\u00b7\u00f7]+"
+    r"|[A-Za-z](?:[\d^_(=*/+-]\S*)?|\(\S{0,60}\d\S*|-?\\[a-z]+\S*)"
+)
 _RUN = re.compile(rf"(?<![\w\\'])({_ATOM}(?:[ \t]+{_ATOM})*)(?![A-Za-z])")
 _OR = re.compile(
-    r"[\s,]*(?:(?i:or)|(?i:and)/(?i:or))\b(?:\s+\w+){0,3}\s*\Z|[\s,]*\b(?:(?i:or|maybe|perhaps|possibly))\s+(?:\w+\s+){0,3}\Z"
+    r"[\s,]*(?:(?i:or)|(?i:and)/(?i:or))\b(?:\s+\w+){0,3}\s*\Z"
+    r"|[\s,]*\b(?:(?i:or|maybe|perhaps|possibly))\s+(?:\w+\s+){0,3}\Z"
 )
 _AND = re.compile(r"\s*,?\s*(?:and|&)\s*\Z|\s*,\s*\Z")
 _DENIED = re.compile(r"\?|\b(?:wrong|incorrect|not|isn't|false|impossible|nonsense)\b", re.IGNORECASE)
@@ -69,7 +73,7 @@ def _pieces(sentence: str) -> Iterator[Piece]:
 
 def _runs(sentence: str, start: int, end: int) -> Iterator[Piece]:
     for match in _RUN.finditer(sentence, start, end):
-        text = match[1].strip().rstrip(".,;:!?*").lstrip("+*/=^<>×·÷ ").strip()
+        text = match[1].strip().rstrip(".,;:!?*").lstrip("+*/=^<>\u00d7\u00b7\u00f7 ").strip()
         while text.endswith(")") and text.count(")") > text.count("("):
             text = text[:-1]
         text = re.sub(r"^(?:[aI]\s+)+|(?:\s+[aI])+$", "", text)

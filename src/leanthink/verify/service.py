@@ -106,12 +106,12 @@ class Verifier:
         if isinstance(repair, str) or (odd := [name for name in repair if name not in REPAIRS]):
             hint = f"give a list of {', '.join(REPAIRS)}" if isinstance(repair, str) else did_you_mean(odd[0], REPAIRS)
             raise ConfigError(f"verifier: repair is {repair!r}; {hint}")
-        for name, value, allowed in (
+        for name, chosen, allowed in (
             ("unevaluated", unevaluated, ("wrong", "accept")),
             ("unreasonable", unreasonable, ("wrong", "unknown")),
         ):
-            if value not in allowed:
-                raise ConfigError(f"verifier: {name} is {value!r}; {did_you_mean(str(value), allowed)}")
+            if chosen not in allowed:
+                raise ConfigError(f"verifier: {name} is {chosen!r}; give one of {', '.join(allowed)}")
         self._decide = decide_by(
             task,
             relative=relative_tolerance,

@@ -1,7 +1,7 @@
 r"""The proof that two formulas are equal, by sympy: what the numbers of `leanthink.verify.equality` leave open.
 
-Like `judge.py` this runs in a worker, which loads it by its path: standard library and sympy only. Trees come as JSON, so
-that no text is parsed twice and no letter loses its case.
+Like `judge.py` this runs in a worker, which loads it by its path: standard library and sympy only. Trees come as JSON,
+so that no text is parsed twice and no letter loses its case.
 
 Equal is what sympy's expansion of the difference makes 0, or what vanishes to 40 digits at every point tried. Letters
 stand for positive numbers, as they do in `leanthink.verify.equality`.

@@ -7,8 +7,10 @@ repeats; `1.5e-3` has an exponent. Two numbers side by side, `7 0`, stay two: no
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 from leanthink.verify.clean import closing
 
@@ -23,7 +25,7 @@ class Sentence(Unreadable):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of an answer.
+    r"""A piece of an answer.
 
     Attributes:
         kind: "number", "command" (with its backslash), "word" (a run of letters), "prose" (of `\text{...}`), "sign", or
@@ -43,6 +45,36 @@ class Token:
     style: str = "integer"
 
 
+_END: Final = Token("end", "")
+
+
+class Cursor:
+    """A place in a row of tokens, which only moves forward."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._tokens = list(tokens)
+        self._place = 0
+
+    def _peek(self, ahead: int = 0) -> Token:
+        place = self._place + ahead
+        return self._tokens[place] if place < len(self._tokens) else _END
+
+    def _next(self) -> Token:
+        token = self._peek()
+        self._place += 1
+        return token
+
+    def _take(self, *texts: str) -> bool:
+        if self._peek().text in texts and self._peek().kind not in ("prose", "end"):
+            self._place += 1
+            return True
+        return False
+
+    def _expect(self, text: str) -> None:
+        if not self._take(text):
+            raise Unreadable(f"{self._peek().text!a} where {text!a} should stand")
+
+
 _GROUPED = r"[1-9][0-9]{0,2}(?:(?:%s)[0-9]{3})+(?![0-9])(?:\.[0-9]+)?"
 _COMMAS = _GROUPED % r",|\{,\}|,?\\! ?|\\,|\\ "
 _OTHERS = _GROUPED % r"\{,\}|,?\\! ?|\\,|\\ "
@@ -56,8 +88,10 @@ _PLAIN = r"[0-9]+\{,\}[0-9]+|[0-9]+\.[0-9]+|\.[0-9]+|[0-9]+\.(?![.\d])|[0-9]+"
 
 def _pattern(commas: bool) -> re.Pattern[str]:
     return re.compile(
-        rf"(?P<repeating>{_REPEATING})|(?P<scientific>{_SCIENTIFIC})|(?P<grouped>{_COMMAS if commas else _OTHERS}|{_SPACES})"
-        rf"|(?P<plain>{_PLAIN})|(?P<prose>\\text\s*(?=\{{))|(?P<command>\\[A-Za-z]+|\\.)|(?P<word>[A-Za-z]+)|(?P<sign>\S)"
+        rf"(?P<repeating>{_REPEATING})|(?P<scientific>{_SCIENTIFIC})"
+        rf"|(?P<grouped>{_COMMAS if commas else _OTHERS}|{_SPACES})"
+        rf"|(?P<plain>{_PLAIN})|(?P<prose>\\text\s*(?=\{{))|(?P<command>\\[A-Za-z]+|\\.)"
+        rf"|(?P<word>[A-Za-z]+)|(?P<sign>\S)"
     )
 
 
@@ -67,10 +101,10 @@ LARGEST = 400  # tokens
 
 
 def tokens_of(text: str, *, commas: bool = True) -> list[Token]:
-    """The pieces of a clean text; ``commas``: whether ``1,000`` is one number.
+    r"""The pieces of a clean text; ``commas``: whether ``1,000`` is one number.
 
-    >>> [token.text for token in tokens_of(r"2\\frac12x")]
-    ['2', '\\\\frac', '12', 'x']
+    >>> [token.text for token in tokens_of(r"2\frac12x")]
+    ['2', '\\frac', '12', 'x']
 
     Raises:
         Unreadable: more pieces than a reading is worth, or a control character.

@@ -1,0 +1,54 @@
+r"""Times of the day, and whole numbers in a base."""
+
+from __future__ import annotations
+
+import re
+
+from leanthink.verify.trees import Tree, num
+from leanthink.verify.values import Formula, Time
+
+_TIME = re.compile(
+    r"(\d{1,2})\s*:\s*(\d{2})\s*(?:(?:\\text\s*\{)?\s*([AaPp])\.?\s*[Mm]\.?\s*\}?)?"
+    r"|(\d{1,2})\s*(?:\\text\s*\{)?\s*([AaPp])\.?\s*[Mm]\.?\s*\}?"
+)
+_BASE = re.compile(
+    r"(-?)([0-9][0-9A-Za-z]*|[A-Z][0-9A-Z]*[0-9][0-9A-Z]*|\([0-9A-Z]+\)|\\text\{[0-9A-Z]+\}|[A-F]{2,8})"
+    r"_\s*(?:\{\s*(?:\\text\s*\{\s*)?([0-9]+|[a-z]+)\s*\}?\s*\}|(\d))"
+)
+_NUMBERS = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12,
+    "sixteen": 16,
+}  # fmt: skip
+
+
+def time_of(text: str) -> Time | None:
+    """A time of the day; None where the text is none.
+
+    >>> time_of("4:30 p.m.")
+    Time(hour=4, minute=30, half='pm')
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    hour, minute = int(match[1] or match[4]), int(match[2] or 0)
+    half = (match[3] or match[5] or "").lower()
+    return Time(hour, minute, half and f"{half}m") if hour < 24 and minute < 60 else None
+
+
+def number_in_base(text: str) -> Formula | None:
+    """A number that names its base; None where the text is none.
+
+    >>> number_in_base("52_8").digits, number_in_base("92_8")
+    ('52', None)
+    """
+    match = _BASE.fullmatch(text)
+    if match is None:
+        return None
+    digits = re.sub(r"\\text|[^0-9A-Za-z]", "", match[2])
+    try:
+        base = _NUMBERS.get(match[3] or "") or int(match[3] or match[4])
+        value = int(digits, base)
+    except ValueError:
+        return None
+    tree: Tree = num(value)
+    return Formula(("neg", tree) if match[1] else tree, number=True, base=base, digits=match[1] + digits.upper())
