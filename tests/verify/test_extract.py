@@ -9,6 +9,7 @@ from math_verify import LatexExtractionConfig, parse
 
 from leanthink.verify import extract_answer
 from leanthink.verify.extract import SEARCH_TAIL, TAIL, Found, find_answer
+from leanthink.verify.search import value_in
 
 T = "</think>"
 
@@ -157,11 +158,19 @@ def test_several_boxes_as_math_verify_reads_them(text: str) -> None:
         "<answer>",
         r"\boxed 1,1",
         "}{",
+        "\n",
+        "\nQuestion ",
+        "\n#### 1 ",
+        "Answer: ",
+        "5 or ",
+        "((1 ",
+        "...",
     ],
 )
 def test_long_and_hostile_text_is_cheap(unit: str) -> None:
     start = time.perf_counter()
     extract_answer(unit * (300_000 // len(unit)))
+    value_in(unit * (SEARCH_TAIL // len(unit)))
     assert time.perf_counter() - start < 5  # seconds; it takes hundredths
 
 

@@ -177,7 +177,7 @@ _DELIMITERS = re.compile(r"\$+|\\[()\[\]]|\\(?:text|quad|qquad|[,;: ])|[{}\s]|\*
 _NAME = r"(?:[A-Za-z](?:_\{?\w\}?)?=)?"
 _CONNECTOR = re.compile(rf"(?:,?(?:and|or)|[,;&]|\\\\)*{_NAME}")
 _RUN_ON = re.compile(
-    r"\n\s*(?:\*\*|#+ *)?(?:Question|Problem|Exercise|Instruction|Human|User|Q)\s*\d*\s*(?:\*\*)?[:.]"
+    r"\n[ \t]*(?:\*\*|#{1,6} *)?(?:Question|Problem|Exercise|Instruction|Human|User|Q) *\d{0,3} *(?:\*\*)?[:.]"
     r"|<\|im_start\|>|<\|user\|>"
 )
 
