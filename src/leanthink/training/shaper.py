@@ -265,7 +265,7 @@ def group_order(facts: Sequence[Mapping[str, Any]], uids: Sequence[str], step: i
 
 
 def verdict_metrics(facts: list[dict[str, Any]]) -> dict[str, float]:
-    """The share of unknown verdicts, overall and by reason, that of `WATCHED` ones, and the seconds spent on judging."""
+    """The share of unknown verdicts, overall and by reason, that of `WATCHED` ones, and the seconds of judging."""
     count = max(len(facts), 1)
     metrics = {
         "unknown_share": sum(fact["unknown"] for fact in facts) / count,

@@ -97,14 +97,10 @@ def find_answer(
     filled = [box for box in boxes if box.content]
     if not filled and len(part) > TAIL and "}" in tail:
         tail, filled = _box_into_tail(part)
-    start, marked = _marked_text(tail, truncated=truncated, boxed=bool(filled))
-    for match in _RUN_ON.finditer(tail):
-        before = [box for box in filled if box.end <= match.start()]
-        told = _marked_text(tail[: match.start()], truncated=False, boxed=bool(before))
-        if before or told[1]:
-            tail, truncated, filled, (start, marked) = tail[: match.start()], False, before, told
-            break
-    if filled and filled[-1].end > start:
+    if (end := _runs_on(tail, filled)) is not None:
+        tail, truncated, filled = tail[:end], False, [box for box in filled if box.end <= end]
+    marked = _marked_text(tail, filled[-1].end if filled else 0, truncated=truncated)
+    if filled and not marked:
         return Found(text=_joined(tail, filled), line=_line_of(tail, filled[-1]))
     if marked:
         return Found(text=marked, form="text" if _PROSE.search(marked) else "boxed")
@@ -209,6 +205,18 @@ def _line_of(text: str, box: Box) -> str:
     return text[text.rfind("\n", 0, box.start) + 1 : box.start] + " " + text[box.end : end if end >= 0 else len(text)]
 
 
+def _runs_on(text: str, boxes: list[Box]) -> int | None:
+    """Where another question begins after an answer; None where none does."""
+    if not any(word in text for word in _TURNS):
+        return None
+    for match in _RUN_ON.finditer(text):
+        before = text[: match.start()]
+        if any(box.end <= match.start() for box in boxes) or _marked_text(before, 0, truncated=False):
+            return match.start()
+    return None
+
+
+_TURNS = ("Question", "Problem", "Exercise", "Instruction", "Human", "User", "Q:", "Q ", "<|")
 _TAG = ("<answer>", "</answer>")
 _HASHES = re.compile(
     r"^####[ \t]*((?:[-+(]|\\?\$|\\[a-z])*\d(?!\d*[.)][ \t]+\S)[^\n]*?)[ \t]*(\.?[ \t]*(?:\n|\Z))", re.MULTILINE
@@ -223,21 +231,22 @@ _SENTENCE_END = re.compile(r"[.!](?:\*\*)?(?:\s|\Z)")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 
 
-def _marked_text(text: str, *, truncated: bool, boxed: bool) -> tuple[int, str | None]:
-    """The last mark other than a box: where its answer begins, and the answer; -1 and None where there is none.
+def _marked_text(text: str, box_end: int, *, truncated: bool) -> str | None:
+    """The answer behind the last mark after the last box; None where there is none.
 
-    Beside a box, words alone are no other answer: "the final answer is boxed above".
+    After a box, words alone are no other answer: "the final answer is boxed above".
     """
+    text, boxed = text[box_end:], box_end > 0
     found: list[tuple[int, str]] = []
     end = text.rfind(_TAG[1])
     start = text.rfind(_TAG[0], 0, end) if end >= 0 else -1
     if start >= 0:
         found.append((start + len(_TAG[0]), unwrap(text[start + len(_TAG[0]) : end])))
-    for match in reversed(list(_HASHES.finditer(text))):
+    for match in reversed(list(_HASHES.finditer(text)) if "####" in text else []):
         if not truncated or "\n" in match[2]:
             found.append((match.start(1), unwrap(_without_dollar(match[1]))))
             break
-    for match in reversed(list(_FINAL.finditer(text))):
+    for match in reversed(list(_FINAL.finditer(text)) if "nswer" in text or "NSWER" in text else []):
         if start >= 0 and start < match.start() < end:
             continue
         sentence = _SENTENCE_END.search(match[1])
@@ -247,7 +256,7 @@ def _marked_text(text: str, *, truncated: bool, boxed: bool) -> tuple[int, str |
         if said not in ("", "\\[", "\\(", "$$", "$") and (not boxed or _MATHS.search(said)):
             found.append((match.start(1), said.removesuffix("\\]").removesuffix("\\)").strip()))
             break
-    return max(found, default=(-1, None))
+    return max(found, default=(-1, None))[1]
 
 
 def _without_dollar(text: str) -> str:
