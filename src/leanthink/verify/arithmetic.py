@@ -298,6 +298,7 @@ _SIMPLE: Final[dict[str, Callable[[complex], complex]]] = {
     "coth": lambda z: 1 / cmath.tanh(z), "sech": lambda z: 1 / cmath.cosh(z), "csch": lambda z: 1 / cmath.sinh(z),
     "arccot": lambda z: math.pi / 2 - cmath.atan(z), "arcsec": lambda z: cmath.acos(1 / z),
     "arccsc": lambda z: cmath.asin(1 / z), "lg": cmath.log10, "abs": lambda z: complex(abs(z)),
+    "cis": lambda z: cmath.exp(1j * z),
     "Re": lambda z: complex(z.real), "Im": lambda z: complex(z.imag), "arg": lambda z: complex(cmath.phase(z)),
 }  # fmt: skip
 

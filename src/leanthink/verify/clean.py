@@ -56,9 +56,11 @@ _DRESS = re.compile(
 _COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}|\\(?:cellcolor|colorbox)\s*\{[^{}]*\}")
 _SPACE_COMMANDS = re.compile(r"(?<!\\)\\(?:quad|qquad|enspace|thinspace|space|hspace\*?\s*\{[^{}]*\}|[;: >])|~")
 _FRACTION_NAMES = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_RAISED_PRIMES = re.compile(r"\^\s*(?:\{\s*(?:'\s*)+\}|')")
 _DEGREES = re.compile(r"\^\s*\{\s*\\(?:circ|deg|degree)\s*\}|\^?\s*\\(?:deg|degree|textdegree)(?![A-Za-z])")
 _ARRAY = re.compile(r"\\(begin|end)\s*\{(?:array|smallmatrix)\}(?:\s*\{[^{}]*\})?")
 _BRACKETED = re.compile(r"[(\[]\s*\\begin\s*\{matrix\}(.*)\\end\s*\{matrix\}\s*[)\]]")
+_TIMES_TEN = re.compile(r"(?<=\d) ?[xX] ?10 ?\^")
 _CODE_SIGN = {">=": r"\ge ", "<=": r"\le ", "!=": r"\ne ", "==": "=", "=>": r"\to "}
 _CODE_SIGNS = re.compile(r">=|<=| != |==|=>")
 _NAMES = {
@@ -71,7 +73,7 @@ _NAMES = {
 }  # fmt: skip
 _RENAMED = re.compile(rf"\\({'|'.join(_NAMES)})(?![A-Za-z])")
 _PLAIN_RENAMED = {"<", ">", "*", "[", "]", "|", ":", "i"}
-_MARKS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("`", "`"))
+_MARKS = (('"', '"'), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("`", "`"))
 
 
 @lru_cache(maxsize=16_384)
@@ -89,10 +91,15 @@ def clean(text: str) -> str:
         text = _SPACE_COMMANDS.sub(" ", _RENAMED.sub(_renamed, _DRESS.sub("", text)))
         text = re.sub(r"\\operatorname\*?\s*\{\s*([A-Za-z]+)\s*\}", r"\\\1 ", text)
         text = _DEGREES.sub(r"^\\circ ", text)
-        text = re.sub(r"\\math(?:rm|bf)\s*\{\s*(?:([A-Za-z]|[^A-Za-z{}\\]+)|([A-Za-z /]+))\s*\}", _upright, text)
+        text = re.sub(
+            r"\\math(?:rm|bf)\s*\{\s*(?:([A-Za-z]|[^A-Za-z{}\\]+)|((?:[A-Za-z /]|\\,|\\ )+))\s*\}", _upright, text
+        )
         text = re.sub(r"\\prime(?![A-Za-z])", "'", text)
+        text = _RAISED_PRIMES.sub(lambda found: "'" * found[0].count("'"), text)
         if "\\begin" in text:
             text = _BRACKETED.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", _ARRAY.sub(r"\\\1{matrix}", text))
+    if "10" in text:
+        text = _TIMES_TEN.sub(r"\\times 10^", text)
     if ">" in text or "<" in text or "=" in text:
         text = _CODE_SIGNS.sub(lambda found: _CODE_SIGN[found[0].strip()], text)
     text = text.replace("~", " ")
@@ -151,4 +158,5 @@ def _renamed(found: re.Match[str]) -> str:
 
 
 def _upright(found: re.Match[str]) -> str:
-    return found[1] or rf"\text{{{found[2]}}}"
+    words = re.sub(r"\\[, ]", " ", found[2] or "")
+    return found[1] or rf"\text{{{words}}}"

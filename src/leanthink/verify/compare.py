@@ -215,14 +215,31 @@ def _items(gold: Value, answer: Value) -> Outcome:
     if isinstance(gold, Items) and isinstance(answer, Items) and _joined_otherwise(gold, answer):
         return DIFFERENT
     if isinstance(gold, Items) and isinstance(answer, Tuple):
+        if (named := _by_name(gold)) is not None and (answer.left, answer.right) == ("(", ")"):
+            return all_of(map(compare, named, given))
         if gold.braces or (answer.left, answer.right) != ("(", ")"):
             return DIFFERENT
         return all_of(map(compare, wanted, given))
     if isinstance(gold, Tuple) and isinstance(answer, Items):
+        if (named := _by_name(answer)) is not None and (gold.left, gold.right) == ("(", ")"):
+            return all_of(map(compare, wanted, named))
         if answer.braces or answer.word == "or" or (gold.left, gold.right) != ("(", ")"):
             return DIFFERENT
         return all_of(map(compare, wanted, given))
     return _in_any_order(wanted, given)
+
+
+def _by_name(items: Items) -> list[Value] | None:
+    """The values of `x = 2, y = 3` in the order of their letters; None where they have none."""
+    named: dict[str, Value] = {}
+    for part in items.parts:
+        if not isinstance(part, Relation) or (side := labelled(part)) is None:
+            return None
+        first = part.sides[0]
+        if not isinstance(first, Formula) or first.tree[0] != "sym" or first.tree[1] in named:
+            return None
+        named[first.tree[1]] = side
+    return [named[name] for name in sorted(named)]
 
 
 def _joined_otherwise(gold: Items, answer: Items) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 
 from leanthink.verify.arithmetic import TooLarge, exact
 from leanthink.verify.clean import clean
+from leanthink.verify.equality import PLACES, places
 from leanthink.verify.reading import read
 from leanthink.verify.relations import labelled
 from leanthink.verify.tokens import Unreadable
@@ -22,7 +23,7 @@ from leanthink.verify.values import Choice, Formula, Items, Matrix, Quantity, Re
 _FAMILIES: Final = {
     **dict.fromkeys(TRIG, "trigonometric"),
     **dict.fromkeys(INVERSE, "inverse trigonometric"),
-    **dict.fromkeys(HYPERBOLIC, "exponential"),
+    **dict.fromkeys((*HYPERBOLIC, "cis"), "exponential"),
     **dict.fromkeys(("ln", "log", "lg"), "logarithm"),
 }
 
@@ -49,7 +50,7 @@ def unevaluated(gold: Value, answer: Value) -> bool:
     if not golds or not answers:
         return False
     allowed = frozenset[str]().union(*(_features(tree) for tree in golds))
-    plain = all(_literal(tree) for tree in golds)
+    plain = all(_literal(tree) and places(tree) < PLACES for tree in golds)  # a longer decimal may be a rounded root
     numbers = not any(letters_of(tree) for tree in golds)
     for tree in answers:
         if plain and not _literal(tree):

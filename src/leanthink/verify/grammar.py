@@ -13,7 +13,7 @@ from typing import Final
 
 from leanthink.verify.tokens import Cursor, Token, Unreadable, tokens_of
 from leanthink.verify.trees import FUNCTIONS, TRIG, Tree, num
-from leanthink.verify.words import GREEK
+from leanthink.verify.words import GLUED, GREEK
 
 _ALIASES: Final = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "tg": "tan", "ctg": "cot"}
 _BIG: Final = {"sum", "prod", "int", "iint", "iiint", "oint", "lim", "limsup", "liminf", "coprod", "bigcup", "bigcap"}
@@ -125,8 +125,7 @@ class Parser(Cursor):
                 if self._take("\\circ"):
                     base = ("deg", base)
                     continue
-                exponent = self._argument(whole_number=True)
-                base = base if exponent == ("sym", "'") else ("pow", base, exponent)
+                base = ("pow", base, self._argument(whole_number=True))
             else:
                 self._depth -= 1
                 return base
@@ -134,11 +133,6 @@ class Parser(Cursor):
     def _argument(self, *, whole_number: bool = False) -> Tree:
         """What a command takes: a group, or the next sign; of a number its first digit, except as an exponent."""
         if self._take("{"):
-            if self._peek().text == "'":
-                while self._take("'"):
-                    pass
-                self._expect("}")
-                return ("sym", "'")
             tree = self.sum()
             self._expect("}")
             return tree
@@ -218,6 +212,10 @@ class Parser(Cursor):
 
     def _letters(self, token: Token) -> Tree:
         name = _ALIASES.get(token.text, token.text)
+        if name not in FUNCTIONS and (glued := GLUED.fullmatch(name)):  # sinx
+            self._place -= 1
+            self._tokens[self._place] = Token("word", glued[2])
+            return self._command(glued[1])
         if name in FUNCTIONS or name == "sqrt" or name == "frac":
             return self._command(name)
         if name in ("pi", *_LETTERS):
@@ -339,6 +337,8 @@ class Parser(Cursor):
                 base = argument
             else:
                 exponent = argument
+        if name == "log" and base is None and self._peek(1).text == "(" and self._peek().text in ("2", "10"):
+            base = num(int(self._next().text))  # log10(x)
         extra = [] if base is None else [base]
         if self._peek().text == "(":
             arguments = self._arguments()

@@ -1,11 +1,12 @@
-r"""Times of the day, and whole numbers in a base."""
+r"""Times of the day, whole numbers in a base, ordinals, and values that have a name: `no solution`, `\mathbb{R}`."""
 
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from leanthink.verify.trees import Tree, num
-from leanthink.verify.values import Formula, Time
+from leanthink.verify.values import Formula, Items, Text, Time, Tuple, Value
 
 _TIME = re.compile(
     r"(\d{1,2})\s*:\s*(\d{2})\s*(?:(?:\\text\s*\{)?\s*([AaPp])\.?\s*[Mm]\.?\s*\}?)?"
@@ -19,6 +20,28 @@ _NUMBERS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12,
     "sixteen": 16,
 }  # fmt: skip
+
+ORDINAL: Final = re.compile(r"(\d[\d,]*)\s*(?:\^\s*)?\{?\s*(?:\\text\s*\{)?\s*(?:st|nd|rd|th)\s*\}{0,2}")
+_REALS = Tuple("(", (Formula(("neg", ("oo",)), number=True), Formula(("oo",), number=True)), ")")
+_NAMED: Final[dict[str, Value]] = {
+    **dict.fromkeys(("\\mathbb{r}", "all real numbers", "all reals", "the real numbers", "real numbers"), _REALS),
+    **dict.fromkeys(
+        ("no solution", "no solutions", "no real solution", "no real solutions", "empty set"), Items((), True)
+    ),
+    **dict.fromkeys(("dne", "does not exist", "undefined"), Text("does not exist")),
+    **dict.fromkeys(("infinity", "+\\infty", "inf"), Formula(("oo",), number=True)),
+}
+
+
+def named_value(text: str) -> Value | None:
+    r"""What a clean text is the name of; None where it is none.
+
+    >>> named_value(r"\text{No solution}")
+    Items(parts=(), braces=True, word='')
+    """
+    if len(text) > 40:
+        return None
+    return _NAMED.get(re.sub(r"\\text\s*\{\s*(.*?)\s*\}", r"\1", text).lower())
 
 
 def time_of(text: str) -> Time | None:

@@ -9,7 +9,7 @@ from typing import Final
 from leanthink.verify.tokens import Sentence, Token, Unreadable
 from leanthink.verify.trees import FUNCTIONS
 from leanthink.verify.units import UNITS
-from leanthink.verify.words import HEDGES, NAMES, SHORT, SHOUTED
+from leanthink.verify.words import GLUED, HEDGES, NAMES, SHORT, SHOUTED
 
 OPEN: Final = frozenset(["(", "[", "{", "\\{", "\\lfloor", "\\lceil", "\\langle", "\\begin"])
 CLOSE: Final = frozenset([")", "]", "}", "\\}", "\\rfloor", "\\rceil", "\\rangle", "\\end"])
@@ -72,6 +72,8 @@ def is_word(tokens: Sequence[Token], place: int) -> bool:
     ):
         return False
     lower = token.text.lower()
+    if GLUED.fullmatch(token.text) or re.fullmatch(r"[a-z](?:sin|cos|tan|ln|log|exp|sqrt)", token.text):
+        return False
     if len(lower) > 2 and lower in _ALPHABET:
         return False
     if place and token.text in UNITS and tokens[place - 1].kind == "number":

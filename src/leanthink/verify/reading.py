@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from leanthink.verify.clean import LONGEST, clean
 from leanthink.verify.grammar import Parser
-from leanthink.verify.numerals import number_in_base, time_of
+from leanthink.verify.numerals import ORDINAL, named_value, number_in_base, time_of
 from leanthink.verify.pieces import (
     PROSE_WORDS,
     apart,
@@ -74,6 +74,10 @@ def read(text: str, commas: bool = True) -> Value:
         raise Unreadable("nothing")
     if (numeral := time_of(text) or number_in_base(text)) is not None:
         return numeral
+    if match := ORDINAL.fullmatch(text):
+        return read(match[1], commas)
+    if (named := named_value(text)) is not None:
+        return named
     if match := _SMALL_CHOICE.fullmatch(text):
         return Choice(frozenset(match[1].upper()))
     if match := _CHOICE.fullmatch(text):
@@ -146,6 +150,8 @@ def _value(tokens: Sequence[Token]) -> Value:
 def _single(tokens: Sequence[Token], *, letter_units: bool = True) -> Value:
     """What is neither a list nor a relation; ``letter_units``: `18 m` may be metres, as it may not in `x = 18 m`."""
     first, last = tokens[0].text, tokens[-1].text
+    if len(tokens) <= 4 and (named := named_value(joined(tokens))) is not None:
+        return named
     if any(token.text == "\\begin" for token in tokens):
         return _matrix(tokens)
     if len(tokens) == 1 and first == "\\emptyset":

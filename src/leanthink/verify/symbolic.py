@@ -3,8 +3,8 @@ r"""The proof that two formulas are equal, by sympy: what the numbers of `leanth
 Like `judge.py` this runs in a worker, which loads it by its path: standard library and sympy only. Trees come as JSON,
 so that no text is parsed twice and no letter loses its case.
 
-Equal is what sympy's expansion of the difference makes 0, or what vanishes to 40 digits at every point tried. Letters
-stand for positive numbers, as they do in `leanthink.verify.equality`.
+Equal is what has a difference that vanishes to 40 digits at every point tried, or, where it has no value at any, what
+sympy expands to 0. Letters stand for positive numbers, as they do in `leanthink.verify.equality`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _has_log(tree: Sequence[Any]) -> bool:
 def _vanishes(difference: Any) -> bool:
     from sympy import Rational, expand
 
-    if difference == 0 or expand(difference) == 0:
+    if difference == 0:
         return True
     letters = sorted(difference.free_symbols, key=str)
     known = False
@@ -57,7 +57,7 @@ def _vanishes(difference: Any) -> bool:
         known = True
         if abs(value) > 10 ** (8 - DIGITS) * max(size, 10**-60):
             return False
-    return known
+    return known or expand(difference) == 0
 
 
 @lru_cache(maxsize=1)
@@ -117,4 +117,6 @@ def _applied(name: str, values: list[Any], base: str) -> Any:
     }  # fmt: skip
     if name == "lg":
         return sympy.log(values[0], 10)
+    if name == "cis":
+        return sympy.exp(sympy.I * values[0])
     return getattr(sympy, names.get(name, name))(*values)

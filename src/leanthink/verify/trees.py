@@ -20,7 +20,8 @@ INVERSE: Final = tuple(f"arc{name}" for name in TRIG)
 HYPERBOLIC: Final = ("sinh", "cosh", "tanh", "coth", "sech", "csch")
 FUNCTIONS: Final = frozenset(
     (*TRIG, *INVERSE, *HYPERBOLIC, "ln", "log", "lg", "exp", "gcd", "lcm", "max", "min", "abs", "floor", "ceil", "sgn",
-     "Re", "Im", "arg", "det", "deg", "sign", "binom")
+     "Re", "Im", "arg", "det", "deg", "sign", "binom",
+     "cis")
 )  # fmt: skip
 
 

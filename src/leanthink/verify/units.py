@@ -50,19 +50,32 @@ def unit_of(text: str, *, plain: bool = False) -> str | None:
     >>> unit_of("kilometers per hour"), unit_of("sq inches"), unit_of("m^2"), unit_of("apples"), unit_of("is wrong")
     ('km/h', 'in^2', 'm^2', '#apples', None)
     """
-    text = re.sub(r"\\\w+|[{}$\\]", " ", text.replace("\\circ", "°").replace("^ °", "°")).strip(" .")
+    text = text.replace("\\circ", "°").replace("^ °", "°").replace("\\cdot", "*").replace("\\times", "*")
+    text = re.sub(r"\\(?!\$)\w*|[{}]", " ", text).replace("\\$", "$").strip(" .")
+    if (text[:1], text[-1:]) in (("(", ")"), ("[", "]")):
+        text = text[1:-1].strip()
     text = re.sub(r"\s*\^\s*", "^", text)
     text = re.sub(r"°\s*(?=[CF]\b)", "°", " ".join(text.split()))
     if not text or len(text) > 60:
         return None
-    over, *under = re.split(r"\s*/\s*|\s+per\s+|\bp\.(?=\w)", text)
-    names = [_power(part, plain=plain and len(under) == 0) for part in (over, *under)]
+    text = re.sub(r"\b(sq|cu|sec|min|hr|in|ft|yd|lb|oz|mi|gal)\. ?(?=[a-z]|$)", r"\1 ", text).strip()
+    text = re.sub(r"^in total|^total$|^altogether$", "units", text)
+    over, *under = re.split(r"\s*/\s*|(?:\A|\s+)(?:per|a|an)\s+", text)
+    if under and not over:
+        over = "unit"
+    names = [_product(part, plain=plain and len(under) == 0) for part in (over, *under)]
     if None not in names:
         name = "/".join(str(one) for one in names)
         return _COMPOUND.get(name, name)
     if plain and not re.fullmatch(r"[A-Za-z]{3,}(?: [A-Za-z]{2,})*", text):
         return None
     return _counted(text.lower())
+
+
+def _product(text: str, *, plain: bool) -> str | None:
+    """Units multiplied: `kg*m`, `m s^-1`."""
+    parts = [_power(part, plain=plain) for part in text.split("*")]
+    return None if None in parts else "*".join(str(part) for part in parts)
 
 
 def _power(text: str, *, plain: bool) -> str | None:

@@ -2,12 +2,16 @@ r"""Lists of words that the reading of answers goes by."""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 
 def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
+
+GLUED: Final = re.compile(r"(sin|cos|tan|ln|log|exp)([xyztu])")
+"""A function with its argument glued to it."""
 
 COUNTED: Final = _set("""
     people person child children man men woman women foot feet inch mouse mice dice die goose geese sheep fish
