@@ -9,7 +9,7 @@ import pytest
 
 from leanthink import cli
 
-KEYS = ["verdict", "extracted", "judge", "reason", "seconds"]
+KEYS = ["verdict", "extracted", "judge", "reason", "seconds", "gold_type", "answer_type"]
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> str:
@@ -27,8 +27,8 @@ def objects(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
     [
         ([r"\frac{1}{2}", "0.5"], ["correct", "0.5", "number", "equal"]),
         (["7", r"I think \boxed{8}"], ["wrong", "8", "number", "not_equal"]),
-        (["2x", "x+x"], ["correct", "x+x", "math-verify", "equal"]),
-        (["3", "{3"], ["wrong", "{3", "math-verify", "unparsable"]),
+        (["2x", "x+x"], ["correct", "x+x", "expression", "equal"]),
+        (["3", "{3"], ["wrong", "{3", "number", "unparsable"]),
         (["7", " "], ["wrong", None, "extraction", "empty"]),
         (["--", r"-\frac{1}{2}", "-0.5"], ["correct", "-0.5", "number", "equal"]),
         (["--task", "choice", "B", "(b)"], ["correct", "(b)", "choice", "equal"]),
@@ -38,7 +38,7 @@ def objects(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
 def test_one_answer(capsys: pytest.CaptureFixture[str], arguments: list[str], expected: list[str | None]) -> None:
     (judgement,) = objects(capsys, *arguments)
     assert list(judgement) == KEYS
-    assert [judgement[key] for key in KEYS[:-1]] == expected
+    assert [judgement[key] for key in KEYS[:4]] == expected
     assert judgement["seconds"]
 
 
@@ -62,7 +62,7 @@ def test_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     judged = objects(capsys, path, "--workers", "1", "--deadline", "60")
     assert [list(one) for one in judged] == [KEYS] * 5
     assert [one["verdict"] for one in judged] == ["correct", "wrong", "wrong", "wrong", "unknown"]
-    assert [one["judge"] for one in judged] == ["number", "extraction", "extraction", "math-verify", "math-verify"]
+    assert [one["judge"] for one in judged] == ["number", "extraction", "extraction", "expression", "none"]
     assert [one["reason"] for one in judged][:3] == ["equal", "truncated", "unfinished_thinking"]
 
 

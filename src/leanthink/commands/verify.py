@@ -17,8 +17,8 @@ from rich.text import Text
 
 from leanthink.core.errors import DataError
 from leanthink.data.records import Record, files_of, number_of, read_records, source_of, text_of
-from leanthink.data.rollouts import GOLD, TEXT, gold_of
-from leanthink.verify import Judgement, Verdict, Verifier, extract_answer
+from leanthink.data.rollouts import GOLD, TEXT, gold_of, problem_of
+from leanthink.verify import Judgement, Verdict, Verifier, extract_answer, type_of
 
 CHUNK: Final = 1024  # responses judged side by side; results come out in between
 SHOWN: Final = 60  # characters of an answer in a line for people
@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="one JSON object per response on standard output, in the file's order")
     add("--task", default="math", help="math (default), numeric, choice, exact, or your function as pkg.mod:fn")
     add("--tolerance", type=float, default=1e-6, help="of a numeric answer, relative to GOLD (default: 1e-6)")
+    add("--problem", metavar="TEXT", help="the problem of one answer: a copy of it is none (a FILE has it in its rows)")
+    add("--accept-unevaluated", action="store_true", help="19 * 23 is an answer where 437 is asked for")
     add("--require-marked", action="store_true", help="only a boxed or otherwise marked answer counts")
     add("--require-thinking-end", action="store_true", help="without an end of thinking there is no answer")
     add("--workers", type=int, default=2, help="processes that verify answers (default: 2)")
@@ -48,25 +50,26 @@ def run(args: argparse.Namespace, console: Console) -> int:
         deadline=args.deadline,
         task=args.task,
         relative_tolerance=args.tolerance,
+        unevaluated="accept" if args.accept_unevaluated else "wrong",
         require_marked=args.require_marked,
         require_thinking_end=args.require_thinking_end,
     ) as verifier:
         if len(args.given) == 2:
             gold, answer = args.given
-            _show_one(verifier, gold, answer, console, args.json)
+            _show_one(verifier, gold, answer, args.problem, console, args.json)
         else:
             _show_file(verifier, Path(args.given[0]), console, args.json)
     return 0
 
 
-def _show_one(verifier: Verifier, gold: str, answer: str, console: Console, as_json: bool) -> None:
+def _show_one(verifier: Verifier, gold: str, answer: str, problem: str | None, console: Console, as_json: bool) -> None:
     """A bare answer counts as marked; a whole response is searched as one."""
-    judgement = (verifier.check if extract_answer(answer) else verifier.check_answer)(gold, answer)
+    judgement = (verifier.check if extract_answer(answer) else verifier.check_answer)(gold, answer, problem=problem)
     if as_json:
-        console.file.write(json_line(judgement) + "\n")
+        console.file.write(json_line(judgement, gold) + "\n")
         return
     table = Table(show_header=False)
-    for name, value in json.loads(json_line(judgement)).items():
+    for name, value in json.loads(json_line(judgement, gold)).items():
         table.add_row(name, Text(f"{value:.6f}" if name == "seconds" else _printable(value, None)))
     console.print(table)
 
@@ -83,7 +86,7 @@ def _show_file(verifier: Verifier, path: Path, console: Console, as_json: bool) 
     for record, judgement in _judged(verifier, records, gold, text):
         judgements.append(judgement)
         if as_json:
-            console.file.write(json_line(judgement) + "\n")
+            console.file.write(json_line(judgement, gold_of(record, gold)) + "\n")
         else:
             console.print(_line(record, judgement), markup=False, highlight=False, soft_wrap=True)
     if not as_json:
@@ -94,12 +97,21 @@ def _judged(verifier: Verifier, records: Sequence[Record], gold: str, text: str)
     rest = iter(records)
     while chunk := list(islice(rest, CHUNK)):
         pairs = [(gold_of(record, gold), text_of(record, text)) for record in chunk]
-        cut = [record.has("truncated") and number_of(record, "truncated", "0 or 1") == 1 for record in chunk]
-        yield from zip(chunk, verifier.check_many(pairs, truncated=cut), strict=True)
+        cut = [_was_cut(record) for record in chunk]
+        problems = [problem_of(record) for record in chunk]
+        yield from zip(chunk, verifier.check_many(pairs, truncated=cut, problems=problems), strict=True)
 
 
-def json_line(judgement: Judgement) -> str:
-    """A judgement as one JSON object."""
+def _was_cut(record: Record) -> bool:
+    """By the field ``truncated``, else by a ``finish_reason`` of "length"."""
+    if record.has("truncated"):
+        return number_of(record, "truncated", "0 or 1") == 1
+    return record.fields.get("finish_reason") == "length"
+
+
+def json_line(judgement: Judgement, gold: str) -> str:
+    """A judgement as one JSON object, with the types that were read on both sides."""
+    answer = judgement.extracted
     return json.dumps(
         {
             "verdict": str(judgement.verdict),
@@ -107,6 +119,8 @@ def json_line(judgement: Judgement) -> str:
             "judge": judgement.judge,
             "reason": judgement.reason,
             "seconds": round(judgement.seconds, 6),
+            "gold_type": type_of(extract_answer(gold) or gold),
+            "answer_type": None if answer is None else type_of(answer),
         }
     )
 

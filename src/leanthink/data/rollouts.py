@@ -7,6 +7,7 @@ Fields of a row, the first of each list that the file has:
     verdict        correct, acc (1 right, 0 wrong), or gold or gts with response or output: then it is verified
     optional       unknown (1: there is no verdict), truncated, step, grader_correct; any other field is a column
     prompt's text  prompt or input, for rewards and pairs that need it
+    problem        problem, question, prompt or input: an answer that only copies it is none
     prompt         prompt_key, prompt_id, group or input: a name that is the same wherever the prompt is met again
 
 A verdict that is not known is never a 0: the response takes no part in its group.
@@ -29,6 +30,7 @@ from leanthink.verify import Judgement, Verdict, Verifier
 GROUP: Final = ("group", "prompt_id", "uid")
 PROMPT: Final = (PROMPT_KEY, "prompt_id", "group", "input")
 PROMPT_TEXT: Final = ("prompt", "input")
+PROBLEM: Final = ("problem", "question", *PROMPT_TEXT, "raw_prompt", "messages")
 TEXT: Final = ("response", "output")
 GOLD: Final = ("gold", "gts")
 VERDICT: Final = ("correct", "acc")
@@ -271,7 +273,7 @@ def _judgements(
     pairs = [(gold_of(record, gold), text_of(record, text)) for record in records]
     started = time.perf_counter()
     with verifier() as judge:
-        judgements = judge.check_many(pairs, truncated=truncated)
+        judgements = judge.check_many(pairs, truncated=truncated, problems=list(map(problem_of, records)))
     notices.append(f"verified {len(pairs)} responses against {gold!r} in {time.perf_counter() - started:.1f} s")
     return judgements
 
@@ -305,6 +307,21 @@ def gold_of(record: Record, name: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise DataError(f"{record.place}: {name!r} is {value!r:.80}; give one answer, as text or a number")
     return str(value)
+
+
+def problem_of(record: Record) -> str | None:
+    """The problem's text, by which the verifier knows a copy of it; None where the row has none.
+
+    Of a list of messages it is what the last user says.
+    """
+    for name in PROBLEM:
+        value = record.fields.get(name)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, Sequence) and value and all(isinstance(message, Mapping) for message in value):
+            told = [message.get("content") for message in value if message.get("role") == "user"]
+            return told[-1] if told and isinstance(told[-1], str) else None
+    return None
 
 
 def _texts(records: Sequence[Record]) -> list[str] | None:

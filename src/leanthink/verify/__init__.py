@@ -2,7 +2,8 @@
 
 from leanthink.verify.extract import extract_answer
 from leanthink.verify.pool import VerifierError
+from leanthink.verify.reading import type_of
 from leanthink.verify.service import Verifier
 from leanthink.verify.verdict import Judgement, Verdict
 
-__all__ = ["Judgement", "Verdict", "Verifier", "VerifierError", "extract_answer"]
+__all__ = ["Judgement", "Verdict", "Verifier", "VerifierError", "extract_answer", "type_of"]
