@@ -232,10 +232,10 @@ def test_data_sets_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_wrong_sources(tmp_path: Path) -> None:
-    (tmp_path / "d.csv").write_text("a\n")
+    (tmp_path / "d.tsv").write_text("a\n")
     for source, message in (
         (str(tmp_path), "is a folder; give one file"),
-        (str(tmp_path / "d.csv"), "cannot read .csv; allowed: .jsonl, .parquet"),
+        (str(tmp_path / "d.tsv"), "cannot read .tsv; allowed: .jsonl, .parquet, .csv"),
         ("missing.jsonl", "missing.jsonl does not exist"),
         ("./a/b/c", "cannot read a file without ending"),
     ):

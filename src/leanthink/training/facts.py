@@ -21,9 +21,9 @@ from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.training.names import RESPONSE_KEY, prompt_key, response_key
 from leanthink.training.responses import thinking_length, without_end
 from leanthink.training.settings import Settings
-from leanthink.training.template import check_opening, opens
+from leanthink.training.template import check_opening
 from leanthink.verify import Judgement, Verdict, Verifier
-from leanthink.verify.extract import opening_of
+from leanthink.verify.extract import opening_of, opens
 
 logger = logging.getLogger(__name__)
 

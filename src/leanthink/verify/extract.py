@@ -127,6 +127,15 @@ def opening_of(thinking_end: str) -> str | None:
     return thinking_end.replace("/", "", 1) if "/" in thinking_end else None
 
 
+def opens(prompt: str, tag: str) -> bool:
+    r"""Whether a prompt ends in a tag, whatever white space follows.
+
+    >>> opens("1 + 1 =<think>\n", "<think>"), opens("1 + 1 =", "")
+    (True, False)
+    """
+    return bool(tag.rstrip()) and prompt.rstrip().endswith(tag.rstrip())
+
+
 def answer_part(response: str, *, thinking_end: str, require_thinking_end: bool) -> str | None:
     """What follows the first end of thinking, less any later thinking; None when the thinking never ends.
 

@@ -118,6 +118,7 @@ class Verifier:
             absolute=absolute_tolerance,
             accept_unevaluated=unevaluated == "accept",
         )
+        self.thinking_end = thinking_end
         self._typed = task == "math" and shortcuts and set(repair) == set(REPAIRS)
         self._unreasonable = Verdict(unreasonable)
         self._task = task
