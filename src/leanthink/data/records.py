@@ -53,8 +53,9 @@ class Record:
         """
         if name in self.fields:
             return self.fields[name]
-        value: Any = self.fields
-        for key, place in _STEP.findall(name):
+        steps = _STEP.findall(name)
+        value: Any = self.fields if steps else None
+        for key, place in steps:
             if key and isinstance(value, Mapping):
                 value = value.get(key)
             elif place and isinstance(value, Sequence) and not isinstance(value, str):
@@ -148,9 +149,7 @@ def _read_csv(path: Path) -> Iterator[Record]:
     try:
         for number, fields in enumerate(csv.DictReader(lines), 1):
             if None in fields or None in fields.values():
-                raise DataError(
-                    f"{path}, row {number}: as many cells as the first line has names are allowed; quote commas"
-                )
+                raise DataError(f"{path}, row {number}: more or fewer cells than names in the first line; quote commas")
             yield Record(fields={name: value or None for name, value in fields.items()}, file=path, line=number)
     except csv.Error as error:
         raise DataError(f"{path} is no CSV ({error}); write it again, or as JSONL") from error
