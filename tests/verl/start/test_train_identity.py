@@ -38,6 +38,7 @@ folder = checkpoints / f"global_step_{steps}"
 folder.mkdir(exist_ok=True)
 (folder / "data.pt").write_text(keys["data.train_files"])
 tracker.write_text(str(steps))
+pathlib.Path("node.txt").write_text(keys["+leanthink"])
 if os.path.exists("dies"):
     os.kill(os.getpid(), 9)
 """
@@ -193,6 +194,23 @@ def test_the_number_of_steps_may_not_where_the_learning_rate_goes_by_it(files, c
     assert code == 1
     assert "trainer.total_training_steps is 4, was 2" in err and "--allow-changed total_training_steps" in err
     assert train(capsys, 4, cosine, "--allow-changed", "total_training_steps")[0] == 0
+
+
+def test_state_passes_to_a_recipe_that_was_changed_by_leave(files, capsys):
+    """Until the next checkpoint, whose state is the new recipe's own."""
+    train(capsys, 2)
+    assert "migrate" not in (files / "node.txt").read_text()
+    other = "advantage.grpo.scale=none"
+    assert train(capsys, 3, "leanthink.changed_recipe=migrate", other)[0] == 0  # who asks for it allows it
+    assert train(capsys, 4, "--allow-changed", "recipe")[0] == 0
+    assert "changed_recipe:migrate" in (files / "node.txt").read_text()
+    tracker = files / "run" / "checkpoints" / "latest_checkpointed_iteration.txt"
+    tracker.write_text("3")  # killed before the next checkpoint was whole
+    (files / "run" / "summary.json").unlink()
+    assert train(capsys, 4)[0] == 0
+    assert "changed_recipe:migrate" in (files / "node.txt").read_text()
+    assert train(capsys, 5)[0] == 0
+    assert "migrate" not in (files / "node.txt").read_text()
 
 
 def test_before_verl_got_anywhere_everything_may_change(files, capsys):
