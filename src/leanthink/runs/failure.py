@@ -15,6 +15,9 @@ from typing import Final
 LONGEST: Final = 400
 """Signs of a cause that are shown."""
 
+LOOKED_AT: Final = 4000
+"""Signs of a statement that are compared with the kinds."""
+
 FULL: Final = 2**20
 """Bytes; a disk with less free is full."""
 
@@ -40,24 +43,29 @@ KINDS: Final = (
     Kind(
         name="a wrong override",
         pattern=r"Could not override|is not in struct|^no viable alternative|^mismatched input|^extraneous input"
-        r"|^token recognition error|^Error parsing override|OverrideParseException|Could not find '|InterpolationKeyError"
-        r"|InterpolationResolutionError|could not be converted to|Missing mandatory value|is incompatible with type hint"
+        r"|^token recognition error|^Error parsing override|OverrideParseException|Could not find '"
+        r"|InterpolationKeyError"
+        r"|InterpolationResolutionError|could not be converted to|Missing mandatory value"
+        r"|is incompatible with type hint"
         r"|error: unrecognized arguments|^You must specify|MissingMandatoryValue",
         cure="correct that key=value; a key that is new to verl begins with +",
     ),
     Kind(
         name="the plug-in is not loaded",
         pattern=r"No module named '?leanthink|Unknown advantage estimator simply: leanthink"
-        r"|Agent loop leanthink\w* not registered|Policy loss \S*leanthink\S* is not|Unsupported loss mode: leanthink",
+        r"|Agent loop leanthink\w* not registered|Policy loss \S*leanthink\S* is not"
+        r"|Unsupported loss mode: leanthink",
         cure="install leanthink on every machine into the Python that Ray's workers run, and ask `leanthink doctor`",
     ),
     Kind(
         name="no usable GPU",
-        pattern=r"NVIDIA driver|not compiled with CUDA|no CUDA-capable device|No CUDA GPUs|no kernel image is available"
+        pattern=r"NVIDIA driver|not compiled with CUDA|no CUDA-capable device|No CUDA GPUs"
+        r"|no kernel image is available"
         r"|CUDA driver version|lib(?:cuda|cudart|cublas|cudnn|nccl)[\w.-]*: cannot open shared object"
         r"|Failed to infer device type|CUDA (?:is|was) not available|Total available GPUs \d+ is less than"
         r"|cudaErrorNoDevice|cudaErrorInsufficientDriver|invalid device ordinal",
-        cure="see what `nvidia-smi` and `leanthink doctor` say, ask for as many GPUs as there are (--gpus, --nodes), or "
+        cure="see what `nvidia-smi` and `leanthink doctor` say, ask for as many GPUs as there are (--gpus, "
+        "--nodes), or "
         "train with --profile cpu",
     ),
     Kind(
@@ -67,12 +75,14 @@ KINDS: Final = (
         r"|Incorrect path_or_model_id|does not appear to have a file named|no file named .*(?:safetensors|bin|config)"
         r"|Unrecognized model in|Can't load (?:tokenizer|the configuration|the model|image processor)"
         r"|instantiate the backend tokenizer|RevisionNotFound|EntryNotFoundError",
-        cure="give --model a folder that holds config.json, weights and tokenizer, or a name of the Hub; the CPU profile "
+        cure="give --model a folder that holds config.json, weights and tokenizer, or a name of the Hub; the CPU "
+        "profile "
         "looks nothing up on the network: download it first with `hf download NAME`",
     ),
     Kind(
         name="shared memory is used up",
-        pattern=r"(?s)(?=.*(?:/dev/shm|shared memory|torch_shm|Bus error))(?=.*(?:No space left|Bus error|exceeds|out of"
+        pattern=r"(?s)\A(?=.*(?:/dev/shm|shared memory|torch_shm|Bus error))(?=.*(?:No space left|Bus error|exceeds"
+        r"|out of"
         r"|unable to (?:open|write|allocate|resize|mmap)|insufficient))",
         cure="give /dev/shm more room (docker run --shm-size=16g, or --ipc=host)",
     ),
@@ -80,23 +90,28 @@ KINDS: Final = (
         name="the disk is full, or may not be written to",
         pattern=r"No space left on device|Disk quota exceeded|Errno 28\b|Errno 122\b|os error 28|OutOfDiskError"
         r"|unexpected pos \d+ vs \d+|Read-only file system|Errno 30\b|PytorchStreamWriter failed|local disk is full",
-        cure="free space where --out and /tmp lie (old checkpoints: trainer.max_actor_ckpt_to_keep=1), or choose another "
+        cure="free space where --out and /tmp lie (old checkpoints: trainer.max_actor_ckpt_to_keep=1), or choose "
+        "another "
         "--out; Ray's own files go where RAY_TMPDIR says",
     ),
     Kind(
         name="the GPU's memory is used up",
         pattern=r"CUDA out of memory|CUDA error: out of memory|OutOfMemoryError: (?:CUDA|HIP|GPU)|HIP out of memory"
-        r"|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|No available memory for the cache"
-        r"|Free memory on device .* less than desired|KV cache is needed, which is larger|larger than the maximum number of"
+        r"|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
+        r"|No available memory for the cache"
+        r"|Free memory on device .* less than desired|KV cache is needed, which is larger"
+        r"|larger than the maximum number of"
         r" tokens that can be stored in KV cache|Failed to CUDA calloc",
         cure="smaller pieces: actor_rollout_ref.rollout.gpu_memory_utilization=0.4, a lower "
-        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu, actor_rollout_ref.actor.fsdp_config.param_offload=true and "
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu, "
+        "actor_rollout_ref.actor.fsdp_config.param_offload=true and "
         "actor_rollout_ref.actor.fsdp_config.optimizer_offload=true, all of which a started run may change; else a "
         "shorter data.max_response_length or more GPUs; and see with `nvidia-smi` who else is on the GPU",
     ),
     Kind(
         name="the machine's memory is used up",
-        pattern=r"running low on memory|can't allocate memory|Cannot allocate memory|Errno 12\b|ArrayMemoryError|MemoryError"
+        pattern=r"running low on memory|can't allocate memory|Cannot allocate memory|Errno 12\b|ArrayMemoryError"
+        r"|MemoryError"
         r"|oom[-_]kill|Out of memory: Killed|OutOfMemoryError|std::bad_alloc|memory usage threshold",
         cure="train with fewer rows at a time (data.train_batch_size, actor_rollout_ref.rollout.agent.num_workers, "
         "reward.num_workers), stop what else runs there, or ask the scheduler for more memory",
@@ -105,7 +120,8 @@ KINDS: Final = (
         name="a port is taken",
         pattern=r"(?i)address (?:already|is already) in use|EADDRINUSE|errno: 98\b|Errno 98\b|Errno 48\b"
         r"|is trying to start at .* but is already running|port \S+ is (?:already )?(?:in use|taken|occupied)",
-        cure="another program has it, mostly an earlier run that has not ended: see `ss -ltnp`, wait a minute, or set "
+        cure="another program has it, mostly an earlier run that has not ended: see `ss -ltnp`, wait a minute, "
+        "or set "
         "another port (MASTER_PORT, ray start --port)",
     ),
     Kind(
@@ -120,13 +136,16 @@ KINDS: Final = (
         r"|Could not find any running Ray instance|GCS (?:has become|is) overloaded|failed to connect to gcs"
         r"|Unable to (?:register worker|connect to GCS|connect to the raylet)|timed out waiting for (?:the )?file"
         r"|failed to get the system config|session name .* does not match",
-        cure="the machine was too busy, or what an earlier Ray left is in the way: see whether another Ray runs there "
-        "(`ray status`), whether /tmp has space and memory is free, and start again; on a cluster, whether RAY_ADDRESS "
+        cure="the machine was too busy, or what an earlier Ray left is in the way: see whether another Ray runs "
+        "there "
+        "(`ray status`), whether /tmp has space and memory is free, and start again; on a cluster, whether "
+        "RAY_ADDRESS "
         "is right and every machine reaches the head",
     ),
     Kind(
         name="a machine was lost",
-        pattern=r"NodeDiedError|missed too many heartbeats|node .* (?:was|is) (?:terminated|dead|marked dead)|nodes? died"
+        pattern=r"NodeDiedError|missed too many heartbeats|node .* (?:was|is) (?:terminated|dead|marked dead)"
+        r"|nodes? died"
         r"|preempted",
         cure="see that machine's own log, and start again when it is back",
         follows=True,
@@ -135,15 +154,19 @@ KINDS: Final = (
         name="workers lost each other, or waited too long",
         pattern=r"NCCL|DistBackendError|collective operation timeout|ProcessGroup|gloo|Connection closed by peer"
         r"|TCPStore|DistNetworkError|DistStoreError|Timed out waiting \d+ ?ms",
-        cure="one of them mostly failed or hung before: look further up for it; else NCCL_DEBUG=INFO tells which network "
+        cure="one of them mostly failed or hung before: look further up for it; else NCCL_DEBUG=INFO tells which "
+        "network "
         "is taken (NCCL_SOCKET_IFNAME chooses), and actor_rollout_ref.nccl_timeout=3600 waits longer",
         follows=True,
     ),
     Kind(
         name="a worker was killed or crashed",
-        pattern=r"ActorDiedError|RayActorError|WorkerCrashedError|ActorUnavailableError|died unexpectedly|Segmentation fault"
-        r"|SIGSEGV|SIGKILL|unexpectedly exit|exited unexpectedly|connection error code 2|killed by signal|OwnerDiedError",
-        cure="mostly by the system for want of memory (`dmesg | grep -i oom`), or by a scheduler's limit; what the worker "
+        pattern=r"ActorDiedError|RayActorError|WorkerCrashedError|ActorUnavailableError|died unexpectedly"
+        r"|Segmentation fault"
+        r"|SIGSEGV|SIGKILL|unexpectedly exit|exited unexpectedly|connection error code 2|killed by signal"
+        r"|OwnerDiedError",
+        cure="mostly by the system for want of memory (`dmesg | grep -i oom`), or by a scheduler's limit; what "
+        "the worker "
         "said last lies in /tmp/ray/session_latest/logs",
         follows=True,
     ),
@@ -232,7 +255,7 @@ def _likelihood(cause: Cause) -> int:
 
 
 def _first_dead(lines: Sequence[str]) -> tuple[int, str] | None:
-    """The first process that Ray says died of itself, by its name, and the line; those that follow are ended by Ray."""
+    """The first process that Ray says died of itself, by its name, and the line; Ray ends those that follow."""
     for number, line in enumerate(lines, 1):
         if match := _DEAD.search(line):
             names = (re.search(rf"\((\S+) pid={match[1]}\b", one) for one in lines)
@@ -255,10 +278,12 @@ _HEAD = re.compile(
     r"^\s*(?:\|\s*)?(?:Traceback \(most recent call last\):|(?:ray\.exceptions\.\w+\(\w+\): )?ray::\S+\(\) \(pid=)"
 )
 _ERROR = re.compile(
-    r"^(?:[A-Za-z_]\w*\.)*(?:_?[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Died|Crashed)|Exception)(?:\(\w+\))?(?::|$)"
+    r"^(?:[A-Za-z_]\w*\.)*(?:_?[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Died|Crashed)"
+    r"|Exception)(?:\(\w+\))?(?::|$)"
 )
 _LOOSE = re.compile(
-    r"Watchdog caught collective|oom_kill event|Out of memory: Killed|^Fatal Python error|^Bus error|^Segmentation fault"
+    r"Watchdog caught collective|oom_kill event|Out of memory: Killed|^Fatal Python error|^Bus error"
+    r"|^Segmentation fault"
     r"|^Killed$|^terminate called|^\S*: error: unrecognized|Worker exit type: (?!INTENDED)"
 )
 _END = re.compile(r"^(?:The above exception|During handling of|$)")
@@ -302,7 +327,7 @@ def _hydras(lines: Sequence[str], end: int) -> Iterator[Cause]:
     ):
         start -= 1
     if start < end:
-        kind = next((one for one in KINDS if re.search(one.pattern, "\n".join(lines[start:end]))), KINDS[0])
+        kind = next((one for one in KINDS if re.search(one.pattern, "\n".join(lines[start:end])[:LOOKED_AT])), KINDS[0])
         yield Cause(said=_short(" ".join(lines[start:end])), line=start + 1, kind=kind)
 
 
@@ -328,7 +353,7 @@ def _cause(block: Sequence[str], number: int) -> Cause:
     if _OWN in block[0]:
         return Cause(said=" ".join(block[0].replace(_OWN, "").split()), line=number + 1, own=True)
     wrapped = block[0].startswith("hydra.errors.InstantiationException") and len(block) > 1
-    text = "\n".join(block[1:] if wrapped else block)
+    text = "\n".join(block[1:] if wrapped else block)[:LOOKED_AT]
     kind = next((one for one in KINDS if re.search(one.pattern, text)), None)
     return Cause(said=_short(" ".join(text.split()) if wrapped else said), line=number + 1, kind=kind)
 

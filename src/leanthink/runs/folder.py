@@ -95,7 +95,7 @@ class Run:
         return [path.name.removeprefix("global_step_") for path in self.checkpoints.glob("global_step_*")]
 
     def finished_steps(self) -> int | None:
-        """The steps of a run that came to its end; None where it has not, or where its summary is to be written anew."""
+        """The steps of a run that came to its end; None where it has not, or its summary is to be written anew."""
         try:
             steps = self.read_summary().get("steps")
         except DataError:

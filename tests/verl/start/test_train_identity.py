@@ -10,8 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from leanthink import cli
+from leanthink.commands.sweep import resolver
 from leanthink.runs.folder import Run
-from leanthink.runs.identity import read_record
+from leanthink.runs.identity import key_of, read_record
 from leanthink.verl.start import train as training
 
 VERL = """
@@ -194,6 +195,16 @@ def test_the_number_of_steps_may_not_where_the_learning_rate_goes_by_it(files, c
     assert code == 1
     assert "trainer.total_training_steps is 4, was 2" in err and "--allow-changed total_training_steps" in err
     assert train(capsys, 4, cosine, "--allow-changed", "total_training_steps")[0] == 0
+
+
+def test_a_sweep_knows_the_run_by_the_same_facts(files, capsys):
+    train(capsys, 2, "--seed", "5", "--stop-below", "0.3")
+    options = ["--profile", "cpu", "--model", "model", "--train-file", "one.parquet", "--val-file", "held.parquet"]
+    resolve = resolver()
+    planned = resolve(["grpo", *options, "--steps", "2", "--seed", "5", "--stop-below", "0.3"])
+    assert key_of(planned.facts) == key_of(read_record(files / "run" / "run.json").facts)
+    other = resolve(["grpo", *options, "--steps", "2", "--seed", "6", "--stop-below", "0.3"])
+    assert key_of(planned.facts) != key_of(other.facts)
 
 
 def test_state_passes_to_a_recipe_that_was_changed_by_leave(files, capsys):

@@ -33,6 +33,7 @@ from leanthink.verl.start.launch import Job
 MAINS: Final = {"cpu": "leanthink.verl.cpu.main", "gpu": "verl.trainer.main_ppo"}
 POLL_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = 20.0
+LAST_BYTES: Final = 16 * 2**20  # of a log, in which the cause of a failure is looked for
 
 OnStep = Callable[[Mapping[str, Any]], None]
 Say = Callable[[str], None]
@@ -256,9 +257,11 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _cause(run: Run, start: int, code: int) -> Cause:
     """Why this start failed, as the log tells it from ``start`` on."""
+    start, before = max(start, run.log.stat().st_size - LAST_BYTES), 0
     with run.log.open("rb") as file:
-        before = file.read(start).count(b"\n")
-        text = file.read().decode("utf-8", "replace")
+        while left := start - file.tell():
+            before += file.read(min(left, 2**20)).count(b"\n")
+        text = file.read(LAST_BYTES).decode("utf-8", "replace")
     cause = cause_of(text, code, shutil.disk_usage(run.folder).free)
     return replace(cause, line=before + cause.line)
 
