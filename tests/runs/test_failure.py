@@ -78,6 +78,8 @@ STATEMENTS = {
     "plug-in": (
         "ModuleNotFoundError: No module named 'leanthink'",
         "ValueError: Unknown advantage estimator simply: leanthink",
+        "ValueError: Unsupported loss mode: leanthink. Supported modes are: ['vanilla', 'gspo']",
+        "KeyError: ('leanthink_cpu', 'async')",
         "AssertionError: Agent loop leanthink not registered, registered agent loops: dict_keys(['single_turn_agent'])",
     ),
     "override": (
@@ -152,13 +154,18 @@ def test_an_error_of_ours_says_itself_what_to_do():
         "no viable alternative at input '{'\nSee https://hydra.cc/docs/1.2/advanced/override_grammar/basic for "
         "details\n",
         "Ambiguous value for argument 'a'\n",
+        "Error in call to target 'verl.workers.config.actor.FSDPActorConfig':\nValueError('Invalid "
+        "loss_agg_mode: odd')\n"
+        "full_key: actor_rollout_ref.actor\n",
     ],
 )
-def test_what_hydra_says_before_anything_starts(text):
-    cause = shown(f"INFO:2026-11-29 09:46:16,842:Platform override from VERL_PLATFORM: cpu\n{text}{made.HYDRA_ENDS}")
+@pytest.mark.parametrize("before", ["", made.OVERRIDES + "\n"], ids=["first", "after the overrides"])
+def test_what_hydra_says_before_anything_starts(text, before):
+    start = "INFO:2026-11-29 09:46:16,842:Platform override from VERL_PLATFORM: cpu\n"
+    cause = shown(f"{start}{before}{text}{made.HYDRA_ENDS}")
     assert cause.kind is not None and cause.kind.name == "a wrong override"
     assert cause.said.startswith(text[:20])
-    assert cause.line == 2
+    assert cause.line == (3 if before else 2)
 
 
 def test_the_worker_that_died_first_is_named():

@@ -52,9 +52,8 @@ KINDS: Final = (
     ),
     Kind(
         name="the plug-in is not loaded",
-        pattern=r"No module named '?leanthink|Unknown advantage estimator simply: leanthink"
-        r"|Agent loop leanthink\w* not registered|Policy loss \S*leanthink\S* is not"
-        r"|Unsupported loss mode: leanthink",
+        pattern=r"No module named '?leanthink|leanthink\w*'? (?:is )?not (?:registered|supported)"
+        r"|Un(?:known|supported) [\w ]+: '?leanthink|KeyError\W{1,6}leanthink",
         cure="install leanthink on every machine into the Python that Ray's workers run, and ask `leanthink doctor`",
     ),
     Kind(
@@ -230,9 +229,8 @@ def cause_of(text: str, code: int = 1, free: int | None = None) -> Cause:
     if code < 0 and vague and (last is None or last.kind is None):
         return Cause(said=f"verl was ended by signal {-code}", line=len(lines), kind=_kind(SIGNALS.get(-code, KILLED)))
     if last is None:
-        rest = [
-            line for line in (_parted(line)[1] for line in lines) if line.strip() and not line.startswith(OVERRIDES)
-        ]
+        bare = (_parted(line)[1] for line in lines)
+        rest = [line for line in bare if line.strip() and not line.startswith((OVERRIDES, HYDRAS_END))]
         return Cause(said=_short(rest[-1]) if rest else "it printed nothing", line=len(lines))
     return _behind(last, told, lines) if last.kind is not None and last.kind.follows else last
 
@@ -286,6 +284,7 @@ _LOOSE = re.compile(
     r"|^Segmentation fault"
     r"|^Killed$|^terminate called|^\S*: error: unrecognized|Worker exit type: (?!INTENDED)"
 )
+_BEFORE = re.compile(rf"[A-Z]+:\d{{4}}-|{OVERRIDES}")
 _END = re.compile(r"^(?:The above exception|During handling of|$)")
 _DEAD = re.compile(r"Worker PID: (\d+) Worker exit type: SYSTEM_ERROR Worker exit detail: (.*?\.)(?:\s|$)")
 _OWN = "leanthink.core.errors."
@@ -309,12 +308,12 @@ def _statements(printed: Sequence[str]) -> Iterator[Cause]:
 
 def _told_before(lines: Sequence[str], end: int) -> bool:
     """Whether the paragraph before Hydra's last words is the end of a traceback, which is a statement already."""
-    start = end - 1
-    while start > 0 and not _HEAD.match(lines[start]) and not lines[start].startswith(OVERRIDES):
-        if end - start > 300:
+    for line in reversed(lines[:end]):
+        if _HEAD.match(line):
+            return True
+        if line.startswith(OVERRIDES):  # an error of Hydra's own is shown without one
             return False
-        start -= 1
-    return _HEAD.match(lines[start]) is not None or lines[start].startswith(OVERRIDES)
+    return False
 
 
 def _hydras(lines: Sequence[str], end: int) -> Iterator[Cause]:
@@ -322,9 +321,7 @@ def _hydras(lines: Sequence[str], end: int) -> Iterator[Cause]:
     while end > 0 and not lines[end - 1].strip():
         end -= 1
     start = end
-    while (
-        start > 0 and end - start < 6 and lines[start - 1].strip() and not re.match(r"[A-Z]+:\d{4}-", lines[start - 1])
-    ):
+    while start > 0 and end - start < 12 and lines[start - 1].strip() and not _BEFORE.match(lines[start - 1]):
         start -= 1
     if start < end:
         kind = next((one for one in KINDS if re.search(one.pattern, "\n".join(lines[start:end])[:LOOKED_AT])), KINDS[0])
