@@ -7,7 +7,15 @@ import pytest
 
 from leanthink import metrics
 from leanthink.reporting.build import report_of
-from leanthink.reporting.figures import aes, compared, dominated, efficiency_figures, figures, last_samples
+from leanthink.reporting.figures import (
+    aes,
+    compared,
+    dominated,
+    efficiency_figures,
+    figures,
+    last_samples,
+    vote_figures,
+)
 from leanthink.reporting.sources import Sample, Source
 from leanthink.reporting.variants import curve, over_seeds, smoothed
 
@@ -152,3 +160,50 @@ def test_efficiency_of_responses_with_a_verdict_only():
 def test_notes_name_the_direction():
     report = report_of([source("run", {0: BASE, 9: SHORT}, [{"step": 9}])])
     assert re.search(r"Difference to: before training", report.comparisons.note)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
+def test_pass_at_k_is_told_for_powers_of_two_and_all_samples(most, expected):
+    assert list(figures(0, [sample("a", 1.0, 1)] * most).pass_at_k) == expected
+
+
+def test_votes_by_hand():
+    """Two samples a question, as the second question has no more; its shortest is wrong and its first seen, too."""
+    samples = [
+        sample("a", 1.0, 30, answer="1/2"),
+        sample("a", 1.0, 10, answer="0.5"),
+        sample("a", 0.0, 90, answer="7"),
+        sample("b", 0.0, 20, answer="3"),
+        sample("b", 1.0, 50, answer="4"),
+    ]
+    votes = vote_figures(samples)
+    told = {name: (accuracy.value, spent) for name, (accuracy, spent) in votes.rules.items()}
+    assert told == {"majority@2": (0.5, (40 + 70) / 2), "short-1@2": (0.5, (20 + 40) / 2)}
+    assert votes.conflicts == []
+    (grid,) = [report_of([source("run", {9: samples})]).votes]
+    assert [row[:2] for row in grid.rows] == [["run", "majority@2"], ["run", "short-1@2"]]
+
+
+def test_a_truncated_sample_never_finishes():
+    samples = [
+        sample("a", 0.0, 10, answer="7", truncated=True),
+        sample("a", 1.0, 20, answer="8"),
+        sample("a", 1.0, 30, answer="8"),
+    ]
+    rules = vote_figures(samples).rules
+    assert rules["short-1@3"][0].value == 1.0
+    assert rules["short-1@3"][1] == 10 + 20 + 20
+
+
+def test_no_votes_without_several_samples_or_without_answers():
+    assert vote_figures([sample("a", 1.0, 9, answer="7"), sample("b", 1.0, 9, answer="7")]).rules == {}
+    assert vote_figures([sample("a", 1.0, 9), sample("a", 1.0, 9)]).rules == {}
+    assert vote_figures([]).rules == {}
+    assert vote_figures([sample("a", 1.0, 9, answer="7"), sample("a", 0.0, 9)]).rules["majority@2"][0].value == 1.0
+
+
+def test_an_answer_with_two_verdicts_is_told_with_its_question():
+    samples = [sample("a", right, 9, answer=answer) for right, answer in ((1.0, "0.5"), (0.0, "1/2"), (1.0, "0.50"))]
+    votes = vote_figures(samples)
+    assert votes.conflicts == [("0.5", "a")]
+    assert votes.rules["majority@3"][0].value == 1.0
