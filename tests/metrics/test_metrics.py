@@ -247,6 +247,12 @@ def test_drawn_sign_flips_come_close_to_all_of_them():
     assert sign_flip_p_value(differences) == pytest.approx(slow_sign_flip_p_value(differences), abs=0.02)
 
 
+def test_drawn_sign_flips_count_the_observed_pattern_once():
+    """Of fourteen that all go one way hardly any drawn pattern is as extreme; where they cancel, every one is."""
+    assert sign_flip_p_value(numpy.ones(14), flips=10) == 1 / 11
+    assert sign_flip_p_value(numpy.array([1.0, -1.0] * 7), flips=300) == 1.0
+
+
 def test_maj_at_k_and_subsets():
     assert metrics.maj_at_k(["a", "b"], [1, 0], 2) == 1  # a tie goes to the first seen
     assert metrics.maj_at_k([None, None], [0, 0], 1) == 0

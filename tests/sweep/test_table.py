@@ -8,7 +8,7 @@ import pytest
 
 from leanthink.runs.folder import Run
 from leanthink.runs.identity import Difference, Record
-from leanthink.sweep.cost import Cost, measured, plan_table
+from leanthink.sweep.cost import Cost, TimeLeft, measured, plan_table
 from leanthink.sweep.plan import Planned, Sweep
 from leanthink.sweep.store import Status, Store, outcome
 from leanthink.sweep.table import _column, results, rows_of, write_results
@@ -53,6 +53,8 @@ def test_each_evaluation_has_its_own_row(tmp_path):
 def test_a_failed_runs_last_evaluation_is_not_after_training(tmp_path):
     run = made(tmp_path, accuracies={0: 1, 4: 2}, steps=5, summary=False)
     assert [row["moment"] for row in rows_of(run, "failed")] == ["before", "during"]
+    (tmp_path / "summary.json").write_text('{"steps": 4, "versions": {"verl": "0"}}')  # of an earlier end
+    assert "version.verl" not in rows_of(run, "failed")[0]
     assert rows_of(Run(folder=tmp_path / "none"), "failed") == [{"moment": None, "step": None}]
 
 
@@ -140,6 +142,14 @@ def test_costs_are_of_the_recipe_where_it_is_known_and_else_of_all(tmp_path):
     assert known.seconds(planned("one", "k", steps=10)) == 35
     assert known.seconds(planned("other", "k", steps=10)) == 21
     assert Cost().seconds(planned("one", "k")) is None
+
+
+def test_the_time_left_is_not_told_before_a_step_is_done():
+    left = TimeLeft(total=30)
+    left.begin(10, now=100.0)
+    assert left.seconds(10, now=150.0) is None
+    assert left.seconds(40, now=150.0) == 0
+    assert TimeLeft(total=None).seconds(15, now=150.0) is None
 
 
 def test_the_plan_adds_up_what_is_to_go(tmp_path):
