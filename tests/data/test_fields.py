@@ -138,9 +138,9 @@ def test_a_run_is_scored_by_its_own_facts_and_recipe(tmp_path: Path, capsys: Any
     assert cli.main(["score", str(folder / inside), "--json"]) == 0
     out, err = capsys.readouterr()
     rows = [json.loads(line) for line in out.splitlines()]
-    assert [(row["step"], row["length"], row["truncated"]) for row in rows] == [(1, 10, False), (1, 20, True)] + [
-        (2, 10, False),
-        (2, 20, True),
+    assert [(row["step"], row["length"], row["truncated"]) for row in rows] == [
+        *((1, 10, False), (1, 20, True)),
+        *((2, 10, False), (2, 20, True)),
     ]
     assert [row["recipes"].keys() for row in rows] == [{"recipe"}] * 4
     assert " of 4 rewards are not those that the run gave" in err  # those of the made dump are made up

@@ -63,6 +63,19 @@ def test_rows_are_what_verl_reads() -> None:
     assert 20 <= len(result.rows["test"]) <= 60
 
 
+def test_the_index_is_the_row_in_the_file() -> None:
+    """Not in its split, nor among the questions that are kept: every question says its own row."""
+    rows = [{"question": f"row {n}", "answer": "1"} for n in range(40)]
+    rows[7] = dict(rows[3])
+    for settings in ({"test_share": 0.4}, {"test_size": 5}, {"test_share": 1}):
+        result = prepared(rows, template="raw", **settings)
+        for split, of_split in result.rows.items():
+            for row in of_split:
+                assert row["prompt"][0]["content"] == f"row {row['extra_info']['index']}"
+                assert row["extra_info"]["split"] == split
+        assert sum(map(len, result.rows.values())) == 39
+
+
 @pytest.mark.parametrize("settings", [{}, {"test_share": 0.3}, {"seed_text": "other", "test_share": 0.3}])
 def test_added_rows_move_no_other(settings: Row) -> None:
     before, after = sides(prepared(SUMS[60:], **settings)), sides(prepared(SUMS, **settings))
