@@ -7,10 +7,9 @@ from pathlib import Path
 
 from near_shortest import NearShortest
 
-from leanthink import RolloutBatch
+from leanthink import RolloutBatch, load_recipe
 from leanthink.algorithms import Rloo
 from leanthink.cli import main as leanthink
-from leanthink.recipe.definition import load_recipe
 from leanthink.testing import check_reward
 
 HERE = Path(__file__).parent
@@ -35,8 +34,8 @@ def main() -> None:
     # 4. The same from a shell: leanthink check near_shortest:NearShortest price=0.5
     assert leanthink(["check", "near_shortest:NearShortest", "price=0.5"]) == 0
 
-    # 5. Train it at several prices, beside grpo. Without --dry-run it starts.
-    assert leanthink(["sweep", str(HERE / "near_shortest_sweep.yaml"), "--dry-run"]) == 0
+    # 5. Train it at several prices, beside grpo. Without --dry-run it starts; --trust-code, as the file names code.
+    assert leanthink(["sweep", str(HERE / "near_shortest_sweep.yaml"), "--dry-run", "--trust-code"]) == 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from leanthink.core.errors import ConfigError
 from leanthink.core.measured import TextReward
 
 _ANSWER: Final = ("<answer>", "</answer>")
-_INLINE: Final = re.compile(r"\\\((.*?)\\\)", re.DOTALL)
 
 _ROUND: Final = (")", "]")  # an interval may be half open
 _CLOSERS: Final = {"{": ("}",), r"\{": (r"\}",), "(": _ROUND, "[": _ROUND}
@@ -53,8 +52,17 @@ def answer_in(response: str, open_tag: str, close_tag: str, opened_by_prompt: bo
     if begin < 0:
         return last_box(part)
     inside = part[begin + len(_ANSWER[0]) : end]
-    box, maths = last_box(inside), _INLINE.findall(inside)
-    return box if box is not None else unwrap(maths[-1] if maths else inside)
+    box, maths = last_box(inside), _last_inline(inside)
+    return box if box is not None else unwrap(inside if maths is None else maths)
+
+
+def _last_inline(text: str) -> str | None:
+    r"""What the last ``\(...\)`` holds, in one pass; None without one."""
+    found, begin = None, text.find(r"\(")
+    while begin >= 0 and (end := text.find(r"\)", begin + 2)) >= 0:
+        found = text[begin + 2 : end]
+        begin = text.find(r"\(", end + 2)
+    return found
 
 
 def well_formed(answer: str) -> bool:

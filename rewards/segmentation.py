@@ -33,6 +33,10 @@ MARKERS: Final = (
 """The 34 step openers of VSRM's released code; it lacks the paper's "Therefore"."""
 
 
+PENDING: Final = 16
+"""The most tokens that a character is waited for; those that are no text at all would be read again and again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Thinking:
     """Where the thinking stands in a response: characters ``[begin, end)``, and where its closing tag ends.
@@ -95,11 +99,13 @@ def cut_points(
     [8, 17]
     """
     cuts: list[int] = []
+    sentence_end, read = -1, begin  # the last one before ``read``
     for match in marker_pattern(markers, whole_word).finditer(text, begin, end):
         marker = match.start()
         if marker - begin < skip_chars or (cuts and marker - cuts[-1] < min_gap_chars):
             continue
-        sentence_end = max((text.rfind(sign, begin, marker) for sign in sentence_ends), default=-1)
+        sentence_end = max([sentence_end, *(text.rfind(sign, read, marker) for sign in sentence_ends)])
+        read = marker
         cut = sentence_end + 1 if sentence_end >= begin else marker
         if not cuts or cut != cuts[-1]:  # two markers in one sentence
             cuts.append(cut)
@@ -132,7 +138,7 @@ def token_pieces(token_ids: Sequence[int], decode: Callable[[Sequence[int]], str
     start = read = 0
     for stop in range(1, len(token_ids) + 1):
         before, now = decode(token_ids[start:read]), decode(token_ids[start:stop])
-        if now.endswith("\N{REPLACEMENT CHARACTER}") and stop < len(token_ids):
+        if now.endswith("\N{REPLACEMENT CHARACTER}") and stop < len(token_ids) and stop - read < PENDING:
             pieces.append("")
             continue
         pieces.append(now[len(before) :])

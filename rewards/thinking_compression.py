@@ -38,6 +38,11 @@ Kept: TypeAlias = Literal["mention", "nonempty"]
 
 RULE: Final = "leanthink.rewards.thinking_compression:until_answer"
 
+LONG: Final = 200
+"""Characters of an answer from which on it is looked for letter by letter."""
+
+_WORD_BEFORE: Final = re.compile(r"[\w.]")
+_WORD_BEHIND: Final = re.compile(r"\w|\.\d|,\d{3}(?!\d)")
 _MARKS: Final = re.compile(r"<[^<>\s]*>|\\[()\[\]]|\s+")  # of tags and maths, and white space
 _THOUSANDS: Final = re.compile(r"(\d{1,3})((?:(?:,|\{,\})?\d{3})+)(\.\d+)?")
 _FRACTION: Final = re.compile(r"\\[dtc]?frac\{(\d+)\}\{(\d+)\}|(\d+)/(\d+)")
@@ -64,6 +69,8 @@ def position_of(answer: str, thinking: str) -> int | None:
     """
     if not answer:
         return None
+    if len(answer) > LONG:
+        return _position_of_text(answer, thinking)
     written = re.escape(answer)
     if number := _THOUSANDS.fullmatch(answer):
         groups = re.findall(r"\d{3}", number[2])
@@ -71,8 +78,19 @@ def position_of(answer: str, thinking: str) -> int | None:
     elif fraction := _FRACTION.fullmatch(answer):
         over, under = (part for part in fraction.groups() if part)
         written = rf"(?:\\[dtc]?frac\{{{over}\}}\{{{under}\}}|{over}/{under})"
-    found = re.search(rf"(?<![\w.]){written}(?!\w|\.\d|,\d{{3}}(?!\d))", thinking)
+    found = re.search(rf"(?<!{_WORD_BEFORE.pattern}){written}(?!{_WORD_BEHIND.pattern})", thinking)
     return found.end() if found else None
+
+
+def _position_of_text(answer: str, thinking: str) -> int | None:
+    """As `position_of`, letter by letter and in one pass: where mentions overlap, only the first is looked at."""
+    start = thinking.find(answer)
+    while start >= 0:
+        end = start + len(answer)
+        if not _WORD_BEFORE.search(thinking[max(start - 1, 0) : start]) and not _WORD_BEHIND.match(thinking, end):
+            return end
+        start = thinking.find(answer, end)
+    return None
 
 
 def until_answer(question: str, thinking: str, answer: str) -> str:

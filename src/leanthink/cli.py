@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from leanthink import __version__
+from leanthink.core.code import named_in, trusting
 from leanthink.core.errors import AdviceWarning, LeanthinkError
 
 COMMANDS: Final = {
@@ -31,6 +33,15 @@ COMMANDS: Final = {
     "watch": "a running or finished run in the browser: curves, responses, verdicts; for this machine only",
     "doctor": "check versions, the plug-in in verl, the verifier, the testbed, disk and memory",
 }
+
+CURES: Final = {
+    errno.ENOSPC: "free some space on its disk",
+    errno.EDQUOT: "free some of your quota there",
+    errno.EROFS: "its disk is read-only: choose another folder, or mend the disk",
+    errno.EIO: "its disk fails: choose another folder, or mend the disk",
+    errno.EMFILE: "close other programs, or raise the limit of open files (ulimit -n)",
+}
+"""What helps, by the system's number of the error."""
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
@@ -76,8 +87,7 @@ def _advice_as_text(command: str) -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # so that "my_rewards:Mine" is found next to where the command runs
+    sys.path[:] = [path for path in sys.path if path]  # "" stands for the current folder, whose files are nobody's
     with suppress(AttributeError, ValueError):  # a name or a text that is none is shown, not a traceback
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -88,8 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             program.error(f"unrecognized arguments: {' '.join(rest)}; see `leanthink {args.command} --help`")
         args.overrides += rest
     try:
-        with _advice_as_text(args.command):
-            return int(args.run(args, Console()))
+        with _advice_as_text(args.command), trusting(None if getattr(args, "trust_code", False) else named_in(given)):
+            code = int(args.run(args, Console()))
+            sys.stdout.flush()  # a full disk is told here, not by Python at its end
+            return code
     except LeanthinkError as error:
         print(f"leanthink {args.command}: {error}", file=sys.stderr)
         return FAILED
@@ -99,6 +111,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `leanthink score ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:
+        print(f"leanthink {args.command}: {told(error)}", file=sys.stderr)
+        return FAILED
+
+
+def told(error: OSError) -> str:
+    """A failure of the file system as a paragraph."""
+    where = " and ".join(str(name) for name in (error.filename, error.filename2) if name) or "a file"
+    cure = CURES.get(error.errno or 0, "check the path and its permissions")
+    return f"{where}: {error.strerror or error}; {cure}, and run the same command again"
 
 
 if __name__ == "__main__":

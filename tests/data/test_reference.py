@@ -12,7 +12,8 @@ import pytest
 
 from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError
-from leanthink.data.prepare import Prepared, Settings, prepare
+from leanthink.data.prepare import Prepared, prepare
+from leanthink.data.questions import Settings
 from leanthink.data.records import Record
 from leanthink.data.reference import read_reference, reference_values, with_reference
 from leanthink.rewards import HarmonizingLength

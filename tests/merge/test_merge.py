@@ -21,7 +21,7 @@ from leanthink import cli
 from leanthink.algorithms import merging
 from leanthink.algorithms.merging import SelectiveMerging
 from leanthink.commands.merge import run as run_command
-from leanthink.core.errors import DataError
+from leanthink.core.errors import DataError, WriteError
 from leanthink.merge import MANIFEST, Job, make_plan, merge, write
 from leanthink.testbed import policy_path
 from model_folders import Model, Save, load_model
@@ -291,7 +291,7 @@ def test_a_folder_that_appears_on_the_way_is_left_alone(
     plan = make_plan(Job(base=save("base", models[0]), trained=save("trained", models[1]), out=tmp_path / "out"))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious", encoding="utf-8")
-    with pytest.raises(DataError, match="cannot write"):
+    with pytest.raises(WriteError, match="cannot write"):
         merge(plan)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
     assert not list(tmp_path.glob(".out*"))

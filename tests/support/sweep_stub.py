@@ -89,7 +89,7 @@ def resolve(arguments):
     return Resolved(steps=steps, profile="cpu", facts={"arguments": list(arguments)})
 
 
-def command(planned, run):
+def command(planned, run, words=()):
     stub = [sys.executable, __file__, "train", str(run.folder.absolute())]
     return [*stub, planned.recipe, str(planned.steps), str(planned.seed)]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from leanthink.runs.folder import Run, read_jsonl
+from leanthink.files.reading import read_jsonl
+from leanthink.runs.folder import Run
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
 
@@ -49,8 +50,8 @@ STEPS = 5
 
 
 def command(folder: Path, *overrides: str) -> list[str]:
-    program = [sys.executable, "-m", "leanthink", "train", "counting.yaml", "--profile", "cpu", "--out", str(folder)]
-    return [*program, "--steps", str(STEPS), "--seed", "3", "trainer.save_freq=2", *overrides]
+    program = [sys.executable, "-m", "leanthink", "train", "counting.yaml", "--trust-code", "--profile", "cpu"]
+    return [*program, "--out", str(folder), "--steps", str(STEPS), "--seed", "3", "trainer.save_freq=2", *overrides]
 
 
 def wait_for(condition, process: subprocess.Popen, what: str) -> None:

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from leanthink.algorithms import Advantage, TokenAdvantage
+from leanthink.commands import trust
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.functions import locate
 from leanthink.core.reward import Reward, Scope
@@ -35,6 +36,10 @@ PROMISES: Final[Mapping[str, tuple[str, str]]] = {  # words of the contract test
     "every batch has a finite value": (
         "it fails on a batch that training can bring: empty, a group of one, all right, all wrong, or all truncated",
         "handle the batch shown; the functions in leanthink.core.groups bear all of these",
+    ),
+    "update gives a new state": (
+        "there is nothing to go on with after a step",
+        "end update with `return reward_N, state`: the rewards first, then a new dict with the keys of init()",
     ),
     "one finite float64 number per response": (
         "the gradient would be not a number, or the values would not belong to the responses",
@@ -100,6 +105,7 @@ PROMISES: Final[Mapping[str, tuple[str, str]]] = {  # words of the contract test
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
+    trust.add_argument(parser)
     add(
         "what",
         metavar="pkg.mod:Name",

@@ -7,9 +7,12 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from leanthink.commands import trust
 from leanthink.core.errors import ConfigError, DataError
+from leanthink.files.writing import whole_folder
 from leanthink.recipe.advice import warn
-from leanthink.recipe.definition import Profile, in_tree, load_recipe
+from leanthink.recipe.definition import Profile, load_recipe
+from leanthink.recipe.keys import in_tree
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 from leanthink.verl.start.schema import check_keys
@@ -27,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that make a job."""
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a path ending in .yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe or to verl's keys")
+    trust.add_argument(parser)
     parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: gpu where one is seen, else cpu")
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
     parser.add_argument("--train-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
@@ -84,7 +88,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
 
 
 def check(job: Job) -> None:
-    """Look up every key in verl's configuration, where verl is installed, and whether it can be handed over.
+    """Look up every key in verl's configuration, where verl is installed.
 
     Raises:
         ConfigError: naming the key, the value and the cure.
@@ -92,7 +96,6 @@ def check(job: Job) -> None:
     if importlib.util.find_spec("verl") is not None:
         check_keys({**job.recipe.verl, **job.extra})  # before sums are done with them
         check_keys(job.keys())
-    job.arguments()
 
 
 def warn_of(job: Job, told: set[str] | None = None) -> None:
@@ -144,6 +147,5 @@ def write_testbed(job: Job, data: Path) -> None:
     if str(data / "train.parquet") in job.train_files and not data.exists():
         from leanthink.testbed.rows import write_parquet
 
-        part = data.with_name(data.name + ".part")
-        write_parquet(part)
-        part.rename(data)
+        with whole_folder(data) as part:
+            write_parquet(part)

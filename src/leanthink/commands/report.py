@@ -35,6 +35,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     report = report_of(sources, args.baseline)
     runs = {folder.name: Run(folder=folder) for folder in args.runs if is_run(folder)}
     summaries = [run_.read_summary() for run_ in runs.values() if run_.summary.exists()]
+    summaries = [summary for summary in summaries if "before" in summary and "after" in summary]
     if summaries:
         console.print(before_after_table(summaries), phase_table(summaries))
     for title, grid in (

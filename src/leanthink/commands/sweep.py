@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from leanthink.commands import jobs, train
+from leanthink.commands import jobs, train, trust
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.runs.folder import Run
@@ -34,6 +35,7 @@ TESTBED: Final = Path("the testbed's")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
+    trust.add_argument(parser)
     add("file", type=Path, metavar="SWEEP.yaml", help="what to train; docs/sweep.md says how")
     add("--out", type=Path, help="the sweep's folder (default: runs/NAME of the file); what is there goes on")
     add("--dry-run", action="store_true", help="check every key, print the plan and what it costs, start nothing")
@@ -70,7 +72,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.dry_run:
         return 0
     launcher = launcher_of(args, store)
-    allowing = [word for names in args.allow_changed for word in ("--allow-changed", names)]
+    words = ["--trust-code"] * args.trust_code
+    words += [word for names in args.allow_changed for word in ("--allow-changed", names)]
     with store.locked(), _terminated_like_interrupted():
         store.open(sweep)
         if others := store.others(sweep):
@@ -85,7 +88,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
                     sweep=sweep,
                     store=store,
                     launcher=launcher,
-                    command=lambda planned, run: [*command(planned, run), *allowing],
+                    command=partial(command, words=words),
                     watcher=board,
                     jobs=parallel,
                 ).run()
@@ -119,10 +122,11 @@ def resolver() -> Resolve:
     return resolve
 
 
-def command(planned: Planned, run: Run) -> list[str]:
-    """The command that trains a run."""
+def command(planned: Planned, run: Run, words: Sequence[str] = ()) -> list[str]:
+    """The command that trains a run; ``words`` are options that the sweep itself was given."""
     recipe, *rest = planned.arguments
-    return [sys.executable, "-m", "leanthink", "train", recipe, "--out", str(run.folder.absolute()), *rest]
+    out = ["--out", str(run.folder.absolute())]
+    return [sys.executable, "-P", "-m", "leanthink", "train", recipe, *out, *words, *rest]
 
 
 def launcher_of(args: argparse.Namespace, store: Store) -> Launcher:

@@ -19,7 +19,8 @@ class Box(NamedTuple):
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*(\{)|\\[{}]|[{}]")
 _BARE_BOX = re.compile(
     r"\\(?:boxed|fbox)\s*"
-    r"([-+]?\d+(?:[.,/]\d+)*|[A-Za-z](?![A-Za-z])|\\[A-Za-z]+(?:\{[^{}]*\})+)"
+    r"([-+]?\d+(?:[.,/]\d+)*|[A-Za-z](?![A-Za-z])|\\[A-Za-z]+(?:\{[^{}]*\})+"
+    r"|\\[dtc]?frac ?(?:\d|\{[^{}]*\}) ?(?:\d|\{[^{}]*\})|\\sqrt ?\d)"
     r"(?=[^\w{.,/]|[.,]\s)"
 )
 
@@ -27,7 +28,7 @@ _BARE_BOX = re.compile(
 def boxes_in(text: str, *, truncated: bool = False) -> list[Box]:
     """The closed boxes in order, in one pass; of nested boxes the innermost, as math-verify has it."""
     ended = text if truncated else text + "\n"  # a box without braces ends where something else begins
-    boxes = [Box(match.start(), match.end(), match[1]) for match in _BARE_BOX.finditer(ended)]
+    found = [(match.start(), match.end(), *match.span(1)) for match in _BARE_BOX.finditer(ended)]
     stack: list[tuple[int, int] | None] = []
     first = re.search(r"\\(?:boxed|fbox)", text)
     for match in _BRACES.finditer(text, first.start() if first else len(text)):
@@ -38,10 +39,11 @@ def boxes_in(text: str, *, truncated: bool = False) -> list[Box]:
         elif match[0] == "}" and stack:
             opened = stack.pop()
             if opened is not None:
-                boxes.append(Box(opened[0], match.end(), text[opened[1] : match.start()].strip()))
-    boxes.sort()
-    starts = [*(box.start for box in boxes[1:]), len(ended)]
-    return [box for box, following in zip(boxes, starts, strict=False) if box.end <= following]
+                found.append((opened[0], match.end(), opened[1], match.start()))
+    found.sort()
+    starts = [*(start for start, *_ in found[1:]), len(ended)]
+    innermost = [place for place, following in zip(found, starts, strict=False) if place[1] <= following]
+    return [Box(start, end, ended[begin:stop].strip()) for start, end, begin, stop in innermost]
 
 
 def last_box(text: str) -> str | None:

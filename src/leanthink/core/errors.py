@@ -32,6 +32,14 @@ class StateError(LeanthinkError, RuntimeError):
     """Saved state does not belong to the recipe that loads it."""
 
 
+class TrustError(ConfigError):
+    """A file names code that nobody has said to trust."""
+
+
+class WriteError(LeanthinkError, OSError):
+    """A file cannot be written; what was there before is still there."""
+
+
 class DependencyError(LeanthinkError, ImportError):
     """A package, or a compatible version of it, is missing."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from leanthink.core.code import check_trusted, import_named
 from leanthink.core.errors import ConfigError
 
 _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -28,27 +28,34 @@ def full_name(cls: type) -> str:
 
 
 def check_name(name: str, place: str) -> None:
-    """Refuse what cannot name a function; whether there is one is only seen where it is called.
+    """Refuse what cannot name a function, or may not; whether there is one is only seen where it is called.
 
     Raises:
         ConfigError: naming the place.
     """
     if not all(name.partition(":")[::2]):
         raise ConfigError(f"{place} is {name!r}; give 'pkg.mod:function'")
+    check_trusted(name, place)
 
 
 def locate(name: str, place: str, what: str = "") -> Any:
     """What ``pkg.mod:Name`` names; ``what`` is how an error calls it.
 
+    It is looked for where Python looks, then beside the recipe, then in the current folder (`leanthink.core.code`).
+
     Raises:
         ConfigError: there is no such module, or nothing of that name in it.
+        TrustError: nobody has said to trust it.
     """
     module_name, _, attribute = name.partition(":")
+    if what or module_name.partition(".")[0] != "leanthink":  # a class of ours is checked to be one
+        check_trusted(name, place)
     try:
-        found: Any = importlib.import_module(module_name)
+        found: Any = import_named(module_name)
     except (ImportError, TypeError, ValueError) as error:  # not there; a relative name; no name at all
         raise ConfigError(
-            f"{place}: cannot import {module_name!r} ({error}); run from its folder or put it on PYTHONPATH"
+            f"{place}: cannot import {module_name!r} ({error}); put it beside the recipe, run from its folder, or put "
+            "it on PYTHONPATH"
         ) from error
     for step in attribute.split("."):
         if not hasattr(found, step):

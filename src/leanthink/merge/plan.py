@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ import torch
 
 from leanthink.algorithms.merging import SelectiveMerging
 from leanthink.core.errors import ConfigError, DataError
-from leanthink.merge.weights import DTYPES, Weights, read_weights, same_bytes
+from leanthink.files.reading import read_object
+from leanthink.merge.weights import DTYPES, Weights, own_file, read_weights, same_bytes
 
 Dtype = Literal["base", "float32", "float16", "bfloat16"]
 Side = Literal["trained", "base"]
@@ -132,6 +132,8 @@ def make_plan(job: Job) -> Plan:
     """
     if job.base.resolve() == job.trained.resolve():
         raise ConfigError(f"{job.base} is given as base and as trained; give the folders of two models")
+    if job.out.is_symlink():
+        raise DataError(f"{job.out} is a link, which is not written through; give another folder with --out")
     if job.out.exists() and (not job.out.is_dir() or any(job.out.iterdir())):
         raise DataError(f"{job.out} is there already and not empty; give another folder with --out, or remove it")
     base, trained = read_weights(job.base), read_weights(job.trained)
@@ -244,12 +246,9 @@ def _config_to_write(job: Job, base: Weights, embedding: str | None) -> dict[str
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_object(own_file(path))
+    except (OSError, DataError) as error:
         raise DataError(f"{path} cannot be read ({error}); give a model's folder in Hugging Face's layout") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no object; give a model's folder in Hugging Face's layout")
-    return content
 
 
 def _with_dtype(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -21,11 +22,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from leanthink.core.errors import DataError
+from leanthink.files.reading import read_json
+from leanthink.files.writing import write_text
 
 WEIGHTS: Final = "model.safetensors"
 INDEX: Final = f"{WEIGHTS}.index.json"
 BLOCK: Final = 1 << 20  # bytes read at a time for a checksum
 MERGE_CHECKPOINT: Final = "python -m verl.model_merger merge --backend fsdp --local_dir {} --target_dir {}"
+
+SHARD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
+"""What a file of weights may be called."""
 
 DTYPES: Final[Mapping[str, torch.dtype]] = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """What can be merged, by safetensors' names."""
@@ -106,6 +112,26 @@ class Weights:
         return sums
 
 
+def own_file(path: Path) -> Path:
+    """Where a file of a model's folder lies: in it, or, for a link of the Hub's cache, in the model's ``blobs``.
+
+    Raises:
+        DataError: it is a link to anywhere else, whose content would end up in a model that may be published, or no
+            file.
+    """
+    folder, file = path.parent.resolve(), path.resolve()
+    cache = folder.parent.parent / "blobs"
+    cached = folder.parent.name == "snapshots" and not cache.is_symlink() and file.parent == cache
+    if path.is_symlink() and not cached:
+        raise DataError(
+            f"{path} is a link to {path.readlink()}, and what it names would be copied; put the file itself there, or "
+            "remove the link (the Hub's cache may link into the model's own blobs)"
+        )
+    if path.exists() and not file.is_file():
+        raise DataError(f"{path} is no file; remove it, or put the file there")
+    return file
+
+
 def read_weights(folder: Path) -> Weights:
     """What the weights in a model folder are, from the files' headers.
 
@@ -117,6 +143,8 @@ def read_weights(folder: Path) -> Weights:
             f"no folder {folder}; give a model's folder (from the Hub: hf download NAME --local-dir FOLDER)"
         )
     single, sharded = folder / WEIGHTS, folder / INDEX
+    for path in (single, sharded):
+        own_file(path)
     if single.exists() and sharded.exists():
         raise DataError(f"{folder} holds both {WEIGHTS} and {INDEX}; remove the one that is out of date")
     if single.exists():
@@ -128,7 +156,7 @@ def read_weights(folder: Path) -> Weights:
     found: dict[str, Stored] = {}
     headers: dict[str, Mapping[str, str]] = {}
     for name in sorted(set(where.values())):
-        if not (folder / name).is_file():
+        if not own_file(folder / name).is_file():
             raise DataError(f"{sharded} names {name}, which is not there; copy or download the folder again")
         tensors, headers[name] = _header(folder / name)
         if strange := sorted(tensor for tensor in tensors if where.get(tensor) != name):
@@ -186,7 +214,7 @@ def write_index(weights: Weights) -> None:
         "metadata": {**weights.index, "total_size": weights.bytes},
         "weight_map": {name: weights.tensors[name].file for name in sorted(weights.tensors)},
     }
-    (weights.folder / INDEX).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(weights.folder / INDEX, json.dumps(content, indent=2) + "\n")
 
 
 def same_bytes(ours: Tensor, theirs: Tensor) -> bool:
@@ -213,13 +241,18 @@ def _header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
 
 def _read_index(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         where = {str(name): str(file) for name, file in content["weight_map"].items()}
         index = dict(content.get("metadata") or {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is no index of safetensors ({error!r}); copy or download it again") from error
     if wrong := sorted(file for file in set(where.values()) if Path(file).name != file):
-        raise DataError(f"{path} names {wrong[0]!r}, which lies outside of the folder; put all files into one folder")
+        raise DataError(f"{path} names {wrong[0]!r:.80}, which lies outside of the folder; put all files into one")
+    if wrong := sorted(file for file in set(where.values()) if not SHARD.fullmatch(file)):
+        raise DataError(
+            f"{path} names {wrong[0]!r:.80}, which is no shard in the folder; name files such as "
+            "model-00001-of-00002.safetensors"
+        )
     return where, index
 
 

@@ -8,7 +8,6 @@ import math
 import platform
 import shutil
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,8 +22,9 @@ import torch
 from leanthink import __version__
 from leanthink.algorithms.merging import Merged, Pair, merge_stream
 from leanthink.core.errors import DataError
+from leanthink.files.writing import copy_file, make_folder, whole_folder, write_text
 from leanthink.merge.plan import CONFIG, HEAD, Plan
-from leanthink.merge.weights import WeightWriter, write_index
+from leanthink.merge.weights import WeightWriter, own_file, write_index
 
 MANIFEST: Final = "leanthink_merge.json"
 METHOD: Final = "update-selective merging (DLER: Doing Length pEnalty Right, arXiv 2510.15110, Sec. 4.6)"
@@ -88,21 +88,19 @@ def merge(plan: Plan, on_bytes: Callable[[int], None] = lambda count: None) -> d
         on_bytes: is told how many more of ``plan.work`` bytes are read.
 
     Raises:
-        DataError: a tensor is not finite, or the folder cannot be written.
+        DataError: a tensor is not finite, or a file beside the weights may not be copied.
+        WriteError: the folder cannot be written.
     """
     started = time.monotonic()
-    out = plan.job.out.resolve()
-    part = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.part"
-    layout = dataclasses.replace(plan.layout, folder=part)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(out.parent).free
+    out = plan.job.out.absolute()
+    with whole_folder(out) as part:
+        layout = dataclasses.replace(plan.layout, folder=part)
+        free = shutil.disk_usage(part).free
         if free < layout.bytes:
             raise DataError(
                 f"{out.parent} has {free / 1e9:.2f} GB left, the merged model needs {layout.bytes / 1e9:.2f}; "
                 "free some, or give a folder on another disk with --out"
             )
-        part.mkdir()
         sums = {"base": plan.base.sha256(on_bytes), "trained": plan.trained.sha256(on_bytes)}
         with WeightWriter(layout) as writer, _one_thread():
             tallies = _write_weights(plan, writer, on_bytes)
@@ -111,11 +109,6 @@ def merge(plan: Plan, on_bytes: Callable[[int], None] = lambda count: None) -> d
         manifest = _manifest(plan, sums, tallies, notices, time.monotonic() - started)
         _write_json(part / MANIFEST, manifest)
         _write_json(part / CONFIG, plan.config)
-        part.rename(out)
-    except OSError as error:
-        raise DataError(f"cannot write {plan.job.out}: {error}; check the folder and the space on its disk") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return manifest
 
 
@@ -168,11 +161,16 @@ def _write_weights(plan: Plan, writer: WeightWriter, on_bytes: Callable[[int], N
 def _copy_files(plan: Plan, part: Path) -> list[str]:
     """Copy what belongs to a model beside weights and configuration; returns notices."""
     job = plan.job
-    names = sorted(path.name for path in job.source.iterdir() if path.is_file() and _fits(path.name, FILES))
+    names = sorted(path.name for path in job.source.iterdir() if _fits(path.name, FILES) and not path.is_dir())
     for name in names:
-        shutil.copyfile(job.source / name, part / name)
-    if (job.source / TEMPLATES).is_dir():
-        shutil.copytree(job.source / TEMPLATES, part / TEMPLATES)
+        copy_file(own_file(job.source / name), part / name)
+    templates = job.source / TEMPLATES
+    if templates.is_symlink():
+        raise DataError(f"{templates} is a link to {templates.readlink()}; put the folder itself there, or remove it")
+    if templates.is_dir():
+        make_folder(part / TEMPLATES)
+        for path in sorted(templates.iterdir()):
+            copy_file(own_file(path), part / TEMPLATES / path.name)
     if any(_fits(name, TOKENIZER) for name in names):
         return []
     return [f"{job.source} has no tokenizer to copy; --files-from {job.other_side} copies the other model's files"]
@@ -245,4 +243,4 @@ def _manifest(
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

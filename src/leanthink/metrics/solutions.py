@@ -14,6 +14,9 @@ from typing import Final
 from leanthink.core.errors import ConfigError
 from leanthink.metrics.efficiency import Solution
 
+PERSPECTIVES: Final = 32
+"""The most that are told apart in a response; solutions like none of these count as one more, together."""
+
 _ANSWER: Final = re.compile(r"\\boxed\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|\banswer\s+is:?\s+([^\s]+)", re.IGNORECASE)
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 
@@ -31,19 +34,22 @@ def split_solutions(text: str, gold: str, *, overlap: float = 0.5) -> list[Solut
     answers = [match[1] or match[2] or "" for match in found] or [None]
     seen: list[set[str]] = []
     solutions, start = [], 0
+    gold = _plain(gold)
     for answer, end in zip(answers, ends, strict=True):
         words = _WORD.findall(text[start:end])
-        perspective = next((place for place, other in enumerate(seen) if _alike(set(words), other, overlap)), len(seen))
-        if perspective == len(seen):
-            seen.append(set(words))
-        right = answer is not None and _plain(answer) == _plain(gold)
+        own = set(words)
+        perspective = next((place for place, other in enumerate(seen) if _alike(own, other, overlap)), len(seen))
+        if perspective == len(seen) and len(seen) < PERSPECTIVES:
+            seen.append(own)
+        right = answer is not None and _plain(answer) == gold
         solutions.append(Solution(tokens=len(words), correct=right, perspective=perspective))
         start = end
     return solutions
 
 
 def _alike(words: set[str], others: set[str], overlap: float) -> bool:
-    return len(words & others) >= overlap * len(words | others)
+    shared = len(words & others)
+    return shared >= overlap * (len(words) + len(others) - shared)
 
 
 def _plain(answer: str) -> str:

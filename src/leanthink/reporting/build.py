@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.files.writing import write_text
 from leanthink.metrics import Interval, length_reduction
 from leanthink.reporting.figures import (
     AES_WEIGHTS,
@@ -25,8 +26,7 @@ from leanthink.reporting.page import Grid, Picture, Section, page
 from leanthink.reporting.pictures import data_uri, pictures, save
 from leanthink.reporting.sources import Sample, Source
 from leanthink.reporting.variants import Variant, variants
-from leanthink.runs.folder import write_whole
-from leanthink.verify.equality import same_answers
+from leanthink.verify.same import same_answers
 
 START: Final = "before training"
 MORE_SAMPLES: Final = "one sample a question: pass@k needs more, as with actor_rollout_ref.rollout.val_kwargs.n=8"
@@ -97,7 +97,6 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
 
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write ``report.html`` and the PNGs; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     shown = pictures(report.variants, report.start)
     paths = []
     addresses: dict[str, Picture] = {}
@@ -121,7 +120,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     runs = sum(len(variant.sources) for variant in report.variants)
     intro = f"{runs} runs, {len(report.variants)} settings. Accuracy is the raw verdict, never the shaped reward."
     html = folder / "report.html"
-    write_whole(html, page("leanthink report", intro, sections, report.notices))
+    write_text(html, page("leanthink report", intro, sections, report.notices))
     return [html, *paths]
 
 

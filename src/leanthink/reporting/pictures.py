@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from leanthink.files.writing import whole_file
 from leanthink.metrics import Interval
 from leanthink.reporting.figures import Figures, dominated
 from leanthink.reporting.variants import SMOOTHED, Variant, curve, over_seeds
@@ -49,7 +50,8 @@ def pictures(variants: Sequence[Variant], start: Figures | None) -> dict[str, tu
 
 def save(figure: Figure, path: Path) -> None:
     """Write a picture as PNG."""
-    figure.savefig(path, dpi=150)
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=150)
 
 
 def data_uri(figure: Figure) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from leanthink.files.writing import write_text
 from leanthink.replay.analysis import Analysis, Sensitivity
 from leanthink.reporting.page import Grid, Picture, Section, page
 from leanthink.reporting.pictures import COLOURS, MARKS, data_uri, save, subplots
-from leanthink.runs.folder import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -147,10 +147,8 @@ def write(
     """Write the page to ``html`` and the picture into the folder ``png``, whichever is given."""
     figure, caption = picture(analysis)
     if png is not None:
-        png.mkdir(parents=True, exist_ok=True)
         save(figure, png / "reward_by_length.png")
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
         shown = Section(title="Reward against length", items=[Picture(address=data_uri(figure), caption=caption)])
         sections = [
             Section(title=title, items=[grid]) for title, grid in grids(analysis, sensitivity).items() if grid.rows
@@ -158,7 +156,7 @@ def write(
         intro = (
             f"What {', '.join(analysis.tallies)} make of {analysis.responses} stored responses, before any training."
         )
-        write_whole(html, page("leanthink score", intro, [shown, *sections], list(analysis.notices)))
+        write_text(html, page("leanthink score", intro, [shown, *sections], list(analysis.notices)))
 
 
 def _share(count: float, of: float) -> str:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from leanthink.core.errors import DataError
 from leanthink.core.text import REPLACEMENT, storable
 from leanthink.data.rollouts import words_and_signs
-from leanthink.recipe.definition import PARTS
-from leanthink.runs.folder import Run, read_jsonl
+from leanthink.files.reading import read_jsonl, read_text, whole_number
+from leanthink.recipe.keys import PARTS
+from leanthink.recipe.yaml import read_yaml
+from leanthink.runs.folder import Run, step_of
 from leanthink.runs.identity import RECIPE, brief, flat, read_record, settings_of
 
 DEPTH: Final = 4  # how far below a folder runs are looked for
@@ -55,7 +55,7 @@ class Source:
         evaluations: validation samples by step.
         settings: what it was started with, but for seeds and paths.
         stopped: why it was ended early, if it was.
-        judged_by: how its answers were judged, as `leanthink.verify.equality.same_answers` takes it.
+        judged_by: how its answers were judged, as `leanthink.verify.same.same_answers` takes it.
         notices: what the reader should know about it.
         origin: the file or folder it was read from.
     """
@@ -144,10 +144,11 @@ def _of_file(path: Path) -> Source:
         raise DataError(f"{path} is empty; give a file with at least one line")
     if isinstance(first.get("data"), dict) and "step" in first:
         rows: dict[int, dict[str, Any]] = {}
-        for line in read_jsonl(path, whole=False):
-            rows.setdefault(int(line["step"]), {"step": int(line["step"])}).update(line["data"])
+        for number, line in enumerate(read_jsonl(path, whole=False), 1):
+            step, data = step_of(line, f"{path}, line {number}")
+            rows.setdefault(step, {"step": step}).update(data)
         return Source(name=path.stem, label=path.stem, metrics=[rows[step] for step in sorted(rows)], evaluations={})
-    return _of_dumps(path.stem, {int(first.get("step") or 0): path}, [])
+    return _of_dumps(path.stem, {whole_number(first.get("step") or 0, f"{path}, line 1, step"): path}, [])
 
 
 def _of_run(folder: Path) -> Source:
@@ -245,13 +246,15 @@ def _settings(run: Run) -> dict[str, str]:
         return {name: brief(value) for name, value in facts.items()}
     settings: dict[str, str] = {}
     if run.recipe.exists():
-        node = yaml.safe_load(run.recipe.read_text(encoding="utf-8")) or {}
+        node = read_yaml(run.recipe) or {}
+        if not isinstance(node, Mapping):
+            raise DataError(f"{run.recipe} holds no recipe; train in the folder again")
         for part in PARTS:
             if part in node:
                 settings |= {name: brief(value) for name, value in flat(node[part], part).items()}
     command = run.folder / "command.txt"
     if command.exists():
-        for line in command.read_text(encoding="utf-8").splitlines():
+        for line in read_text(command).splitlines():
             key, equals, value = line.strip().rstrip("\\").strip().strip("'").partition("=")
             key = key.lstrip("+")
             if key.startswith(AROUND) or key.endswith(SEEDS) or "leanthink" in key:

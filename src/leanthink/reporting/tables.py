@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
+from leanthink.files.writing import whole_file
+
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
@@ -110,7 +112,8 @@ def plot_runs(metrics: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) ->
         axis.grid(alpha=0.3)
         if axis.get_legend_handles_labels()[0]:
             axis.legend()
-    figure.savefig(path, dpi=140)
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=140)
     pyplot.close(figure)
 
 

@@ -12,15 +12,35 @@ log.txt          everything verl printed        summary.json  before, after, sec
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from leanthink.core.errors import DataError, StateError
+from leanthink.core.errors import DataError
+from leanthink.files.reading import read_jsonl, read_object, read_text, whole_number
+from leanthink.files.writing import write_text, writing
+
+STATE: Final = "leanthink.json"
+"""What leanthink adds to each of verl's checkpoints, last of all."""
+
+SUMMARY: Final[Mapping[str, Any]] = {
+    "recipe": str,
+    "steps": int,
+    "before.step": int,
+    "before.by_difficulty": dict,
+    "after.step": int,
+    "after.questions": int,
+    "after.by_difficulty": dict,
+    "seconds.total": (int, float),
+    "seconds.per_step": dict,
+    "versions": dict,
+}
+"""What a summary holds, and of which kind."""
+REQUIRED: Final = ("recipe", "steps")
+"""What every one holds, whatever version wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,24 +95,29 @@ class Run:
         return self.folder / "summary.json"
 
     def last_checkpoint(self) -> int:
-        """The step of the newest whole checkpoint; 0 without one.
-
-        Raises:
-            StateError: verl's file that tells it is damaged, as where the disk was full.
-        """
-        tracker = self.checkpoints / "latest_checkpointed_iteration.txt"
+        """The step of the newest whole checkpoint; 0 without one."""
         try:
-            text = tracker.read_text(encoding="ascii", errors="replace")
+            return int(read_text(self._tracker, 100))
         except FileNotFoundError:
             return 0
-        if not text.strip().isdecimal():
-            steps = sorted(int(end) for end in self._checkpoint_ends() if end.isdecimal())
-            cure = f"write {steps[-1]} into it if that checkpoint is whole" if steps else "remove it"
-            raise StateError(f"{tracker} holds {text[:40]!r} and no step; {cure}, or give another folder with --out")
-        return int(text)
+        except (DataError, ValueError):  # verl was killed while it wrote it
+            whole = [path.parent.name.rpartition("_")[2] for path in self.checkpoints.glob(f"global_step_*/{STATE}")]
+            return max((int(step) for step in whole if step.isdecimal()), default=0)
 
-    def _checkpoint_ends(self) -> list[str]:
-        return [path.name.removeprefix("global_step_") for path in self.checkpoints.glob("global_step_*")]
+    def mend_checkpoints(self) -> None:
+        """Have verl find the newest whole checkpoint where it was killed while it wrote down which that is."""
+        step = self.last_checkpoint()
+        if not self._tracker.exists() or read_text(self._tracker, 100).strip() == str(step):
+            return
+        if step:
+            write_text(self._tracker, str(step))
+        else:
+            with writing(self._tracker):
+                self._tracker.unlink()
+
+    @property
+    def _tracker(self) -> Path:
+        return self.checkpoints / "latest_checkpointed_iteration.txt"
 
     def finished_steps(self) -> int | None:
         """The steps of a run that came to its end; None where it has not, or its summary is to be written anew."""
@@ -106,13 +131,12 @@ class Run:
         """One flat mapping per step, later attempts replacing what an earlier one did after its last checkpoint."""
         by_step: dict[int, dict[str, Any]] = {}
         for path in sorted(self.attempts.glob("*.jsonl")):
-            lines = list(read_jsonl(path, whole=False))
-            steps = [int(line["step"]) for line in lines if int(line["step"]) > 0]
+            lines = [step_of(row, f"{path}, line {n}") for n, row in enumerate(read_jsonl(path, whole=False), 1)]
+            steps = [step for step, _ in lines if step > 0]
             if steps:
                 by_step = {step: row for step, row in by_step.items() if step < min(steps)}
-            for line in lines:
-                step = int(line["step"])
-                by_step[step] = {"step": step, **by_step.get(step, {}), **line["data"]}
+            for step, data in lines:
+                by_step[step] = {"step": step, **by_step.get(step, {}), **data}
         return [by_step[step] for step in sorted(by_step)]
 
     def evaluations(self, up_to: int | None = None) -> dict[int, list[dict[str, Any]]]:
@@ -127,7 +151,7 @@ class Run:
     def is_locked(self) -> bool:
         """Whether a training process, or verl after its end, still holds the folder."""
         try:
-            with (self.folder / "lock").open("r+") as lock:
+            with (self.folder / "lock").open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -142,37 +166,39 @@ class Run:
             DataError: there is none.
         """
         try:
-            content: dict[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
+            content = read_object(self.summary)
+            _check_summary(content, str(self.summary))
         except FileNotFoundError:
             raise DataError(
                 f"{self.folder} holds no summary.json: no finished run; give the folder that `leanthink train` wrote"
             ) from None
-        except ValueError as error:
-            raise DataError(f"{self.summary} is no JSON ({error}); train in the folder again") from error
-        if not isinstance(content, dict):
-            raise DataError(f"{self.summary} holds {type(content).__name__} and no object; train in the folder again")
+        except DataError as error:
+            raise DataError(f"{error}; delete it and train in the folder again, which writes it anew") from error
         return content
 
 
-def read_jsonl(path: Path, *, whole: bool = True) -> Iterable[dict[str, Any]]:
-    """The objects of a JSONL file; with ``whole=False`` a last line that is still being written is left out.
+def _check_summary(content: Mapping[str, Any], place: str) -> None:
+    """Refuse a summary that lacks what every one has, or holds another kind of value than it should."""
+    for key, kinds in SUMMARY.items():
+        part, _, name = key.rpartition(".")
+        where = content.get(part, {}) if part else content
+        value = where.get(name) if isinstance(where, Mapping) else where
+        if value is None and isinstance(where, Mapping) and key not in REQUIRED:
+            continue
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise DataError(f"{place}: {key} is {value!r:.60}, which no summary holds there")
+
+
+def step_of(row: Mapping[str, Any], place: str) -> tuple[int, Mapping[str, Any]]:
+    """The step of a line of verl's metrics file, and its figures.
 
     Raises:
-        DataError: naming file and line.
+        DataError: it is no such line.
     """
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not whole and not line.endswith("\n"):
-                return
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}, line {number}: no JSON ({error}); write one JSON object per line") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: {type(row).__name__} instead of an object; write {{...}}")
-            yield row
+    data = row.get("data")
+    if not isinstance(data, Mapping):
+        raise DataError(f"{place}: data is {data!r:.60}; give verl's {{'step': 1, 'data': {{...}}}}")
+    return whole_number(row.get("step"), f"{place}, step"), data
 
 
 def evaluation(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -247,10 +273,3 @@ def _natural(name: str) -> tuple[float, str]:
         return float(name), name
     except ValueError:
         return math.inf, name
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import ConfigError, StateError, did_you_mean
-from leanthink.runs.folder import write_whole
+from leanthink.files.reading import read_object
+from leanthink.files.writing import write_text
 
 TRAIN_FILES: Final = "data.train_files"
 VAL_FILES: Final = "data.val_files"
@@ -216,7 +217,7 @@ class Record:
             {"at": start.at, "from_step": start.from_step, "changed": [vars(one) for one in start.changed]}
             for start in self.starts
         ]
-        write_whole(path, json.dumps({"facts": self.facts, "starts": starts}, indent=1) + "\n")
+        write_text(path, json.dumps({"facts": self.facts, "starts": starts}, indent=1) + "\n")
 
 
 def read_record(path: Path) -> Record | None:
@@ -226,7 +227,7 @@ def read_record(path: Path) -> Record | None:
         StateError: it is damaged.
     """
     try:
-        node = json.loads(path.read_text(encoding="utf-8"))
+        node = read_object(path)
         starts = tuple(
             Start(
                 at=str(start["at"]),
@@ -238,7 +239,7 @@ def read_record(path: Path) -> Record | None:
         facts: dict[str, Any] = dict(node["facts"])
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise StateError(
             f"{path} is no record of a run ({type(error).__name__}: {error}); put it back from a copy, or remove it: "
             "then only the recipe is compared at the next start"

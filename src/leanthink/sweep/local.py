@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from leanthink.files.writing import open_log
+
 PATIENCE_SECONDS: Final = 75.0  # `leanthink train` gives verl three times twenty seconds to end
 
 
@@ -53,7 +55,7 @@ class Local:
 
     def start(self, label: str, command: Sequence[str], log: Path) -> str:
         """Start it; the handle is its process id."""
-        with log.open("ab") as out:
+        with open_log(log) as out:
             process = subprocess.Popen(
                 command,
                 stdout=out,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from leanthink.files.reading import read_jsonl, whole_number
 from leanthink.runs.folder import Run
 from leanthink.sweep.local import Launcher
 from leanthink.sweep.plan import Planned, Sweep
@@ -156,10 +156,10 @@ class Scheduler:
 def steps_done(run: Run) -> int:
     """The last step in a run's ``metrics.jsonl``; 0 before the first."""
     try:
-        lines = run.metrics.read_bytes().splitlines()
+        rows = list(read_jsonl(run.metrics))
     except FileNotFoundError:
         return 0
-    return int(json.loads(lines[-1])["step"]) if lines else 0
+    return whole_number(rows[-1].get("step"), f"{run.metrics}, step") if rows else 0
 
 
 def last_words(log: Path, code: int) -> str:

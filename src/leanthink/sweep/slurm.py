@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from leanthink.core.errors import ConfigError, DependencyError, StateError
+from leanthink.files.writing import open_log
 
 try:
     import submitit
@@ -67,8 +68,9 @@ class Slurm:
         try:
             return int(job.result())
         except Exception as error:  # whatever submitit makes of a lost, cancelled or unpicklable job
-            with log.open("a", encoding="utf-8") as out:
-                out.write(f"leanthink sweep: SLURM job {handle} ({job.state}): {' '.join(str(error).split())}\n")
+            with open_log(log) as out:
+                text = f"leanthink sweep: SLURM job {handle} ({job.state}): {' '.join(str(error).split())}\n"
+                out.write(text.encode("utf-8"))
             return 1
 
     def stop(self, handles: Sequence[str]) -> None:
@@ -82,5 +84,5 @@ class Train(submitit.helpers.Checkpointable):  # type: ignore[misc]
 
     def __call__(self, command: list[str], log: str, cwd: str) -> int:
         """Returns the exit code."""
-        with Path(log).open("ab") as out:
+        with open_log(Path(log)) as out:
             return subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, cwd=cwd, check=False).returncode

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from leanthink.core.errors import DataError, StateError
-from leanthink.runs.folder import Run, write_whole
+from leanthink.files.reading import read_object
+from leanthink.files.writing import is_bare, make_folder, open_lock, write_text
+from leanthink.runs.folder import Run
 from leanthink.sweep.plan import Planned, Sweep
 
 State = Literal["pending", "running", "finished", "failed", "collapsed"]
@@ -53,6 +55,22 @@ class Status:
         return replace(self, **changes)
 
 
+def _status_of(content: Mapping[str, Any]) -> Status:
+    """A status from its file.
+
+    Raises:
+        TypeError: a key that is none, or a value of another kind.
+    """
+    status = Status(**content)
+    for one in fields(Status):
+        value, kind = getattr(status, one.name), type(getattr(Status(), one.name))
+        if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
+            raise TypeError(f"{one.name} is {value!r:.60}")
+    if status.state not in get_args(State) or not all(isinstance(row, dict) for row in status.rows):
+        raise TypeError(f"state is {status.state!r:.60}, or rows are no objects")
+    return status
+
+
 @dataclass(frozen=True, kw_only=True)
 class Store:
     """The folder of a sweep."""
@@ -77,15 +95,15 @@ class Store:
         """
         path = self._status(planned)
         try:
-            return Status(**json.loads(path.read_text(encoding="utf-8")))
+            return _status_of(read_object(path))
         except FileNotFoundError:
             return Status()
-        except (ValueError, TypeError) as error:
+        except (DataError, TypeError) as error:
             raise DataError(f"{path} cannot be read ({error}); delete it: the run itself is kept") from error
 
     def save(self, planned: Planned, status: Status) -> None:
         """Write down what is known of a run."""
-        write_whole(self._status(planned), json.dumps(asdict(status), indent=1) + "\n")
+        write_text(self._status(planned), json.dumps(asdict(status), indent=1) + "\n")
 
     def open(self, sweep: Sweep) -> None:
         """Make the folder, or take one that a sweep made.
@@ -94,12 +112,12 @@ class Store:
             StateError: it holds something else.
         """
         plan = self.folder / "plan.json"
-        if self.folder.exists() and not plan.exists() and any(path.name != "lock" for path in self.folder.iterdir()):
+        if self.folder.exists() and not plan.exists() and not is_bare(self.folder, "lock"):
             raise StateError(f"{self.folder} is not empty and holds no sweep; give another folder with --out")
         for name in ("runs", "logs", "status"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder / name)
         runs = [{"folder": run.folder, **asdict(run)} for run in sweep.runs]
-        write_whole(plan, json.dumps({"file": str(sweep.file), "runs": runs}, indent=1) + "\n")
+        write_text(plan, json.dumps({"file": str(sweep.file), "runs": runs}, indent=1) + "\n")
 
     def others(self, sweep: Sweep) -> list[str]:
         """Runs in the folder that the present sweep file does not ask for."""
@@ -113,8 +131,8 @@ class Store:
         Raises:
             StateError: one is in it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a") as lock:
+        make_folder(self.folder)
+        with open_lock(self.folder / "lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow
@@ -12,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from leanthink.core.text import storable
+from leanthink.files.writing import whole_file
 from leanthink.runs.folder import Run, evaluation
 from leanthink.runs.identity import read_record
 from leanthink.sweep.plan import Sweep
@@ -94,7 +94,5 @@ def write_results(sweep: Sweep, store: Store) -> None:
     """Write ``results.parquet`` and ``results.csv``, each at once."""
     table = results(sweep, {planned.key: store.status(planned) for planned in sweep.runs})
     for ending, write in ((".parquet", pyarrow.parquet.write_table), (".csv", pyarrow.csv.write_csv)):
-        path = store.folder / f"results{ending}"
-        part = Path(f"{path}.part")
-        write(table, part)
-        part.replace(path)
+        with whole_file(store.folder / f"results{ending}") as part:
+            write(table, part)

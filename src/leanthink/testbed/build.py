@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from leanthink.files.reading import read_object
+from leanthink.files.writing import make_folder, write_text
 from leanthink.testbed import MANIFEST, WEIGHTS
 from leanthink.testbed.evaluate import Evaluation, evaluate
 from leanthink.testbed.rows import TEST_ROWS
@@ -27,16 +29,16 @@ PROGRESS_QUESTIONS = 100
 
 def save(folder: Path, model: Any, task: Task) -> None:
     """Write a policy that ``transformers`` loads: weights, configuration, tokenizer, chat template."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     model.save_pretrained(folder, safe_serialization=True)
     build_tokenizer(task).save_pretrained(folder)
     (folder / WEIGHTS).chmod(0o644)
     # Names that transformers 4 knows as well as 5.
     path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = read_object(path)
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     settings["additional_special_tokens"] = settings.pop("extra_special_tokens", [])
-    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
 def rounded(evaluation: Evaluation) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def build(
     held_out = {"questions": TEST_ROWS, "samples": samples, "temperature": 1.0, "seed": 0}
     results = {"held_out": held_out, "free": rounded(free), "wait_banned": rounded(banned)}
     made = manifest(out, command, settings, results)
-    (out / MANIFEST).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    write_text(out / MANIFEST, json.dumps(made, indent=2) + "\n")
     return made
 
 

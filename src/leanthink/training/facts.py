@@ -21,9 +21,9 @@ from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.training.names import RESPONSE_KEY, prompt_key, response_key
 from leanthink.training.responses import thinking_length, without_end
 from leanthink.training.settings import Settings
-from leanthink.training.template import check_opening, opens
+from leanthink.training.template import check_opening
 from leanthink.verify import Judgement, Verdict, Verifier
-from leanthink.verify.extract import opening_of
+from leanthink.verify.extract import opening_of, opens
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,8 @@ class FactFinder:
         columns, sampled = response.columns, response.sampled
         text = self._text(tokens)
         opened = opens(self._text(list(response.prompt_ids)[-TAIL:]), self._thinking_start)
-        judgement = await self._judge(response.gold, f"{self._thinking_start}{text}" if opened else text, truncated)
+        answered = f"{self._thinking_start}{text}" if opened else text
+        judgement = await self._judge(response.gold, answered, truncated, asked(response.messages))
         prompt = str(columns.get(PROMPT_KEY) or prompt_key(response.messages))
         facts: dict[str, Any] = {
             "acc": 0.0 if judgement.verdict is Verdict.UNKNOWN else judgement.correct,
@@ -145,15 +146,21 @@ class FactFinder:
         """The response's text without its end token; tags of thinking stay even where they are special tokens."""
         return str(self._tokenizer.decode(without_end(tokens, self._ends), skip_special_tokens=False))
 
-    async def _judge(self, gold: str | None, text: str, truncated: bool) -> Judgement:
+    async def _judge(self, gold: str | None, text: str, truncated: bool, problem: str) -> Judgement:
         try:
             if gold is None:
                 raise DataError("the data have no gold answer for this prompt")
-            return await self._verifier.acheck(gold, text, truncated=truncated)
+            return await self._verifier.acheck(gold, text, truncated=truncated, problem=problem)
         except Exception as error:  # a trainer would train the rest of the group as if nothing had happened
             logger.exception("a response could not be verified")
             reason = f"exception: {type(error).__name__}: {error}"
             return Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge="none", reason=reason)
+
+
+def asked(messages: Iterable[Mapping[str, Any]]) -> str:
+    """The problem as a prompt has it: what its last user says; the system's instructions may show what a box is."""
+    users = [message for message in messages if message.get("role") == "user"]
+    return prompt_text(users[-1:])
 
 
 def prompt_text(messages: Iterable[Mapping[str, Any]]) -> str:

@@ -27,6 +27,7 @@ from leanthink.core.placement import Placement, token_rewards
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.scoring import ScoredStep, batch_of_facts, overlong_filter, score_step
 from leanthink.training.advantage import Mark, token_advantages
+from leanthink.training.filtering import told_apart
 from leanthink.training.names import RESPONSE_KEY
 from leanthink.training.settings import Settings
 from leanthink.training.state import States, load_states, save_states
@@ -34,8 +35,10 @@ from leanthink.training.state import States, load_states, save_states
 logger = logging.getLogger(__name__)
 
 NOT_COLUMNS: Final = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason", RESPONSE_KEY})
-NO_SPREAD: Final = 1e-6
-"""Rewards of a group that differ by no more are equal but for rounding."""
+UNREASONABLE: Final = "wrong/unreasonable"
+WATCHED: Final = ("wrong/unevaluated", "wrong/echo", UNREASONABLE)
+"""What a policy tries that answers without calculating; counted by reason, as unknown verdicts are."""
+MANY_UNREASONABLE: Final = 0.05
 
 
 class Shaped(NamedTuple):
@@ -130,7 +133,15 @@ class Shaper:
         """
         self.resume(step)
         unknown_N = torch.tensor([fact["unknown"] == 1 for fact in facts], dtype=torch.bool)
-        metrics = unknown_metrics(facts)
+        metrics = verdict_metrics(facts)
+        if metrics.get(UNREASONABLE, 0.0) > MANY_UNREASONABLE:
+            logger.warning(
+                "step %d: %.0f%% of the answers are too large to calculate (%s); they count as wrong, so look at some: "
+                "the policy may be trying what the verifier cannot judge",
+                step,
+                100 * metrics[UNREASONABLE],
+                UNREASONABLE,
+            )
         share = float(unknown_N.double().mean()) if len(facts) else 0.0
         if share > self.settings.max_unknown:
             raise BatchError(
@@ -224,10 +235,8 @@ class Shaper:
         known = [fact for fact in facts if self._takes_part(fact)]
         if len(known) < 2:
             return False
-        reward_N = self.recipe.reward.breakdown(
-            self._batch(known, ["one"] * len(known), step), self.states.reward
-        ).reward
-        return float(reward_N.max() - reward_N.min()) > NO_SPREAD
+        batch = self._batch(known, ["one"] * len(known), step)
+        return bool(told_apart(self.recipe.reward.breakdown(batch, self.states.reward).reward, batch).all())
 
     def _takes_part(self, fact: Mapping[str, Any]) -> bool:
         """Whether a response is scored at all."""
@@ -252,15 +261,15 @@ def group_order(facts: Sequence[Mapping[str, Any]], uids: Sequence[str], step: i
     return [(drawn[one], uid, name) for one, uid, name in zip(prompts, uids, names, strict=True)]
 
 
-def unknown_metrics(facts: list[dict[str, Any]]) -> dict[str, float]:
-    """The share of unknown verdicts, overall and by reason, and the seconds spent on judging."""
+def verdict_metrics(facts: list[dict[str, Any]]) -> dict[str, float]:
+    """The share of unknown verdicts, overall and by reason, that of `WATCHED` ones, and the seconds of judging."""
     count = max(len(facts), 1)
     metrics = {
         "unknown_share": sum(fact["unknown"] for fact in facts) / count,
         "verify_seconds": float(sum(fact["verify_seconds"] for fact in facts)),
     }
     for fact in facts:
-        if fact["unknown"]:
+        if fact["unknown"] or fact["reason"] in WATCHED:
             key = fact["reason"]
             metrics[key] = metrics.get(key, 0.0) + 1 / count
     return metrics

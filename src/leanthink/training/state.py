@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from leanthink.algorithms import Advantage
 from leanthink.core.control import check_like, check_state, moved
-from leanthink.core.errors import ConfigError, StateError
+from leanthink.core.errors import ConfigError, DataError, StateError
 from leanthink.core.limits import Limit
 from leanthink.core.reward import State
+from leanthink.files.reading import read_json
+from leanthink.files.writing import write_text
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.nodes import build
 from leanthink.recipe.scoring import advantage_start
@@ -49,12 +50,7 @@ def save_states(folder: Path, settings: Settings, states: States, step: int) -> 
     for kind in OTHERS:
         if state := getattr(states, kind):
             content[f"{kind}_state"] = state
-    part = folder / f".{FILE}.part"
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(folder / FILE)
+    write_text(folder / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def load_states(
@@ -146,16 +142,14 @@ def _tell(lines: list[str]) -> None:
 def _read(folder: Path, earlier: str) -> dict[str, Any]:
     path = folder / FILE
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(path)
     except FileNotFoundError:
         raise StateError(
             f"checkpoint {folder} has no reward state ({FILE}): it was saved without leanthink, or the run died while "
             f"saving it; {earlier}"
         ) from None
-    except ValueError as error:
-        raise StateError(
-            f"{path} is no JSON ({error}); put it right there, or resume from an earlier checkpoint"
-        ) from error
+    except DataError as error:
+        raise StateError(f"{error}; put it right there, or resume from an earlier checkpoint") from error
     for key in ("recipe", "parts", "step", "state"):
         if not isinstance(content, dict) or key not in content:
             raise StateError(f"{path}: {key!r} is missing; put it back, or resume from an earlier checkpoint")

@@ -10,6 +10,7 @@ import os
 from typing import Any, NoReturn
 
 from leanthink.core.errors import DependencyError
+from leanthink.verl.hydra import keep_text
 from leanthink.verl.rollout.loops import LOOPS
 from leanthink.verl.settings import NAME
 
@@ -25,6 +26,7 @@ def register() -> None:
 
     from leanthink.verl.driver.advantage import recipe_advantage
 
+    keep_text()
     register_adv_est(NAME)(recipe_advantage)
     register_policy_loss(NAME)(loss_not_installed)
     # By path, as verl's own configuration files do it: importing the class here would import every engine.

@@ -1,5 +1,6 @@
 """A run that collapses is stopped for good; verl's place is taken by a program that writes what verl writes."""
 
+import os
 import time
 
 import pytest
@@ -32,6 +33,7 @@ for step in range(int(keys["trainer.total_training_steps"]) + 1):
 def program(tmp_path, monkeypatch):
     (tmp_path / "stands_in_for_verl.py").write_text(VERL, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(training, "MAINS", {"cpu": "stands_in_for_verl"})
     monkeypatch.setattr(training, "require_verl", lambda: None)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import DataError
+from leanthink.files.reading import read_jsonl
 from leanthink.reporting.sources import is_run
-from leanthink.runs.folder import Run, read_jsonl
+from leanthink.runs.folder import Run
 
 CURVES: Final = (
     ("leanthink/accuracy", "accuracy of training rollouts (%)", 100),

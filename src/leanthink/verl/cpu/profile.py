@@ -7,6 +7,7 @@ driver, which Ray hands to all its processes. Keys that verl's schema does not k
 from __future__ import annotations
 
 from leanthink.verl.cpu import ROLLOUT_NAME
+from leanthink.verl.hydra import Reference
 
 _ROLLOUT = "actor_rollout_ref.rollout"
 _FP32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
@@ -38,7 +39,7 @@ OVERRIDES: dict[str, object] = {
     "+ray_kwargs.ray_init.address": "local",
     # Ray counts logical CPUs and GPUs: every actor of verl asks for one, however little it does.
     "ray_kwargs.ray_init.num_cpus": 32,
-    "+ray_kwargs.ray_init.num_gpus": "${trainer.n_gpus_per_node}",
+    "+ray_kwargs.ray_init.num_gpus": Reference("${trainer.n_gpus_per_node}"),
     "+ray_kwargs.ray_init.include_dashboard": False,
     "+ray_kwargs.ray_init.object_store_memory": 256 * 1024**2,
     # One process of each kind: more only import the same libraries again.
@@ -70,7 +71,7 @@ OVERRIDES: dict[str, object] = {
     "critic.strategy": "fsdp2",
     **_engine("critic.fsdp"),
     **_model("critic.model"),
-    "critic.model.path": "${actor_rollout_ref.model.path}",
+    "critic.model.path": Reference("${actor_rollout_ref.model.path}"),
 }
 
 ENVIRONMENT: dict[str, str] = {

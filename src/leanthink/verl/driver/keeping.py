@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from leanthink.files.writing import write_text
 from leanthink.recipe.scoring import ScoredStep
-from leanthink.runs.folder import write_whole
 
 FACTS: Final = ("acc", "unknown", "reason", "pred", "length", "truncated", "difficulty")
 
@@ -34,7 +34,6 @@ def write_shaped(
         rows: which of them were scored, in the order of ``scored``.
         scored: what the recipe made of those.
     """
-    (folder / "shaped").mkdir(parents=True, exist_ok=True)
     places = {row: place for place, row in enumerate(rows)}
     lines = []
     for row, (key, fact) in enumerate(zip(keys, facts, strict=True)):
@@ -42,7 +41,7 @@ def write_shaped(
         if scored is not None and row in places:
             content |= dict(_shaped(scored, places[row]))
         lines.append(json.dumps(content) + "\n")
-    write_whole(folder / "shaped" / f"{step}.jsonl", "".join(lines))
+    write_text(folder / "shaped" / f"{step}.jsonl", "".join(lines))
 
 
 def _shaped(scored: ScoredStep, place: int) -> Iterator[tuple[str, Any]]:

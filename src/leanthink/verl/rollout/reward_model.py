@@ -19,6 +19,9 @@ PROMPT: Final = (
     "Answer with the number only.\n\nProblem:\n{prompt}\n\nSolution:\n{response}"
 )
 
+LONGEST: Final = 200
+"""Characters of an answer that may be a number; it was asked for 16 tokens."""
+
 DEADLINE: Final = 300.0
 """Seconds for one answer."""
 
@@ -64,5 +67,5 @@ def number_in(answer: str) -> float | None:
     >>> number_in("**Score:** 0.7."), number_in("10 of 10"), number_in("1/10"), number_in("none")
     (0.7, None, None, None)
     """
-    found = _ANSWER.fullmatch(answer)
+    found = _ANSWER.fullmatch(answer) if len(answer) <= LONGEST else None
     return None if found is None else float(found[1])

@@ -9,7 +9,8 @@ from typing import Any, Final
 import yaml
 
 from leanthink.core.errors import StateError
-from leanthink.recipe.definition import PARTS
+from leanthink.files.writing import is_bare, writing
+from leanthink.recipe.keys import PARTS
 from leanthink.runs.folder import Run
 from leanthink.runs.identity import (
     EPOCHS,
@@ -35,8 +36,7 @@ def check_folder(run: Run) -> None:
     Raises:
         StateError: it is none.
     """
-    own = ("lock", "data", "data.part")
-    if not run.recipe.exists() and any(entry.name not in own for entry in run.folder.iterdir()):
+    if not run.recipe.exists() and not is_bare(run.folder, "lock", "data"):
         raise StateError(f"{run.folder} is not empty and holds no run; give another folder with --out")
 
 
@@ -107,7 +107,8 @@ def forget_position(job: Job, run: Run) -> None:
         folder = Path(str(keys.get("trainer.resume_from_path")))
     position = folder / "data.pt"
     if position.exists():
-        position.replace(folder / "data.pt.of-earlier-files")
+        with writing(position):
+            position.replace(folder / "data.pt.of-earlier-files")
 
 
 def with_migration(record: Record, resumed: int) -> dict[str, str]:

@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from typing import Any, Final
 
-from leanthink.recipe.definition import PARTS
+from leanthink.recipe.keys import PARTS
 from leanthink.runs.floor import Floor
 from leanthink.runs.identity import facts_of
 from leanthink.verl.settings import NAME

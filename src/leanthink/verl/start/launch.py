@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
+from leanthink.core import code
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.definition import Profile, Recipe, tree_keys
+from leanthink.recipe.definition import Profile, Recipe
+from leanthink.recipe.keys import tree_keys
 from leanthink.verl.cpu import profile as cpu
-from leanthink.verl.hydra import overrides
+from leanthink.verl.hydra import Reference, overrides
 from leanthink.verl.rollout.loops import CHANGES_SAMPLING, loop_of
 from leanthink.verl.settings import NAME, Settings
 from leanthink.verl.update import arrangement
@@ -39,7 +41,7 @@ GPU: Final[Mapping[str, Any]] = {
 }
 
 GPU_CRITIC: Final[Mapping[str, Any]] = {
-    "critic.model.path": "${actor_rollout_ref.model.path}",  # it starts from the policy's weights
+    "critic.model.path": Reference("${actor_rollout_ref.model.path}"),  # it starts from the policy's weights
     "critic.model.use_remove_padding": True,
     "critic.model.enable_gradient_checkpointing": True,
 }
@@ -133,26 +135,15 @@ class Job:
         return keys
 
     def arguments(self) -> list[str]:
-        """The arguments of ``python -m verl.trainer.main_ppo``.
-
-        Raises:
-            ConfigError: a value cannot be handed to a program.
-        """
-        arguments = overrides(self.keys())
-        for argument in arguments:
-            try:
-                os.fsencode(argument)
-            except UnicodeEncodeError as error:
-                raise ConfigError(
-                    f"{argument.partition('=')[0]}: its text holds half of a surrogate pair ({error.reason}), which no "
-                    "program can be given; replace it"
-                ) from error
-        return arguments
+        """The arguments of ``python -m verl.trainer.main_ppo``."""
+        return overrides(self.keys())
 
     def command(self) -> str:
         """The whole command, to be pasted into a shell."""
         lines = ["python -m verl.trainer.main_ppo", *(shlex.quote(argument) for argument in self.arguments())]
-        variables = cpu.ENVIRONMENT if self.profile == "cpu" else {}
+        variables = dict(cpu.ENVIRONMENT) if self.profile == "cpu" else {}
+        if code.names_own(self.recipe.parts()):
+            variables[code.FOLDERS] = os.pathsep.join(code.folders())
         return " \\\n  ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), *lines])
 
     def _data(self) -> dict[str, Any]:
@@ -191,16 +182,16 @@ class Job:
             "reward.reward_manager.module.path": "pkg://leanthink.verl.rollout.facts",
             f"{SAMPLER}.custom_sampler.path": "pkg://leanthink.verl.driver.shaping",
             f"{SAMPLER}.custom_sampler.name": "ShapingReplayBuffer" if mode == "sync" else "ShapingReplayBufferAsync",
-            f"+{SAMPLER}.sampler_kwargs.leanthink": "${leanthink}",
+            f"+{SAMPLER}.sampler_kwargs.leanthink": Reference("${leanthink}"),
             f"+{SAMPLER}.sampler_kwargs.run": {
-                "checkpoints": "${trainer.default_local_dir}",
-                "resume_mode": "${trainer.resume_mode}",
-                "resume_from": "${trainer.resume_from_path}",
-                "rollouts": "${trainer.rollout_data_dir}",
-                "filter_groups": "${algorithm.filter_groups}",
-                "sync_refill_failed_groups": f"${{{SAMPLER}.sync_refill_failed_groups}}",
-                "train_batch_size": "${data.train_batch_size}",
-                "gen_batch_size": "${data.gen_batch_size}",
+                "checkpoints": Reference("${trainer.default_local_dir}"),
+                "resume_mode": Reference("${trainer.resume_mode}"),
+                "resume_from": Reference("${trainer.resume_from_path}"),
+                "rollouts": Reference("${trainer.rollout_data_dir}"),
+                "filter_groups": Reference("${algorithm.filter_groups}"),
+                "sync_refill_failed_groups": Reference(f"${{{SAMPLER}.sync_refill_failed_groups}}"),
+                "train_batch_size": Reference("${data.train_batch_size}"),
+                "gen_batch_size": Reference("${data.gen_batch_size}"),
             },
             "trainer.checkpoint_callback_class": "leanthink.verl.driver.checkpoint.SaveRewardState",
             f"+{NAME}": settings.node(),
@@ -219,7 +210,7 @@ def advantage_keys(advantage: AnyAdvantage) -> dict[str, Any]:
     if isinstance(advantage, VerlAdvantage):
         settings = {f"algorithm.{name}": value for name, value in vars(advantage).items()}
         return {"algorithm.adv_estimator": advantage.estimator, **settings}
-    return {"algorithm.adv_estimator": NAME, "+algorithm.leanthink": "${leanthink.advantage}"}
+    return {"algorithm.adv_estimator": NAME, "+algorithm.leanthink": Reference("${leanthink.advantage}")}
 
 
 def loss_keys(loss: Loss) -> dict[str, Any]:
@@ -282,5 +273,5 @@ def _divides(keys: Mapping[str, Any], prompts_key: str, ranks: int) -> int:
 def _size(keys: Mapping[str, Any], key: str) -> int:
     value = keys.get(key, VERL_DEFAULTS[key])
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise ConfigError(f"{key}: {value!r} is no whole number; give one, as in {key}={VERL_DEFAULTS[key]}")
+        raise ConfigError(f"{key}: {value!r:.80} is no whole number; give one, as in {key}={VERL_DEFAULTS[key]}")
     return int(value)

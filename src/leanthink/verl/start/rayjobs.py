@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leanthink.core.errors import ConfigError, StateError
+from leanthink.files.writing import open_log
 
 
 class RayJobs:
@@ -74,6 +75,6 @@ class RayJobs:
 
 
 def _say(log: Path, text: str) -> int:
-    with log.open("a", encoding="utf-8") as out:
-        out.write(text + "\n")
+    with open_log(log) as out:
+        out.write((text + "\n").encode("utf-8"))
     return 1

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.verl.hydra import Reference
 
 
 def check_keys(keys: Mapping[str, Any]) -> None:
@@ -39,9 +40,8 @@ def _check(key: str, value: Any) -> None:
         node = node[word]
     for kind, name in ((bool, "true or false"), ((int, float), "a number"), (Mapping, "a mapping")):
         if isinstance(node, kind):
-            reference = isinstance(value, str) and value.startswith("${")
             wrong = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-            if wrong and value is not None and not reference:
+            if wrong and value is not None and not isinstance(value, Reference):
                 raise ConfigError(f"{key}: {value!r} is not {name}, which verl has there ({node!r:.60}); give {name}")
             return
 

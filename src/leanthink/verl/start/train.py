@@ -19,11 +19,13 @@ from typing import IO, Any, Final
 
 import yaml
 
+from leanthink.core import code
 from leanthink.core.errors import DataError, DependencyError, LeanthinkError, StateError
 from leanthink.core.text import storable
+from leanthink.files.writing import make_folder, open_lock, open_log, write_text
 from leanthink.runs.failure import Cause, cause_of
 from leanthink.runs.floor import Floor
-from leanthink.runs.folder import Run, evaluation, seconds_by_phase, write_whole
+from leanthink.runs.folder import Run, evaluation, seconds_by_phase
 from leanthink.runs.identity import MODEL, TRAIN_FILES, VAL_FILES, model_fact
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.start.claim import check_folder, compared, forget_position, is_finished, with_migration
@@ -76,10 +78,11 @@ def train(
         DependencyError: verl is not installed.
     """
     require_verl()
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with (run.folder / "lock").open("a") as lock:
+    make_folder(run.folder)
+    with open_lock(run.folder / "lock") as lock:
         _lock(lock, run)
         check_folder(run)
+        run.mend_checkpoints()
         write_data()
         facts = identity_of(job, floor)
         record, differing = compared(job, run, facts, allowed)
@@ -95,8 +98,8 @@ def train(
             say("the new training files are read from their first row")
         where = f"from step {resumed}" if resumed else "from the start"
         say(f"training {job.recipe.name} ({job.profile} profile) in {run.folder}, {where}; verl prints to {run.log}")
-        write_whole(run.recipe, yaml.safe_dump(job.recipe.to_node(), sort_keys=False))
-        run.attempts.mkdir(exist_ok=True)
+        write_text(run.recipe, yaml.safe_dump(job.recipe.to_node(), sort_keys=False))
+        make_folder(run.attempts)
         record = record.started(facts, resumed, differing)
         record.write(run.record)
         job = replace(job, options={**with_migration(record, resumed), **job.options})
@@ -104,7 +107,7 @@ def train(
         evaluated = not any(one.name in (MODEL, VAL_FILES) for one in differing) or resumed > 0
         files = _files(run, evaluated=evaluated)
         job = replace(job, checkpoints=str(run.checkpoints.absolute()), extra={**files, **job.extra})
-        write_whole(run.folder / "command.txt", storable(job.command())[0] + "\n")
+        write_text(run.folder / "command.txt", storable(job.command())[0] + "\n")
         attempt = run.attempts / f"{len(list(run.attempts.glob('*.jsonl'))):03d}.jsonl"
         stopped = _follow(job, run, attempt, lock, on_step, floor)
         return finish(job, run, time.time() - started, stopped)
@@ -180,15 +183,15 @@ def _follow(
         environment = {**cpu.ENVIRONMENT, **environment, "VERL_PLATFORM": "cpu"}
     environment |= {
         "VERL_FILE_LOGGER_PATH": str(attempt.absolute()),
-        "PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])),
+        code.FOLDERS: os.pathsep.join(code.folders()),
     }
     environment.setdefault("TENSORBOARD_DIR", str((run.folder / "tensorboard").absolute()))
     if job.profile == "cpu":
         environment.pop("RAY_ADDRESS", None)  # the profile's logical CPUs and GPUs need a Ray of their own
-    with run.log.open("ab") as log:
+    with open_log(run.log) as log:
         log_start = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", MAINS[job.profile], *arguments],
+            [sys.executable, "-P", "-m", MAINS[job.profile], *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -231,7 +234,7 @@ def _report(run: Run, seen: int, on_step: OnStep) -> int:
     rows = run.read_metrics()
     new = [row for row in rows if row["step"] > seen]
     if new:
-        write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(run.metrics, "".join(json.dumps(row) + "\n" for row in rows))
     for row in new:
         on_step(row)
     return max([seen, *(int(row["step"]) for row in new)])
@@ -291,5 +294,5 @@ def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None
         summary["seed"] = job.extra["data.seed"]
     if stopped is not None:
         summary["stopped"] = dict(stopped)
-    write_whole(run.summary, json.dumps(summary, indent=1) + "\n")
+    write_text(run.summary, json.dumps(summary, indent=1) + "\n")
     return summary

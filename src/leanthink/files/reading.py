@@ -1,0 +1,215 @@
+"""Reading other people's files within limits: size, depth, aliases, finite numbers; errors with file and line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from leanthink.core.errors import DataError
+
+TEXT_BYTES: Final = 64 << 20
+"""The most that a JSON file may hold: a summary, a manifest, an index."""
+LINE_BYTES: Final = 64 << 20
+"""The most that a line of a JSONL file may hold: a response with all that is known of it."""
+DEPTH: Final = 64
+"""How deep lists and mappings may lie in each other."""
+DIGITS: Final = 300
+"""The most digits of a number: what has more is no float."""
+
+_OPENING: Final = re.compile(r"[\[{]")
+
+
+def read_text(path: Path, most: int = TEXT_BYTES) -> str:
+    """The text of a file.
+
+    Raises:
+        DataError: it is no file, cannot be read, is larger than ``most`` bytes, or no UTF-8.
+        FileNotFoundError: there is none.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise DataError(f"{path} is no file; give a file")
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; check the path") from error
+    if len(content) > most:
+        raise DataError(f"{path} holds more than {most:,} bytes, the most that is read of such a file; check the path")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}, line {line} is no UTF-8 text; save it as UTF-8") from error
+
+
+def parse_json(text: str, place: str, *, line: int | None = None, nan: bool = False) -> Any:
+    """The content of a JSON text.
+
+    Args:
+        text: one value.
+        place: the file, for errors.
+        line: where in the file the text stands; None where it is the whole file.
+        nan: whether ``NaN`` and ``Infinity`` may stand for numbers, as Python writes them.
+
+    Raises:
+        DataError: naming file and line, what is wrong and what is allowed.
+
+    >>> parse_json('{"step": 3}', "here")
+    {'step': 3}
+    """
+
+    def refuse(what: str, at: int | None = None) -> NoReturn:
+        number = line if line is not None else at
+        where = place if number is None else f"{place}, line {number}"
+        raise DataError(f"{where}: {what}")
+
+    def whole(digits: str) -> int:
+        if len(digits) > DIGITS:
+            refuse(f"a number of {len(digits)} digits; give up to {DIGITS}", _line_of(text, digits))
+        return int(digits)
+
+    def decimal(digits: str) -> float:
+        if len(digits) > 10 * DIGITS or not math.isfinite(value := float(digits)):
+            refuse(f"{digits:.40} is no finite number; give one up to 1e308", _line_of(text, digits))
+        return value
+
+    def constant(word: str) -> float:
+        if not nan:
+            refuse(f"{word} is no finite number; give one, or null", _line_of(text, word))
+        return float(word.lower().replace("infinity", "inf"))
+
+    try:
+        content = json.loads(text, parse_int=whole, parse_float=decimal, parse_constant=constant)
+    except DataError:
+        raise
+    except RecursionError:
+        refuse(f"lists and objects lie more than {DEPTH} deep in each other; write them flatter")
+    except ValueError as error:
+        if line is None:
+            raise DataError(f"{place} is no JSON ({error})") from error
+        refuse(f"no JSON ({error}); write one JSON object a line")
+    if len(_OPENING.findall(text, 0)) > DEPTH and _depth(content) > DEPTH:
+        refuse(f"lists and objects lie more than {DEPTH} deep in each other; write them flatter")
+    return content
+
+
+def _line_of(text: str, piece: str) -> int:
+    return text.count("\n", 0, max(text.find(piece), 0)) + 1
+
+
+def _depth(content: Any) -> int:
+    """How deep lists and objects lie in each other, up to one more than is allowed."""
+    depth, level = 0, [content]
+    while level and depth <= DEPTH:
+        level = [inner for outer in level for inner in _inner(outer)]
+        depth += 1
+    return depth
+
+
+def _inner(content: Any) -> Sequence[Any]:
+    return list(content.values()) if isinstance(content, dict) else content if isinstance(content, list) else ()
+
+
+def read_json(path: Path, *, nan: bool = False) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DataError: as `read_text` and `parse_json`.
+        FileNotFoundError: there is none.
+    """
+    return parse_json(read_text(path), str(path), nan=nan)
+
+
+def read_object(path: Path, *, nan: bool = False) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        DataError: as `read_json`; also where it holds something else.
+        FileNotFoundError: there is none.
+    """
+    content = read_json(path, nan=nan)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds {_called(content)} instead of an object; write {{...}}")
+    return content
+
+
+def read_jsonl(path: Path, *, whole: bool = True, nan: bool = True, start: int = 0) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL file, one by one.
+
+    Args:
+        path: the file; a pipe will do.
+        whole: whether the file is complete; else a last line that is still being written is left out.
+        nan: whether ``NaN`` may stand for a number, as trainers write it.
+        start: the byte to begin at.
+
+    Raises:
+        DataError: naming file and line.
+        OSError: the file cannot be read.
+    """
+    for number, line in numbered_lines(path, whole=whole, start=start):
+        if line.strip():
+            yield row_of(line, path, number, nan=nan)
+
+
+def row_of(line: str, path: Path, number: int, *, nan: bool = True) -> dict[str, Any]:
+    """The object of one line.
+
+    Raises:
+        DataError: naming file and line.
+    """
+    row = parse_json(line, str(path), line=number, nan=nan)
+    if not isinstance(row, dict):
+        raise DataError(f"{path}, line {number}: {_called(row)} instead of an object; write {{...}}")
+    return row
+
+
+def numbered_lines(path: Path, *, whole: bool = True, start: int = 0) -> Iterator[tuple[int, str]]:
+    """The lines of a text file with their numbers, from 1; from the byte ``start``, which begins one.
+
+    Raises:
+        DataError: a line is too long, or no UTF-8.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        if start:
+            file.seek(start)
+        number = 0
+        while line := file.readline(LINE_BYTES + 1):
+            number += 1
+            if len(line) > LINE_BYTES:
+                raise DataError(f"{path}, line {number}: more than {LINE_BYTES:,} bytes; give shorter lines")
+            if not whole and not line.endswith(b"\n"):
+                return
+            try:
+                yield number, line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path}, line {number} is no UTF-8 text ({error}); save it as UTF-8") from error
+
+
+def whole_number(value: Any, place: str) -> int:
+    """A whole number, which may be written as a float.
+
+    Raises:
+        DataError: it is none.
+
+    >>> whole_number(3.0, "here")
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value % 1 != 0:
+        raise DataError(f"{place}: {value!r:.80} is no whole number; give one")
+    return int(value)
+
+
+def _called(content: Any) -> str:
+    return {list: "list", str: "str", int: "int", float: "float", bool: "bool"}.get(type(content), "null")

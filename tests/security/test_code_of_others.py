@@ -1,0 +1,204 @@
+"""Files in the current folder run nothing, and a recipe that names code runs none of it unless it is trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from leanthink import cli
+from leanthink.core import code
+from leanthink.core.errors import TrustError
+from leanthink.recipe.definition import load_recipe, recipe_from, recipe_names
+
+SOURCE = str(Path(cli.__file__).parents[1])
+REWARD = """
+from dataclasses import dataclass
+from pathlib import Path
+import torch
+from leanthink import Reward
+Path(__file__).with_name("ran").touch()
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Reward):
+    price: float = 1.0
+
+    def score(self, batch):
+        return self.price * batch.correct.double()
+
+def fn(*_):
+    return ""
+"""
+ROWS = [{"group": "a", "length": 10, "correct": 1}, {"group": "a", "length": 20, "correct": 0}]
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a recipe that names code beside it, and rows to score."""
+    name = f"theirs_{abs(hash(str(tmp_path))) % 10**8}"
+    (tmp_path / f"{name}.py").write_text(REWARD)
+    (tmp_path / "theirs.yaml").write_text(f'reward: {{"{name}:Mine": {{price: 2.0}}}}\n')
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (tmp_path / "away").mkdir()
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(code, "_FOLDERS", [])
+    return tmp_path
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = "import sys; from leanthink.cli import main; raise SystemExit(main(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-P", "-c", program, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": SOURCE, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["yaml", "secrets"])
+def test_a_module_in_the_current_folder_runs_nowhere(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit('it ran')\n")
+    done = command(tmp_path, "list")
+    assert (done.returncode, done.stderr) == (0, "") and not (tmp_path / "ran").exists()
+
+
+def test_as_a_module_of_python_it_leaves_the_current_folder_out_as_well(tmp_path: Path) -> None:
+    (tmp_path / "yaml.py").write_text("raise SystemExit('it ran')\n")
+    environment = {**os.environ, "PYTHONPATH": SOURCE}
+    line = [sys.executable, "-P", "-m", "leanthink", "show", "grpo"]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_empty_entry_of_the_path_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert cli.main(["show", "grpo"]) == 0
+    assert "" not in sys.path
+
+
+def test_show_tells_of_code_and_imports_none(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", str(hostile / "theirs.yaml")]) == 0
+    out, err = capsys.readouterr()
+    assert ":Mine" in out and "price: 2.0" in out
+    assert "names code to run" in err and "--trust-code" in err and err.count("\n") == 1
+    assert not (hostile / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "before", [["show", "--verl", "--profile", "cpu"], ["score", "rows.jsonl", "--recipe"], ["check"]]
+)
+def test_what_needs_the_code_asks_for_trust(
+    hostile: Path, before: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(hostile)
+    arguments = [*before, "theirs.yaml"]
+    assert cli.main(arguments) == cli.FAILED
+    err = capsys.readouterr().err
+    assert "names code to run" in err and ":Mine" in err and "--trust-code" in err
+    assert not (hostile / "ran").exists()
+    assert cli.main([*arguments, "--trust-code"]) == 0
+    assert (hostile / "ran").exists()
+
+
+def test_code_is_found_beside_the_recipe_from_elsewhere(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(hostile / "away")
+    before = [*sys.path]
+    assert cli.main(["show", "../theirs.yaml", "--trust-code"]) == 0
+    assert (hostile / "ran").exists()
+    assert sys.path[: len(before)] == [path for path in before if path]  # at the end only
+
+
+def test_code_beside_the_recipe_comes_before_that_of_the_current_folder(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (module,) = hostile.glob("theirs_*.py")
+    (hostile / "away" / module.name).write_text("raise SystemExit('of the current folder')\n")
+    monkeypatch.chdir(hostile / "away")
+    assert cli.main(["show", "../theirs.yaml", "--trust-code"]) == 0
+
+
+def test_what_is_installed_comes_before_all(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (hostile / "json.py").write_text("raise SystemExit('it ran')\n")
+    (hostile / "shadow.yaml").write_text('reward: "json:Mine"\n')
+    assert cli.main(["show", str(hostile / "shadow.yaml"), "--trust-code"]) == cli.FAILED
+    assert "module 'json' has no 'Mine'" in capsys.readouterr().err
+
+
+def test_what_is_typed_is_trusted(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(hostile)
+    (module,) = hostile.glob("theirs_*.py")
+    assert cli.main(["check", f"{module.stem}:Mine", "price=0.5"]) == 0
+    assert cli.main(["show", "grpo", f"reward={module.stem}:Mine"]) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'reward: {thinking_compression: {extractor: "subprocess:getoutput"}}',
+        'reward: {sum: {a: correct, b: {conciseness_score: {scorer: "os:system"}}}}',
+        'reward: {scale: {by: {"os:Schedule": {}}, of: correct}}',
+        'reward: correct\nadvantage: "antigravity:X"',
+        'reward: correct\nlimit: {"antigravity:X": {}}',
+        'reward: {thinking_compression: {extractor: "leanthink.merge.write:shutil.rmtree"}}',
+        'reward: {thinking_compression: {extractor: "leanthink.core.functions:import_named"}}',
+        "reward: correct\nverl: {data.custom_cls.path: evil.py, data.custom_cls.name: X}",
+        "reward: correct\nverl: {data: {custom_cls: {path: evil.py}}}",
+        "reward: correct\nverl: {actor_rollout_ref.model.external_lib: evil}",
+        "reward: correct\nverl: {actor_rollout_ref.model.trust_remote_code: true}",
+        "reward: correct\nverl: {+ray_kwargs.ray_init.runtime_env.py_executable: ./evil.sh}",
+        "reward: correct\nverl: {trainer.checkpoint_callback_class: evil.X}",
+        "reward: correct\nverl: {++leanthink.verify.task: 'os:system'}",
+        "reward: correct\nverl: {actor_rollout_ref.rollout.multi_turn.tool_config_path: evil.yaml}",
+        "reward: correct\nverl: {global_profiler.finish_hook_cmd: rm}",
+        "reward: correct\nverl: {hydra.launcher: {_target_: os.system}}",
+        "reward: correct\ncpu: {+x._target_: os.system}",
+    ],
+)
+def test_every_way_to_name_code_asks_for_trust(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "theirs.yaml"
+    path.write_text(text)
+    with code.trusting(()), pytest.raises(TrustError, match="names code to run"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_recipes_that_ship_name_no_code_of_others(name: str, profile: str) -> None:
+    with code.trusting(()):
+        load_recipe(name, profile=profile)  # type: ignore[arg-type]
+
+
+def test_keys_that_name_no_code_ask_for_nothing() -> None:
+    keys = {
+        "actor_rollout_ref.model.path": "m", "data.custom_cls.path": None, "actor_rollout_ref.actor.clip_ratio": 0.2,
+        "actor_rollout_ref.model.trust_remote_code": False, "actor_rollout_ref.model.target_modules": "all-linear",
+        "trainer.logger": ["console"], "actor_rollout_ref.model.lora.target_modules": ["q"],
+    }  # fmt: skip
+    with code.trusting(()):
+        recipe_from({"reward": "correct", "verl": keys}, "mine")
+
+
+def test_a_typed_key_is_trusted() -> None:
+    node = {"reward": "correct", "verl": {"data.custom_cls.path": "mine.py", "data.custom_cls.name": "X"}}
+    with code.trusting(code.named_in(["data.custom_cls.path=mine.py", "data.custom_cls.name=X"])):
+        recipe_from(node, "mine")
+
+
+def test_a_sweep_asks_too(hostile: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(hostile)
+    (hostile / "sweep.yaml").write_text("recipes: [theirs.yaml]\nprofile: cpu\nsteps: 3\n")
+    assert cli.main(["sweep", "sweep.yaml", "--dry-run"]) == cli.FAILED
+    assert "--trust-code" in capsys.readouterr().err and not (hostile / "ran").exists()
+    assert cli.main(["sweep", "sweep.yaml", "--dry-run", "--trust-code"]) == 0
+
+
+def test_the_printed_command_says_where_the_code_lies(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", str(hostile / "theirs.yaml"), "--verl", "--profile", "gpu", "--trust-code"]) == 0
+    assert f"{code.FOLDERS}={hostile}" in capsys.readouterr().out

@@ -1,0 +1,186 @@
+"""What reads a model's text takes time in proportion to it, whatever the text; no expression is left out."""
+
+from __future__ import annotations
+
+import ast
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import leanthink
+from leanthink.core.boxes import boxes_in, last_box, unwrap
+from leanthink.core.measured import TextReward, TokenReward
+from leanthink.data.rollouts import words_and_signs
+from leanthink.metrics.solutions import split_solutions
+from leanthink.recipe.registry import REGISTRY
+from leanthink.rewards import early_exit, thinking_compression
+from leanthink.rewards.format import format_ok
+from leanthink.rewards.readable import answer_in, well_formed
+from leanthink.rewards.segmentation import cut_points, find_thinking, token_pieces
+from leanthink.rewards.think_outcome import form_of, has_box
+from leanthink.verl.rollout.reward_model import number_in
+
+PACKAGE = Path(leanthink.__file__).parent
+TAGS = ("<think>", "</think>")
+SIZE = 40_000
+SECONDS = 1.0  # what is quadratic takes many times that
+
+READERS: dict[str, Callable[[str], object]] = {
+    "boxes_in": boxes_in,
+    "last_box": last_box,
+    "unwrap": unwrap,
+    "words_and_signs": words_and_signs,
+    "split_solutions": lambda text: split_solutions(text, "5"),
+    "split_solutions, gold": lambda text: split_solutions("\\boxed{5} " * 1000, text),
+    "answer_in": lambda text: answer_in(f"<answer>{text}</answer>", *TAGS),
+    "answer_in, bare": lambda text: answer_in(text, *TAGS),
+    "well_formed": well_formed,
+    "format_ok": lambda text: format_ok(f"<think>{text}</think>{text}", *TAGS),
+    "has_box": has_box,
+    "form_of": lambda text: form_of(f"<think>{text}</think>{text}", *TAGS),
+    "find_thinking": lambda text: find_thinking(text, *TAGS),
+    "cut_points": lambda text: cut_points(text, 0, len(text), skip_chars=0, min_gap_chars=0),
+    "cut_points, words": lambda text: cut_points(
+        text, 0, len(text), whole_word=True, skip_chars=0, min_gap_chars=0, sentence_ends="§"
+    ),
+    "step ends": lambda text: list(early_exit._STEP_END.finditer(text)),
+    "final_answer": thinking_compression.final_answer,
+    "position_of": lambda text: thinking_compression.position_of(text[: len(text) // 3], text[1:]),
+    "position_of, short": lambda text: thinking_compression.position_of(text[:150], text[1:]),
+    "until_answer": lambda text: thinking_compression.until_answer("", text, text),
+    "number_in": number_in,
+    "token_pieces": lambda text: token_pieces(
+        list(text[:10_000].encode()), lambda ids: bytes(ids).decode("utf-8", "replace")
+    ),
+}
+
+PIECES = [
+    *("\\(", "\\)", "\\[", "\\boxed{", "\\boxed", "\\boxed ", "\\boxed\\x", "\\boxed{1}", "{", "}", "{}", "{a}", "\\{"),
+    *(
+        " ",
+        "\n",
+        "\n ",
+        " \n",
+        "a\n\n",
+        "a",
+        "1",
+        "-",
+        "1,",
+        "1,111",
+        ",111",
+        "1.",
+        ".",
+        "/",
+        "<",
+        "<a",
+        "<>",
+        "*",
+        "`",
+    ),
+    *("$", "**", "<answer>", "</answer>", "<think>", "</think>", "answer is", "answer is ", "answer is x ", "wait"),
+    *("wait.", "Wait ", "So. ", "x: ", "0", "é", "\\frac{", "\\frac12", "=", "2+", "(", ")", "a b ", "\t", "-1 "),
+]
+FRAMES = [("", ""), ("\\boxed{", ""), ("", "}" * 1000), ("\\boxed{1} ", " \\boxed{"), ("a", "!")]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_adversarial_text_is_read_in_linear_time(name: str) -> None:
+    for piece in PIECES:
+        for before, behind in FRAMES:
+            text = before + piece * (SIZE // len(piece)) + behind
+            started = time.process_time()
+            READERS[name](text)
+            assert time.process_time() - started < SECONDS, (piece, before, behind)
+
+
+def test_tokens_that_are_no_text_are_read_in_linear_time() -> None:
+    started = time.process_time()
+    pieces = token_pieces([0x80] * 40_000, lambda ids: bytes(ids).decode("utf-8", "replace"))
+    assert time.process_time() - started < 2 * SECONDS
+    assert "".join(pieces) == "\N{REPLACEMENT CHARACTER}" * 40_000
+
+
+NESTED = {
+    "boxes in boxes": lambda n: "\\boxed{" * n + "}" * n,
+    "boxes opened, pairs": lambda n: "\\boxed{" * n + "{}" * n,
+    "many solutions": lambda n: "".join(f"\\boxed{{{i}}} " + " ".join(f"w{i}x{j}" for j in range(4)) for i in range(n)),
+    "many small solutions": lambda n: "".join(f"\\boxed{{{i}}} " for i in range(n)),
+    "answers": lambda n: "".join(f"answer is {i} w{i} " for i in range(n)),
+}
+
+
+@pytest.mark.parametrize("form", NESTED)
+@pytest.mark.parametrize("name", READERS)
+def test_nested_and_counted_text_too(name: str, form: str) -> None:
+    make = NESTED[form]
+    size = 0
+    for n in (1000, 8000):
+        text = make(n)
+        size = len(text)
+        started = time.process_time()
+        READERS[name](text)
+        assert time.process_time() - started < SECONDS * max(1, size / SIZE)
+
+
+@pytest.mark.parametrize("name", [name for name, cls in REGISTRY["reward"].items() if issubclass(cls, TextReward)])
+def test_every_reward_of_texts_is_linear(name: str) -> None:
+    made = {"word_repetition": {"max_penalty": -1.0}}
+    reward = REGISTRY["reward"][name](**made.get(name, {}))
+    for piece in PIECES:
+        text = piece * (SIZE // len(piece))
+        for response in (text, f"<think>{text}</think>{text}", f"<think></think><answer>{text}</answer>"):
+            started = time.process_time()
+            reward.measure(response)
+            assert time.process_time() - started < SECONDS, piece
+
+
+@pytest.mark.parametrize("name", [name for name, cls in REGISTRY["reward"].items() if issubclass(cls, TokenReward)])
+def test_every_reward_of_tokens_is_linear(name: str) -> None:
+    reward = REGISTRY["reward"][name]()
+    for tokens in ([1] * SIZE, list(range(SIZE)), [1, 2] * (SIZE // 2)):
+        started = time.process_time()
+        reward.measure(tokens)
+        assert time.process_time() - started < 2 * SECONDS
+
+
+SHOWN = {  # a module that holds expressions -> the readers above that run them, or why no text of a model reaches them
+    "core/boxes.py": ["boxes_in", "last_box"],
+    "data/rollouts.py": ["words_and_signs"],
+    "metrics/solutions.py": ["split_solutions", "split_solutions, gold"],
+    "rewards/early_exit.py": ["step ends"],
+    "rewards/readable.py": ["answer_in", "well_formed"],
+    "rewards/segmentation.py": ["cut_points", "cut_points, words"],
+    "rewards/think_outcome.py": ["has_box", "form_of"],
+    "rewards/thinking_compression.py": ["final_answer", "position_of", "until_answer"],
+    "verl/rollout/reward_model.py": ["number_in"],
+    "core/code.py": "names in a recipe",
+    "core/functions.py": "names of classes",
+    "data/pairs.py": "a choice among letters, matched whole",
+    "data/prepare.py": "answers in a data set, and the pattern that is typed",
+    "data/records.py": "names of files",
+    "files/reading.py": "counts brackets",
+    "merge/weights.py": "names of files",
+    "recipe/yaml.py": "numbers in a recipe",
+    "sweep/plan.py": "names of runs",
+    "verl/hydra.py": "values of a recipe",
+    "reporting/labels.py": "labels of runs, cut to a length",
+}
+
+
+def test_no_expression_is_left_out() -> None:
+    found = set()
+    for folder, _, files in os.walk(PACKAGE, followlinks=True):
+        for path in (Path(folder) / file for file in files if file.endswith(".py")):
+            name = path.relative_to(PACKAGE).as_posix()
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            uses = any(
+                isinstance(node, ast.Import) and any(one.name in ("re", "regex") for one in node.names)
+                for node in ast.walk(tree)
+            )
+            if uses and not name.startswith("verify/"):  # runs under the verifier's deadline
+                found.add(name)
+    assert found <= set(SHOWN), f"show these linear, in READERS and SHOWN: {sorted(found - set(SHOWN))}"
+    assert {reader for readers in SHOWN.values() if isinstance(readers, list) for reader in readers} <= set(READERS)
