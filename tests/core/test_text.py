@@ -8,7 +8,7 @@ import pytest
 
 import made_runs as made
 from leanthink.cli import main
-from leanthink.core.errors import DataError
+from leanthink.core.errors import DataError, WriteError
 from leanthink.core.text import first_unstorable, storable
 from leanthink.data.pairs import write_pairs
 from leanthink.data.prepare import verl_row, write_rows
@@ -92,7 +92,7 @@ def test_writers_name_the_row_and_leave_nothing(tmp_path):
 
 def test_pairs_without_a_place_is_one_paragraph(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="check the folder and the space"):
+    with pytest.raises(WriteError, match=r"cannot write .*pairs\.jsonl: Not a directory"):
         write_pairs([{"prompt": "a"}], tmp_path / "file" / "pairs.jsonl")
 
 

@@ -86,7 +86,8 @@ def test_a_failed_run_is_named_with_its_log_and_the_exit_code_says_so(tmp_path, 
 
 
 def test_what_may_differ_is_passed_on_to_each_run(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(command, "command", lambda planned, run: ["sh", "-c", "echo leanthink train: $*; exit 1", "sh"])
+    echo = ["sh", "-c", "echo leanthink train: $*; exit 1", "sh"]
+    monkeypatch.setattr(command, "command", lambda planned, run, words=(): [*echo, *words])
     file = write(tmp_path, "recipes: [grpo]\nsteps: 3\n")
     _, printed, _ = sweep(capsys, file, "--out", str(tmp_path / "out"), "--allow-changed", "versions,lr")
     assert "; exit code 1: --allow-changed versions,lr (all" in printed

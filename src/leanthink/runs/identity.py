@@ -239,7 +239,7 @@ def read_record(path: Path) -> Record | None:
         facts: dict[str, Any] = dict(node["facts"])
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise StateError(
             f"{path} is no record of a run ({type(error).__name__}: {error}); put it back from a copy, or remove it: "
             "then only the recipe is compared at the next start"

