@@ -145,7 +145,7 @@ def shortest_name(name: str, names: Iterable[str]) -> str:
     >>> shortest_name("actor_rollout_ref.actor.optim.lr", ["critic.optim.lr", "actor_rollout_ref.actor.optim.lr"])
     'actor.optim.lr'
     """
-    for group in GROUPS[:2]:
+    for group in ("data", "model", "seed"):
         if allows(group, name):
             return group
     others = set(names) - {name}
