@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import DataError
-from leanthink.files.reading import numbered_lines, row_of
+from leanthink.files.reading import lines_of, row_of
 
 ENDINGS: Final = (".jsonl", ".parquet")
 PARQUET_ROWS: Final = 4096  # read at once
@@ -90,9 +90,9 @@ def iter_records(path: Path) -> Iterator[Record]:
 
 
 def _read_jsonl(path: Path) -> Iterator[Record]:
-    for number, line in numbered_lines(path):
-        if line.strip():
-            yield Record(fields=row_of(line, path, number), file=path, line=number)
+    for line in lines_of(path):
+        if line.text.strip():
+            yield Record(fields=row_of(line.text, path, line.number), file=path, line=line.number)
 
 
 def _read_parquet(path: Path) -> Iterator[Record]:

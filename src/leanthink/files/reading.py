@@ -9,7 +9,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from leanthink.core.errors import DataError
 
@@ -22,6 +22,8 @@ DEPTH: Final = 64
 DIGITS: Final = 300
 """The most digits of a number: what has more is no float."""
 
+_SUSPECT: Final = re.compile(rf"[eE]\+?\d{{3}}|\d{{{DIGITS + 1}}}")
+"""Where a number may be beyond the range of a float."""
 _OPENING: Final = re.compile(r"[\[{]")
 
 
@@ -90,7 +92,10 @@ def parse_json(text: str, place: str, *, line: int | None = None, nan: bool = Fa
         return float(word.lower().replace("infinity", "inf"))
 
     try:
-        content = json.loads(text, parse_int=whole, parse_float=decimal, parse_constant=constant)
+        if _SUSPECT.search(text):
+            content = json.loads(text, parse_int=whole, parse_float=decimal, parse_constant=constant)
+        else:  # a call for each number would take most of the time
+            content = json.loads(text, parse_constant=constant)
     except DataError:
         raise
     except RecursionError:
@@ -144,22 +149,21 @@ def read_object(path: Path, *, nan: bool = False) -> dict[str, Any]:
     return content
 
 
-def read_jsonl(path: Path, *, whole: bool = True, nan: bool = True, start: int = 0) -> Iterator[dict[str, Any]]:
+def read_jsonl(path: Path, *, whole: bool = True, nan: bool = True) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file, one by one.
 
     Args:
         path: the file; a pipe will do.
         whole: whether the file is complete; else a last line that is still being written is left out.
         nan: whether ``NaN`` may stand for a number, as trainers write it.
-        start: the byte to begin at.
 
     Raises:
         DataError: naming file and line.
         OSError: the file cannot be read.
     """
-    for number, line in numbered_lines(path, whole=whole, start=start):
-        if line.strip():
-            yield row_of(line, path, number, nan=nan)
+    for line in lines_of(path, whole=whole):
+        if line.text.strip():
+            yield row_of(line.text, path, line.number, nan=nan)
 
 
 def row_of(line: str, path: Path, number: int, *, nan: bool = True) -> dict[str, Any]:
@@ -174,17 +178,25 @@ def row_of(line: str, path: Path, number: int, *, nan: bool = True) -> dict[str,
     return row
 
 
-def numbered_lines(path: Path, *, whole: bool = True, start: int = 0) -> Iterator[tuple[int, str]]:
-    """The lines of a text file with their numbers, from 1; from the byte ``start``, which begins one.
+class Line(NamedTuple):
+    """A line of a file: its number, from 1, the bytes ``[begin, end)`` it takes, and its text."""
+
+    number: int
+    begin: int
+    end: int
+    text: str
+
+
+def lines_of(path: Path, *, whole: bool = True, begin: int = 0, number: int = 0) -> Iterator[Line]:
+    """The lines of a text file; from the byte ``begin`` on, before which there are ``number`` lines.
 
     Raises:
         DataError: a line is too long, or no UTF-8.
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        if start:
-            file.seek(start)
-        number = 0
+        if begin:
+            file.seek(begin)
         while line := file.readline(LINE_BYTES + 1):
             number += 1
             if len(line) > LINE_BYTES:
@@ -192,9 +204,10 @@ def numbered_lines(path: Path, *, whole: bool = True, start: int = 0) -> Iterato
             if not whole and not line.endswith(b"\n"):
                 return
             try:
-                yield number, line.decode("utf-8")
+                yield Line(number, begin, begin + len(line), line.decode("utf-8"))
             except UnicodeDecodeError as error:
                 raise DataError(f"{path}, line {number} is no UTF-8 text ({error}); save it as UTF-8") from error
+            begin += len(line)
 
 
 def whole_number(value: Any, place: str) -> int:
