@@ -66,7 +66,9 @@ class Index:
                 for line in lines_of(self.shaped, whole=False):
                     if line.text.strip():
                         row = row_of(line.text, self.shaped, line.number)
-                        chosen = {name: row[name] for name in ("acc", "unknown", "difficulty") if name in row}
+                        chosen: dict[str, Any] = {
+                            name: row[name] for name in ("acc", "unknown", "difficulty") if name in row
+                        }
                         self._facts[str(row.get("uid"))] = (line.begin, chosen)
         for line in lines_of(self.dump, whole=False, begin=self._end, number=self._lines):
             if line.text.strip():
