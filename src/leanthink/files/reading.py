@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -21,10 +20,6 @@ DEPTH: Final = 64
 """How deep lists and mappings may lie in each other."""
 DIGITS: Final = 300
 """The most digits of a number: what has more is no float."""
-
-_SUSPECT: Final = re.compile(rf"[eE]\+?\d{{3}}|\d{{{DIGITS + 1}}}")
-"""Where a number may be beyond the range of a float."""
-_OPENING: Final = re.compile(r"[\[{]")
 
 
 def read_text(path: Path, most: int = TEXT_BYTES) -> str:
@@ -92,38 +87,53 @@ def parse_json(text: str, place: str, *, line: int | None = None, nan: bool = Fa
         return float(word.lower().replace("infinity", "inf"))
 
     try:
-        if _SUSPECT.search(text):
+        content = json.loads(text, parse_constant=constant)
+        if not _plain(content):  # a call for each number would take most of the time, so only where one is strange
             content = json.loads(text, parse_int=whole, parse_float=decimal, parse_constant=constant)
-        else:  # a call for each number would take most of the time
-            content = json.loads(text, parse_constant=constant)
     except DataError:
         raise
     except RecursionError:
         refuse(f"lists and objects lie more than {DEPTH} deep in each other; write them flatter")
     except ValueError as error:
+        if "int_max_str_digits" in str(error):
+            json.loads(text, parse_int=whole)  # which tells the number
         if line is None:
             raise DataError(f"{place} is no JSON ({error})") from error
         refuse(f"no JSON ({error}); write one JSON object a line")
-    if len(_OPENING.findall(text, 0)) > DEPTH and _depth(content) > DEPTH:
-        refuse(f"lists and objects lie more than {DEPTH} deep in each other; write them flatter")
     return content
+
+
+def _plain(content: Any) -> bool:
+    """Whether all numbers are those of a float.
+
+    Raises:
+        RecursionError: lists and objects lie deeper than is allowed.
+    """
+    level, depth = [content], 0
+    while level:
+        below: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is float:
+                if value - value != 0:
+                    return False
+            elif kind is int:
+                if value.bit_length() > 996:  # 300 digits
+                    return False
+            elif kind is dict:
+                below.append(value.values())
+            elif kind is list:
+                below.append(value)
+        if below:
+            depth += 1
+            if depth > DEPTH:
+                raise RecursionError
+        level = [inner for outer in below for inner in outer]
+    return True
 
 
 def _line_of(text: str, piece: str) -> int:
     return text.count("\n", 0, max(text.find(piece), 0)) + 1
-
-
-def _depth(content: Any) -> int:
-    """How deep lists and objects lie in each other, up to one more than is allowed."""
-    depth, level = 0, [content]
-    while level and depth <= DEPTH:
-        level = [inner for outer in level for inner in _inner(outer)]
-        depth += 1
-    return depth
-
-
-def _inner(content: Any) -> Sequence[Any]:
-    return list(content.values()) if isinstance(content, dict) else content if isinstance(content, list) else ()
 
 
 def read_json(path: Path, *, nan: bool = False) -> Any:

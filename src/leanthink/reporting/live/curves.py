@@ -52,6 +52,7 @@ class Curves:
         self._places: dict[Path, _Place] = {}
         self._steps = array("q")
         self._columns: dict[str, array[float]] = {}
+        self._drawn: list[dict[str, Any]] | None = None
 
     def read_on(self) -> None:
         """Read what is new.
@@ -76,8 +77,13 @@ class Curves:
         """The last step; 0 before the first."""
         return self._steps[-1] if self._steps else 0
 
-    def drawn(self) -> Iterator[dict[str, Any]]:
+    def drawn(self) -> list[dict[str, Any]]:
         """Each curve there are points of, as the page draws it."""
+        if self._drawn is None:
+            self._drawn = list(self._draw())
+        return self._drawn
+
+    def _draw(self) -> Iterator[dict[str, Any]]:
         parts = [(key, f"part {key.removeprefix(PART)}, mean", 1) for key in sorted(self._columns.keys() - _SHOWN)]
         for key, label, scale in (*CURVES, *parts):
             if points := self._points(key, scale):
@@ -91,6 +97,7 @@ class Curves:
             place.begin, place.lines = line.end, line.number
 
     def _add(self, step: int, data: Mapping[str, Any], place: _Place) -> None:
+        self._drawn = None
         if step > 0 and (place.first is None or step < place.first):
             place.first = step
             self._cut(bisect_left(self._steps, step))

@@ -49,7 +49,7 @@ class Followed:
                 "name": as_label(self.run.folder.resolve().name),
                 "step": self._curves.last,
                 "finished": self.run.summary.exists(),
-                "curves": list(self._curves.drawn()),
+                "curves": self._curves.drawn(),
                 "rollouts": {kind: self._steps(kind) for kind in ("training", "validation")},
             }
 

@@ -17,6 +17,7 @@ TEXT: Final = 20_000
 """Characters of a text that are sent; of a longer one its beginning and its end."""
 DIFFICULTIES: Final = 200
 """The most difficulties to choose from."""
+CHOSEN_BY: Final[tuple[str, ...]] = ("acc", "unknown", "difficulty")
 VERDICTS: Final = ("right", "wrong", "unknown")
 
 Identity = tuple[int, int]
