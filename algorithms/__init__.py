@@ -4,7 +4,15 @@ if __name__ != "leanthink.algorithms":  # a second copy of every class would com
     raise ImportError("import leanthink.algorithms, not algorithms")
 
 from leanthink.algorithms.adaptive_top_k import AdaptiveTopK
-from leanthink.algorithms.advantages import Advantage, Grpo, NoBaseline, Rloo, grpo_advantage, rloo_advantage
+from leanthink.algorithms.advantages import (
+    Advantage,
+    Grpo,
+    NoBaseline,
+    Rloo,
+    as_tensors,
+    grpo_advantage,
+    rloo_advantage,
+)
 from leanthink.algorithms.batch_norm import BatchNorm
 from leanthink.algorithms.difficulty_weight import DifficultyWeight
 from leanthink.algorithms.drpo import Drpo, drpo_loss
@@ -43,6 +51,7 @@ __all__ = [
     "Rloo",
     "TokenAdvantage",
     "VerlAdvantage",
+    "as_tensors",
     "drpo_loss",
     "grpo_advantage",
     "reinforce_pp_advantage",

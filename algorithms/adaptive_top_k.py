@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from leanthink.algorithms.advantages import Advantage, GroupN, KeptN, LengthN, RewardN
+from leanthink.algorithms.advantages import Advantage, GroupN, KeptN, LengthN, RewardN, as_tensors
 from leanthink.algorithms.filter_top_k import POPULATION, Metric, advantage_of_kept, check_filter, kept_by
 from leanthink.core.errors import ConfigError
 from leanthink.core.groups import group_mean
@@ -135,6 +135,7 @@ class AdaptiveTopK(Advantage):
         Raises:
             BatchError: there are no lengths to rank by.
         """
+        reward_N, group_N, length_N = as_tensors(reward_N, group_N, length_N)
         most_N = torch.full_like(group_N, self.k[0])
         kept_N = kept_by("adaptive_top_k", reward_N, group_N, length_N, most_N, self.metric, self.shift_negative)
         return advantage_of_kept(self.of, reward_N, group_N, length_N, kept_N)

@@ -6,7 +6,7 @@ The settings are frozen dataclasses, so that a recipe compares and prints; each 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.core.errors import ConfigError
-from leanthink.core.groups import group_centred, group_count, group_std
+from leanthink.core.errors import BatchError, ConfigError
+from leanthink.core.groups import group_centred, group_codes, group_count, group_std
 
 RewardN = Float[Tensor, " N"]
 GroupN = Int[Tensor, " N"]
@@ -24,8 +24,47 @@ CorrectN = Bool[Tensor, " N"]
 KeptN = Bool[Tensor, " N"]
 
 
+def as_tensors(
+    reward: Sequence[float] | RewardN,
+    group: Sequence[Hashable] | GroupN,
+    length: Sequence[float] | LengthN | None = None,
+) -> tuple[RewardN, GroupN, LengthN | None]:
+    """Rewards and lengths in float64 and groups as codes, from tensors or from lists; a list of groups holds any ids.
+
+    Raises:
+        BatchError: naming what is no number, or not one for each response.
+
+    >>> as_tensors([1, 0], ["b", "a"])
+    (tensor([1., 0.], dtype=torch.float64), tensor([0, 1]), None)
+    """
+    group_N = group if isinstance(group, Tensor) else group_codes(list(group))
+    if group_N.ndim != 1 or group_N.is_floating_point() or group_N.dtype == torch.bool:
+        raise BatchError(
+            f"groups are a tensor of {group_N.dtype} and shape {tuple(group_N.shape)}; give whole codes 0..G-1, one "
+            "for each response, or a list of ids"
+        )
+    reward_N = _numbers("reward", reward, group_N)
+    return reward_N, group_N, None if length is None else _numbers("length", length, group_N)
+
+
+def _numbers(name: str, values: Sequence[float] | Tensor, group_N: GroupN) -> Float[Tensor, " N"]:
+    if not isinstance(values, Tensor):
+        given = list(values)
+        for row, value in enumerate(given):
+            if isinstance(value, str) or not hasattr(value, "__float__"):
+                raise BatchError(f"{name}, row {row}: {value!r:.80} is no number; give one per response")
+        values = torch.tensor([float(value) for value in given], dtype=torch.float64, device=group_N.device)
+    if values.shape != group_N.shape:
+        raise BatchError(
+            f"{name} has shape {tuple(values.shape)}, the groups {tuple(group_N.shape)}; give one per response"
+        )
+    return values.double()
+
+
 class Advantage(ABC):
     """An advantage estimator: rewards and groups in, one advantage per response out.
+
+    Those of the library take lists, too; one of your own begins with :func:`as_tensors` for that.
 
     Class facts:
         batch_wide: whether one value depends on the responses of other groups, too.
@@ -130,7 +169,8 @@ class Grpo(Advantage):
 
     def __call__(self, reward_N: RewardN, group_N: GroupN, length_N: LengthN | None = None) -> RewardN:
         """The advantage (N,) of each response."""
-        return grpo_advantage(reward_N.double(), group_N, self.scale, self.eps, self.ddof)
+        reward_N, group_N, _ = as_tensors(reward_N, group_N)
+        return grpo_advantage(reward_N, group_N, self.scale, self.eps, self.ddof)
 
 
 def rloo_advantage(reward_N: RewardN, group_N: GroupN) -> RewardN:
@@ -155,7 +195,7 @@ class Rloo(Advantage):
 
     def __call__(self, reward_N: RewardN, group_N: GroupN, length_N: LengthN | None = None) -> RewardN:
         """The advantage (N,) of each response."""
-        return rloo_advantage(reward_N.double(), group_N)
+        return rloo_advantage(*as_tensors(reward_N, group_N)[:2])
 
 
 @final
@@ -169,4 +209,4 @@ class NoBaseline(Advantage):
 
     def __call__(self, reward_N: RewardN, group_N: GroupN, length_N: LengthN | None = None) -> RewardN:
         """A copy of the rewards (N,)."""
-        return reward_N.double().clone()
+        return as_tensors(reward_N, group_N)[0].clone()

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from leanthink.algorithms.advantages import Advantage, CorrectN, GroupN, LengthN, RewardN
+from leanthink.algorithms.advantages import Advantage, CorrectN, GroupN, LengthN, RewardN, as_tensors
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.groups import group_centred, group_count
 
@@ -17,6 +17,7 @@ Level = Literal["token", "response"]
 Floor = Literal["add", "clamp"]
 Divisor = Literal["variance", "deviation", "clamp"]
 Singleton = Literal["zero", "own"]
+Baseline = Literal["group", "none"]
 
 
 def group_baseline_removed(
@@ -69,6 +70,8 @@ class BatchNorm(Advantage):
         floor: "add" adds ``eps`` to the variance (level "token") or to the deviation (level "response"); "clamp" raises
             the variance to ``eps``, as NeMo-RL does.
         singleton: the baseline of a group of one response: "zero" as in verl, or its "own" reward as in NeMo-RL.
+        baseline: what is taken off each reward before: the mean of its "group", or "none", for rewards that are centred
+            by group already (as GDPO's, arXiv 2601.05242) and for whitening alone.
         boost: added to the advantage of every correct response, truncated or not, after all else; 0 in the paper, 0.1
             in one of the released scripts.
 
@@ -87,10 +90,11 @@ class BatchNorm(Advantage):
     floor: Floor = "add"
     singleton: Singleton = "zero"
     boost: float = 0.0
+    baseline: Baseline = "group"
     batch_wide = True
 
     def __post_init__(self) -> None:
-        for name, allowed in (("level", Level), ("floor", Floor), ("singleton", Singleton)):
+        for name, allowed in (("level", Level), ("floor", Floor), ("singleton", Singleton), ("baseline", Baseline)):
             given, options = getattr(self, name), get_args(allowed)
             if given not in options:
                 raise ConfigError(f"batch_norm: {name} is {given!r}; give {' or '.join(options)}")
@@ -113,7 +117,10 @@ class BatchNorm(Advantage):
         Raises:
             BatchError: the statistics are by token, and there are no lengths.
         """
-        values_N = group_baseline_removed(reward_N.double(), group_N, self.singleton)
+        reward_N, group_N, length_N = as_tensors(reward_N, group_N, length_N)
+        values_N = reward_N
+        if self.baseline == "group":
+            values_N = group_baseline_removed(reward_N, group_N, self.singleton)
         weight_N = torch.ones_like(values_N)
         if self.level == "token":
             if length_N is None:
@@ -121,7 +128,7 @@ class BatchNorm(Advantage):
                     "batch_norm: its statistics are over tokens, and no lengths are given; pass length_N, or set level "
                     "to response"
                 )
-            weight_N = length_N.to(weight_N)
+            weight_N = length_N
         floor: Divisor = "clamp" if self.floor == "clamp" else "variance" if self.level == "token" else "deviation"
         return batch_norm(values_N, weight_N, self.ddof, self.eps, floor)
 

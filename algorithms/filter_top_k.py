@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.algorithms.advantages import Advantage, GroupN, Grpo, LengthN, RewardN
+from leanthink.algorithms.advantages import Advantage, GroupN, Grpo, LengthN, RewardN, as_tensors
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.groups import group_min
 
@@ -147,5 +147,6 @@ class FilterTopK(Advantage):
         Raises:
             BatchError: there are no lengths to rank by.
         """
+        reward_N, group_N, length_N = as_tensors(reward_N, group_N, length_N)
         kept_N = kept_by("filter_top_k", reward_N, group_N, length_N, self.k, self.metric, self.shift_negative)
         return advantage_of_kept(self.of, reward_N, group_N, length_N, kept_N)

@@ -20,7 +20,8 @@ from leanthink.algorithms import Advantage
 from leanthink.core.control import StatefulComposite, states
 from leanthink.core.errors import ConfigError
 from leanthink.core.reward import Reward, StatefulReward
-from leanthink.recipe.definition import PARTS, Recipe, load_recipe, recipe_names
+from leanthink.recipe.definition import Recipe, load_recipe, recipe_names
+from leanthink.recipe.keys import PARTS
 from leanthink.recipe.registry import REGISTRY, kind_of, name_of
 from leanthink.verl.rollout.loops import loop_of
 

@@ -3,10 +3,8 @@
 Run it: python examples/01_compose.py
 """
 
-from leanthink import RolloutBatch
+from leanthink import RolloutBatch, load_recipe, schedules
 from leanthink.algorithms import Grpo, Rloo
-from leanthink.core.schedules import Stairs
-from leanthink.recipe.definition import load_recipe
 from leanthink.rewards import Correct, KimiLength, Scale, SigmoidLength, SoftOverlong, Sum
 
 
@@ -20,7 +18,7 @@ def main() -> None:
     )
     reward = Sum(
         correct=Correct(),
-        length=Scale(by=Stairs(values=(0.0, 0.5), boundaries=(20,)), of=KimiLength()),
+        length=Scale(by=schedules.Stairs(values=(0.0, 0.5), boundaries=(20,)), of=KimiLength()),
         overlong=SoftOverlong(limit=3000, buffer=500),
     )
     result = reward.breakdown(batch)

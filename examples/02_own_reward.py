@@ -7,10 +7,9 @@ from pathlib import Path
 
 from near_shortest import NearShortest
 
-from leanthink import RolloutBatch
+from leanthink import RolloutBatch, load_recipe
 from leanthink.algorithms import Rloo
 from leanthink.cli import main as leanthink
-from leanthink.recipe.definition import load_recipe
 from leanthink.testing import check_reward
 
 HERE = Path(__file__).parent

@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from leanthink.recipe.definition import load_recipe
+from leanthink import load_recipe
 from leanthink.testbed import answer, policy_path, questions
 from leanthink.testbed.evaluate import prompt_ids
 from leanthink.testbed.generate import Sampling, generate

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from leanthink import Reward, RolloutBatch, Scope
-from leanthink.core.groups import group_min
+from leanthink import Reward, RolloutBatch, Scope, groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +21,7 @@ class NearShortest(Reward):
     def score(self, batch: RolloutBatch) -> torch.Tensor:
         """The reward (N,) of each response."""
         right_N = batch.correct == 1
-        shortest_N = group_min(batch.length, batch.group, right_N)[batch.group]
+        shortest_N = groups.group_min(batch.length, batch.group, right_N)[batch.group]
         excess_N = batch.length / shortest_N.clamp(min=1) - 1
         value_N = (1 - self.price * excess_N).clamp(min=self.floor, max=1.0)
         return torch.where(right_N, value_N, torch.zeros_like(value_N))

@@ -27,6 +27,7 @@ from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
+from leanthink.rewards.length_rescale import LengthRescale
 from leanthink.rewards.level_length import LevelLength
 from leanthink.rewards.longest_correct_length import LongestCorrectLength
 from leanthink.rewards.mode_switch_reward import ModeSwitchReward
@@ -67,6 +68,7 @@ __all__ = [
     "HistoryLength",
     "KimiLength",
     "LambdaSwitch",
+    "LengthRescale",
     "LevelLength",
     "LongestCorrectLength",
     "MaxBudget",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
-from leanthink.core.measured import MeasuredReward, TextReward, TokenReward
+from leanthink.core.measured import TextReward, TokenReward
 from leanthink.core.placement import Placement
 from leanthink.core.reward import PlacedReward, RewardN
 
@@ -85,7 +85,7 @@ def discounted_return(
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class TokenRepetition(PlacedReward, MeasuredReward):
+class TokenRepetition(PlacedReward, TokenReward):
     """As ``repetition``, but paid at the tokens, with a discount of its own (arXiv 2502.03373, Sec. 4.6); a term.
 
     The paper's PPO has one discount for correctness and one for repetition: ``G_t`` is the sum of two discounted sums.
@@ -107,17 +107,16 @@ class TokenRepetition(PlacedReward, MeasuredReward):
     size: int = 40
     penalty: float = -0.05
     discount: float = 0.99
-    of_tokens = True
 
     def __post_init__(self) -> None:
         _check("token_repetition", self.size, "penalty", self.penalty)
         if not 0 < self.discount <= 1:
             raise ConfigError(f"token_repetition: discount is {self.discount}; give a number above 0 and up to 1")
 
-    def value_of(self, text: str, tokens: Sequence[Hashable]) -> str:
-        """The repeated tokens as ``start:end`` ranges.
+    def measure(self, tokens: Sequence[Hashable]) -> str:
+        """The repeated tokens as ``start:end`` ranges, counted from 0.
 
-        >>> TokenRepetition(size=3).value_of("", [5, 6, 7, 5, 6, 7, 8, 5, 6])
+        >>> TokenRepetition(size=3).measure([5, 6, 7, 5, 6, 7, 8, 5, 6])
         '3:6'
         """
         ranges, at = [], 0

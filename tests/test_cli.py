@@ -11,7 +11,7 @@ from leanthink import cli
 from leanthink.recipe.definition import Recipe, load_recipe, recipe_from, recipe_names
 from leanthink.recipe.registry import REGISTRY
 from leanthink.recipe.yaml import parse_yaml
-from leanthink.rewards import Correct
+from leanthink.rewards import Correct, HistoryLength
 from leanthink.runs.folder import Run
 from leanthink.verl.start import train as training
 
@@ -63,6 +63,20 @@ def test_show_wraps_prose_for_a_terminal(capsys):
         assert recipe_from(parse_yaml(out, "here"), name) == load_recipe(name)
         long = [line for line in out.splitlines() if len(line) > 80]
         assert all(max(map(len, line.split())) > 14 for line in long), long  # nothing but a long name goes beyond
+
+
+def test_show_state_tells_what_is_remembered_and_where(capsys):
+    guard = "reward={sum: {a: correct, b: {collapse_guard: {of: history_length}}}}"
+    limit = "limit={per_pass_rate: {thresholds: [0.5], lengths: [40, 20]}}"
+    assert cli.main(["show", "grpo", "--state", guard, limit]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "in leanthink.json of each checkpoint, at the start:"
+    assert [line.split()[0] for line in lines] == ["state.b.own", "state.b.of", "limit_state"]
+    assert json.loads(lines[1].partition(": ")[2]) == HistoryLength().init()
+    assert cli.main(["show", "gfpo_adaptive", "--state"]) == 0
+    assert "advantage_state (adaptive_top_k):" in capsys.readouterr().out
+    assert cli.main(["show", "trle", "--state"]) == 0
+    assert capsys.readouterr().out == "trle remembers nothing across steps\n"
 
 
 def test_show_verl_prints_one_command(capsys):
@@ -139,7 +153,7 @@ def test_run_of_another_recipe(capsys, tmp_path, monkeypatch):
     before = yaml.safe_dump(Recipe(name="mine", reward=Correct(wrong=-1.0)).to_node())
     run.recipe.write_text(before, encoding="utf-8")
     error = failure(capsys, "train", "trle", "--profile", "cpu", "--out", str(run.folder))
-    assert "holds a run of another recipe" in error
+    assert "holds a run that began otherwise: recipe.reward" in error
     assert "--out" in error
     assert run.recipe.read_text(encoding="utf-8") == before
 

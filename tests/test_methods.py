@@ -13,7 +13,8 @@ import pytest
 
 from leanthink.cli import COMMANDS
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.definition import PROSE, load_recipe, recipe_names
+from leanthink.recipe.definition import load_recipe, recipe_names
+from leanthink.recipe.keys import PROSE
 from leanthink.recipe.registry import REGISTRY
 from leanthink.recipe.scoring import advantage_start
 
@@ -151,7 +152,7 @@ def test_a_stop_a_limit_and_a_wrapper_of_a_recipe_of_ones_own_are_seen() -> None
     recipe = load_recipe(
         "grpo",
         [
-            "reward={collapse_guard: {of: {history_length: {}}}}",
+            "reward={sum: {a: correct, b: {collapse_guard: {of: history_length}}}}",
             "stop={stop_bias: {bias: 2.0}}",
             "limit={per_pass_rate: {thresholds: [0.5], lengths: [40, 20]}}",
         ],

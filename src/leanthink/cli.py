@@ -9,13 +9,13 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from leanthink import __version__
 from leanthink.core.code import named_in, trusting
 from leanthink.core.errors import AdviceWarning, LeanthinkError
-from leanthink.core.texts import printable
+from leanthink.core.text import printable
 from leanthink.terminal import Terminal
 
 COMMANDS: Final = {
@@ -88,6 +88,8 @@ def _advice_as_text(command: str) -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     sys.path[:] = [path for path in sys.path if path]  # "" stands for the current folder, whose files are nobody's
+    with suppress(AttributeError, ValueError):  # a name or a text that is none is shown, not a traceback
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     given = list(sys.argv[1:] if arguments is None else arguments)
     program = parser(next((word for word in given if word in COMMANDS), ""))
     args, rest = program.parse_known_args(given)

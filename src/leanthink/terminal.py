@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from leanthink.core.texts import printable
+from leanthink.core.text import printable
 
 
 class Terminal(Console):

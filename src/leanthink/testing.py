@@ -251,8 +251,8 @@ def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: G
         try:
             return reward.breakdown(some, state)
         except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-            raise ContractError(_message(reward, "every batch has a finite value", some, text)) from error
+            promise = "update gives a new state" if isinstance(error, StateError) else "every batch has a finite value"
+            raise ContractError(_message(reward, promise, some, f"{type(error).__name__}: {error}")) from error
 
     batch_before, state_before = copy.deepcopy(batch), copy.deepcopy(state)
     result = run(batch)

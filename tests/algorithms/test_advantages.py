@@ -8,9 +8,20 @@ import torch
 
 import oracles
 from collected import SpelledOut
-from leanthink.algorithms import Advantage, Grpo, NoBaseline, PpoClip, Rloo, grpo_advantage, rloo_advantage
+from leanthink.algorithms import (
+    AdaptiveTopK,
+    Advantage,
+    BatchNorm,
+    FilterTopK,
+    Grpo,
+    NoBaseline,
+    PpoClip,
+    Rloo,
+    grpo_advantage,
+    rloo_advantage,
+)
 from leanthink.core.batch import RolloutBatch
-from leanthink.core.errors import ConfigError
+from leanthink.core.errors import BatchError, ConfigError
 from leanthink.rewards import Correct
 from leanthink.testing import ContractError, check_advantage
 from oracles import Groups, Numbers
@@ -123,6 +134,34 @@ def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("advantage", [Grpo(), Grpo(scale="none", ddof=0), Rloo()], ids=repr)
 def test_contract(advantage: Advantage) -> None:
     check_advantage(advantage, rounds=30)
+
+
+@pytest.mark.parametrize(
+    "advantage",
+    [Grpo(), Grpo(scale="none"), Rloo(), NoBaseline(), BatchNorm(), FilterTopK(k=2), AdaptiveTopK(k=(3, 2))],
+    ids=repr,
+)
+def test_lists_do_as_well_as_tensors_and_groups_have_any_ids(advantage: Advantage) -> None:
+    reward, group, length = [1, 0.5, 0, 0.25, 1], ["b", ("a", 1), "b", ("a", 1), "b"], [5, 4, 3, 9, 7]
+    codes = torch.tensor([0, 1, 0, 1, 0])
+    expected_N = advantage(torch.tensor(reward).double(), codes, torch.tensor(length).double())
+    assert torch.equal(advantage(reward, group, length), expected_N)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (([1, "0.5"], ["a", "a"]), "reward, row 1: '0.5' is no number; give one per response"),
+        (([1, 0, 0], ["a", "a"]), "reward has shape (3,), the groups (2,); give one per response"),
+        ((torch.ones(2, 1), ["a", "a"]), "reward has shape (2, 1), the groups (2,)"),
+        (([1, 0], torch.tensor([0.0, 1.0])), "groups are a tensor of torch.float32"),
+        (([1, 0], ["a", "a"], [4]), "length has shape (1,), the groups (2,)"),
+    ],
+)
+def test_wrong_arguments_say_what_and_the_cure(arguments: Any, told: str) -> None:
+    with pytest.raises(BatchError) as caught:
+        BatchNorm()(*arguments)
+    assert str(caught.value).startswith(told)
 
 
 def test_no_baseline_is_the_reward_and_a_copy(merged: RolloutBatch) -> None:

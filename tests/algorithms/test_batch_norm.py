@@ -18,6 +18,7 @@ EXAMPLES = [
     BatchNorm(),
     BatchNorm(level="response", ddof=0, floor="clamp", singleton="own"),
     BatchNorm(boost=0.1, eps=0.1),
+    BatchNorm(baseline="none"),
 ]
 
 SETTINGS: list[dict[str, Any]] = [
@@ -26,6 +27,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"ddof": 0, "floor": "clamp", "singleton": "own"},  # NeMo-RL
     {"level": "response", "ddof": 0, "floor": "clamp", "eps": 0.01},
     {"eps": 0.5},
+    {"baseline": "none"},
+    {"baseline": "none", "level": "response"},
 ]
 
 
@@ -38,12 +41,15 @@ def slow_batch_norm(
     eps: float = 1e-8,
     floor: str = "add",
     singleton: str = "zero",
+    baseline: str = "group",
 ) -> list[float]:
     """arXiv 2510.15110, Eq. 3: minus the group's mean, then by mean and deviation of all tokens or responses."""
     centred = []
     for i in range(len(reward)):
         rewards = [reward[j] for j in range(len(reward)) if group[j] == group[i]]
-        if len(rewards) == 1:
+        if baseline == "none":
+            centred.append(reward[i])
+        elif len(rewards) == 1:
             centred.append(reward[i] if singleton == "zero" else 0.0)
         else:
             centred.append(0.0 if len(set(rewards)) == 1 else reward[i] - mean(rewards))
@@ -80,6 +86,16 @@ def test_by_token_it_is_as_if_every_token_were_a_response() -> None:
     tokens = torch.repeat_interleave(centred_N, length_N)
     expected = (centred_N - tokens.mean()) / (tokens.var() + 1e-8).sqrt()
     torch.testing.assert_close(BatchNorm()(reward_N, group_N, length_N), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_without_a_baseline_the_batch_is_whitened_as_it_is() -> None:
+    """Rewards 3, 1, 1, 1 in two groups: mean 1.5, deviation 1; what is centred already is whitened alike."""
+    reward_N, group_N = torch.tensor([3.0, 1.0, 1.0, 1.0]), torch.tensor([0, 0, 1, 1])
+    white_N = BatchNorm(baseline="none", level="response", eps=1e-12)(reward_N, group_N)
+    assert white_N.tolist() == pytest.approx([1.5, -0.5, -0.5, -0.5], abs=1e-9)
+    centred_N = torch.tensor([1.0, -1.0, 0.0, 0.0])
+    with_N, without_N = (BatchNorm(baseline=one, level="response")(centred_N, group_N) for one in ("group", "none"))
+    torch.testing.assert_close(with_N, without_N)
 
 
 def test_the_longer_the_wrong_the_higher_the_right() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from leanthink import Reward, Scope
+from leanthink import Reward, Scope, StatefulReward
 from leanthink.algorithms import Advantage
 
 
@@ -73,6 +73,26 @@ class Gambles(Advantage):
         return torch.rand(len(reward_N)) < 0.5, {}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Returns(StatefulReward):
+    """Counts batches, and gives back what it is told to."""
+
+    what: str
+
+    def init(self):
+        return {"batches": 0}
+
+    def update(self, batch, state):
+        after = {"batches": state["batches"] + 1}
+        return {
+            "reward": batch.correct,
+            "swapped": (after, batch.correct),
+            "nothing": (batch.correct, None),
+            "others": (batch.correct, {"steps": 1}),
+            "three": (batch.correct, after, 0),
+        }[self.what]
+
+
 class Other:
     pass
 '''
@@ -124,6 +144,23 @@ def test_a_broken_promise_is_told_in_plain_words(capsys, what, promise, meaning,
         assert text in out
 
 
+@pytest.mark.parametrize(
+    ("what", "given"),
+    [
+        ("reward", "returned a tensor of shape (0,); return the rewards (N,) and the state after the batch, as a pair"),
+        ("swapped", "returned dict and a tensor"),
+        ("nothing", "returned a tensor of shape (0,) and NoneType"),
+        ("others", "returned a state with the keys ['steps'], it starts with ['batches']"),
+        ("three", "returned tuple; return the rewards"),
+    ],
+)
+def test_a_wrong_update_is_not_told_as_a_wrong_batch(capsys, what, given):
+    code, out, _ = check(capsys, "own_parts:Returns", f"what={what}")
+    assert code == 3
+    assert "BROKEN: update gives a new state" in out and f"Returns.update {given}" in out
+    assert "cure: end update with `return reward_N, state`" in out
+
+
 def test_right_below_wrong_may_be_declared(capsys):
     code, out, _ = check(capsys, "own_parts:PerToken", "price=0.001")
     assert code == 3
@@ -137,9 +174,11 @@ def test_right_below_wrong_may_be_declared(capsys):
 def test_a_recipe_and_its_declaration(capsys, own):
     recipe = "reward: {'own_parts:PerToken': {price: 0.001}}\nadvantage: rloo\n"
     (own / "mine.yaml").write_text(recipe, encoding="utf-8")
-    assert check(capsys, "mine.yaml")[0] == 3
+    code, _, told = check(capsys, "mine.yaml")
+    assert code == 1 and "names code to run, own_parts:PerToken" in told  # a file, and nobody has read it
+    assert check(capsys, "mine.yaml", "--trust-code")[0] == 3
     (own / "mine.yaml").write_text(recipe + "wrong_may_beat_correct: true\n", encoding="utf-8")
-    code, out, _ = check(capsys, "mine.yaml", "advantage=grpo")
+    code, out, _ = check(capsys, "mine.yaml", "advantage=grpo", "--trust-code")
     assert code == 0
     assert "Grpo(" in out
 

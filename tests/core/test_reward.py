@@ -167,7 +167,7 @@ def test_text_rewards_read_what_was_measured() -> None:
     reward = Letters(letter="b", each=0.5)
     batch = BATCH.replace(extras={reward.column: [reward.measure(text) for text in ("", "abba", "b")]})
     assert reward(batch)[0].tolist() == [0.0, 1.0, 0.5]
-    with pytest.raises(MissingColumnError, match="Letters"):
+    with pytest.raises(MissingColumnError, match="measured/letters"):
         reward(BATCH)
 
 

@@ -9,11 +9,13 @@ import pytest
 from leanthink.algorithms import Grpo, PpoClip, Rloo
 from leanthink.core.errors import ConfigError
 from leanthink.core.limits import PerStep
-from leanthink.core.schedules import Linear
+from leanthink.core.schedules import Linear, Stairs
 from leanthink.core.stopping import StopBias
-from leanthink.recipe.definition import PROSE, Recipe, apply_overrides, load_recipe, recipe_from, recipe_names
+from leanthink.recipe.definition import Recipe, load_recipe, recipe_from, recipe_names
+from leanthink.recipe.keys import PROSE
+from leanthink.recipe.overrides import apply_overrides
 from leanthink.recipe.yaml import format_yaml, parse_yaml
-from leanthink.rewards import Correct, KimiLength, Scale, SigmoidLength, Sum
+from leanthink.rewards import Correct, KimiLength, Scale, SigmoidLength, Sum, Truncation
 
 
 def node_of(text: str) -> Any:
@@ -103,6 +105,10 @@ def test_the_issue_of_a_deep_typo_is_told_by_its_path() -> None:
         recipe_from(node, "mine")
 
 
+TWO = Correct(right=2)
+FALLING = Truncation(limit=Stairs(values=(9.0, 8.0), boundaries=(5,)))
+
+
 @pytest.mark.parametrize(
     ("text", "override", "expected"),
     [
@@ -111,17 +117,25 @@ def test_the_issue_of_a_deep_typo_is_told_by_its_path() -> None:
         ("reward: {correct: {wrong: -1}}", "reward.correct.right=2", Correct(right=2, wrong=-1)),
         ("reward: correct", "reward={scale: {by: 2, of: correct}}", Scale(by=2, of=Correct())),
         ("reward: {scale: {by: 2, of: correct}}", "reward.scale.of.correct.right=3", Scale(by=2, of=Correct(right=3))),
-        ("reward: {scale: {by: 2}}", "reward.scale.by.linear={start: 0, stop: 1, steps: 5}", None),
+        ("reward: {scale: {by: 2, of: correct}}", "reward.scale.by.linear={start: 0, stop: 1, steps: 5}", None),
         ("reward: {sigmoid_length: {alpha: 0.1}}", "reward.sigmoid_length.alpha=4e-1", SigmoidLength(alpha=0.4)),
         (
-            "reward: {scale: {by: 2}}",
+            "reward: {scale: {by: 2, of: correct}}",
             "reward.scale.by={linear: {start: 0, stop: 1, steps: 5}}",
-            Scale(by=Linear(start=0, stop=1, steps=5)),
+            Scale(by=Linear(start=0, stop=1, steps=5), of=Correct()),
         ),
         (
             "reward: {sum: {a: correct, b: kimi_length}}",
             "reward.sum.b={scale: {by: 0.5, of: kimi_length}}",
             Sum(a=Correct(), b=Scale(by=0.5, of=KimiLength())),
+        ),
+        ("reward: truncation", "reward.truncation.of.correct.right=2", Truncation(of=Correct(right=2))),
+        ("reward: {truncation: {kappa: 0.1}}", "reward.truncation.of.correct.right=2", Truncation(kappa=0.1, of=TWO)),
+        ("reward: truncation", "reward.truncation.limit.stairs={values: [9, 8], boundaries: [5]}", FALLING),
+        (
+            "reward: {sum: {a: correct, b: {truncation: {of: truncation}}}}",
+            "reward.sum.b.truncation.of.truncation.of.correct.right=2",
+            Sum(a=Correct(), b=Truncation(of=Truncation(of=TWO))),
         ),
     ],
 )
@@ -137,6 +151,31 @@ def test_parts_the_recipe_leaves_to_the_default_can_be_overridden() -> None:
     recipe = changed("reward: correct", "advantage.grpo.scale=none", "loss.ppo_clip.high=0.28")
     assert recipe.advantage == Grpo(scale="none") and recipe.loss == PpoClip(high=0.28)
     assert changed("reward: correct", "advantage=rloo").advantage == Rloo()
+
+
+def test_an_argument_left_to_its_default_can_be_reached_in_the_cpu_block_too(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("reward: truncation\ncpu: {reward.truncation.of.correct.right: 2}")
+    assert load_recipe(path).reward == Truncation()
+    assert load_recipe(path, profile="cpu").reward == Truncation(of=TWO)
+
+
+@pytest.mark.parametrize(
+    ("reward", "alone"),
+    [
+        ("kimi_length", "kimi_length"),
+        ("{scale: {by: 0.5, of: kimi_length}}", "scale: {by: 0.5, of: kimi_length}"),
+        ("{sum: {a: kimi_length, b: repetition}}", "sum: {a: kimi_length, b: repetition}"),
+    ],
+)
+def test_a_term_is_no_whole_reward(reward: str, alone: str) -> None:
+    """By itself it can rank a wrong response above a correct one; what the error proposes builds."""
+    with pytest.raises(ConfigError, match="a term, which alone can rank a wrong response above a correct one") as told:
+        recipe_from(node_of(f"reward: {reward}"), "mine")
+    assert alone in str(told.value)
+    cure = str(told.value).partition("as in ")[2].partition(", or declare")[0]
+    assert recipe_from(node_of(cure), "mine").reward.is_term is False
+    assert recipe_from(node_of(f"reward: {reward}\nwrong_may_beat_correct: true"), "mine").reward.is_term
 
 
 def test_all_other_overrides_are_verls_and_win_in_both_profiles() -> None:
@@ -172,6 +211,8 @@ def test_overrides_leave_the_node_alone_and_do_not_reach_through_aliases() -> No
         ("description=new", ["override description", "only reward, advantage, loss"]),
         ("cost=none", ["override cost", "only reward, advantage, loss"]),
         ("family.name=mine", ["override family.name", "only reward, advantage, loss"]),
+        ("reward.correct.rihgt.linear.start=1", ["nothing named 'rihgt' at reward.correct", "did you mean 'right'"]),
+        ("advantage.grpo.scal.linear.start=1", ["nothing named 'scal' at advantage.grpo", "did you mean 'scale'"]),
         ("loss.dpo.beta=1", ["override loss.dpo.beta", "loss is 'ppo_clip', which has no 'dpo'"]),
     ],
 )

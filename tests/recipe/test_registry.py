@@ -204,6 +204,13 @@ def test_a_wrong_node_says_where_what_and_the_cure(node: Any, kind: Kind, facts:
         assert fact in message
 
 
+def test_a_number_that_is_given_a_schedule_says_how_to_declare_one() -> None:
+    with pytest.raises(ConfigError, match=r"right: .* is a schedule, and this takes a number only; .* `Number`"):
+        build({"correct": {"right": {"linear": {"start": 0, "stop": 1, "steps": 9}}}}, "reward", "top")
+    with pytest.raises(ConfigError, match=r"top\.correct\.right: \{\} is not a number"):
+        build({"correct": {"right": {}}}, "reward", "top")
+
+
 def test_an_error_inside_a_users_module_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "breaks_on_import.py").write_text("import math\nmath.no_such_thing\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -228,6 +235,8 @@ def test_the_registry_holds_final_classes_of_each_kind_in_order() -> None:
             assert issubclass(cls, bases[kind]) and getattr(cls, "__final__", False), name
             assert name_of(cls) == name
             assert cls.__doc__
+    names = [name for table in REGISTRY.values() for name in table]
+    assert len(names) == len(set(names))  # an override finds a part's defaults by its name alone
 
 
 def test_argument_names_survive_yaml() -> None:
@@ -283,7 +292,7 @@ def test_yaml_as_people_mean_it(text: str, value: Any) -> None:
         ("{a: 1, a: 1}", ["line 1", "'a'"]),
         ("a: [1", ["here", "no valid YAML"]),
         ("a: b: c", ["here", "no valid YAML"]),
-        ("!!python/object:os.system {}", ["here", "no valid YAML"]),
+        ("!!python/object:os.system {}", ["here", "os.system to YAML; write plain lists and mappings"]),
     ],
 )
 def test_wrong_yaml_says_where(text: str, facts: list[str]) -> None:

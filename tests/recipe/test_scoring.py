@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 
 from leanthink.algorithms import BatchNorm, Drpo, Gae, Grpo, ReinforcePp, Rloo, VerlAdvantage, reinforce_pp_advantage
 from leanthink.core.batch import RolloutBatch
-from leanthink.core.errors import BatchError, MissingColumnError
+from leanthink.core.errors import BatchError, ConfigError, MissingColumnError
+from leanthink.core.measured import TextReward
 from leanthink.core.placement import token_rewards
 from leanthink.recipe.definition import Recipe, load_recipe, recipe_names
 from leanthink.recipe.scoring import (
@@ -106,6 +108,34 @@ def test_equal_rewards_are_no_signal_whatever_the_rounding(advantage: Any) -> No
     batch = RolloutBatch.of(group=[0] * 7, length=[800] * 7, correct=[1] * 7)
     recipe = Recipe(name="mine", reward=SigmoidLength(alpha=0.1), advantage=advantage)
     assert score_step(recipe, batch).metrics["groups/no_signal_share"] == 1.0
+
+
+def test_a_batch_may_be_given_as_lists() -> None:
+    recipe = load_recipe("trle")
+    columns = {"group": ["a", "a", "b"], "length": [5, 9, 7], "correct": [1, 1, 0], "step": 3}
+    assert torch.equal(score_step(recipe, columns).reward, score_step(recipe, RolloutBatch.of(**columns)).reward)
+    with pytest.raises(ConfigError, match=r"'trle' is no recipe; give one of load_recipe"):
+        score_step("trle", columns)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"is no recipe; give Recipe\(name="):
+        score_step(recipe.reward, columns)  # type: ignore[arg-type]
+    with pytest.raises(BatchError, match=r"list is no batch; give RolloutBatch.of\(...\), or its columns"):
+        score_step(recipe, [1, 0])  # type: ignore[arg-type]
+
+
+def test_measured_parts_have_a_column_each_and_two_of_one_name_are_refused() -> None:
+    """A class of one's own may be called as one of ours is; its values must not be read for those of ours."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Mine(TextReward):
+        registered_as = "repetition"
+
+        def measure(self, response: str) -> float:
+            return 0.0
+
+    ours = Sum(a=Repetition(), b=Repetition(size=20), c=Repetition(size=40))
+    assert [part.column for part in measured_rewards(ours)] == ["measured/repetition", "measured/repetition(size=20)"]
+    with pytest.raises(ConfigError, match="both measure 'measured/repetition'; give one a name of its own"):
+        measured_rewards(Sum(a=Mine(), b=Repetition()))
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -332,7 +332,7 @@ def test_text_rewards_are_measured_unless_the_file_has_them(tmp_path: Path) -> N
     assert replay(recipe, read(tmp_path / "r.jsonl", rows)).parts["format"].tolist() == [1, 0]
     stored = [row | {Format().column: 0.5} for row in rows]
     assert replay(recipe, read(tmp_path / "r.jsonl", stored)).parts["format"].tolist() == [0.5, 0.5]
-    with pytest.raises(MissingColumnError, match=r"r.jsonl: recipe mine measures Format.* give 'response'"):
+    with pytest.raises(MissingColumnError, match=r"needs 'measured/format', measured on the text; give 'response'"):
         replay(recipe, read(tmp_path / "r.jsonl", ROWS))
 
 
@@ -341,11 +341,15 @@ def test_token_rewards_are_measured_on_ids_or_on_words(tmp_path: Path) -> None:
     rows = [{"group": 0, "correct": 1, "response": text} for text in ("a b a b", "a b")]
     words = replay(recipe, read(tmp_path / "r.jsonl", rows))
     assert words.parts["again"].tolist() == [-2, 0]
-    assert any("Repetition(size=2.0, penalty=-1.0) is measured on words and signs" in note for note in words.notices)
+    assert any(
+        "measured/repetition(size=2, penalty=-1) is measured on words and signs" in note for note in words.notices
+    )
     ids = [row | {"length": 9, "response_ids": [5, 5, 5]} for row in rows]
     of_ids = replay(recipe, read(tmp_path / "r.jsonl", ids))
     assert of_ids.parts["again"].tolist() == [-2, -2] and not of_ids.notices
-    with pytest.raises(MissingColumnError, match=r"measures Repetition.* on tokens; give 'response_ids' or 'response'"):
+    with pytest.raises(
+        MissingColumnError, match=r"needs 'measured/rep.*', measured on tokens; give 'response_ids' or 'response'"
+    ):
         replay(recipe, read(tmp_path / "r.jsonl", ROWS))
     with pytest.raises(DataError, match=r"line 1: 'response_ids' is 'x'; give a list of token ids"):
         read(tmp_path / "r.jsonl", [row | {"response_ids": "x"} for row in ids])

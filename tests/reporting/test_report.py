@@ -76,7 +76,7 @@ def test_figures_by_hand(sweep):
     assert own.pass_at_k[2].value == pytest.approx(len(solved) / 12)
     assert own.pass_at_k[1].value == pytest.approx(own.accuracy.value)
     assert list(own.by_difficulty) == ["2", "3", "4"]
-    assert set(vote_figures(source.evaluations[12])) == {"majority@2", "short-1@2"}
+    assert set(vote_figures(source.evaluations[12]).rules) == {"majority@2", "short-1@2"}
     base = source.evaluations[0]
     assert aes(base, base).value == 0
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from leanthink import cli
-from leanthink.core.texts import as_label, printable, without_tex
+from leanthink.core.text import as_label, printable, without_tex
 from made_runs import write_run
 
 LABELS = [
@@ -124,6 +124,6 @@ def test_a_recipe_of_escape_sequences_is_shown_as_text(tmp_path: Path, capsys: p
 
 
 def test_labels_by_hand() -> None:
-    assert printable("a\tb\nc") == "a\tb\nc" and printable("\x9b\ud800") == "\\x9b\\ud800"
+    assert printable("a\tb\nc") == "a\tb\nc" and printable("\x9b\ud800") == "\\x9b\N{REPLACEMENT CHARACTER}"
     assert as_label("  a \n b ") == "a b" and len(as_label("x" * 10**6)) == 200 and as_label("x" * 200) == "x" * 200
     assert without_tex("_$") == " _\\$"

@@ -83,11 +83,13 @@ def sweep(file: Path, out: Path, jobs: int, address: str = "") -> int:
 
 
 def resolve(arguments):
+    from leanthink.sweep.plan import Resolved
+
     steps = int(arguments[arguments.index("--steps") + 1])
-    return {"arguments": list(arguments), "steps": steps, "profile": "cpu"}
+    return Resolved(steps=steps, profile="cpu", facts={"arguments": list(arguments)})
 
 
-def command(planned, run):
+def command(planned, run, words=()):
     stub = [sys.executable, __file__, "train", str(run.folder.absolute())]
     return [*stub, planned.recipe, str(planned.steps), str(planned.seed)]
 

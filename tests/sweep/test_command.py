@@ -75,7 +75,8 @@ def test_what_another_profile_took_says_nothing(tmp_path):
 
 
 def test_a_failed_run_is_named_with_its_log_and_the_exit_code_says_so(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(command, "command", lambda planned, run: ["sh", "-c", "echo leanthink train: no luck; exit 1"])
+    echo = ["sh", "-c", "echo leanthink train: no luck; exit 1"]
+    monkeypatch.setattr(command, "command", lambda planned, run, words: echo)
     file, out = write(tmp_path, "recipes: [grpo]\nsteps: 3\n"), tmp_path / "out"
     code, printed, _ = sweep(capsys, file, "--out", str(out))
     assert code == 3

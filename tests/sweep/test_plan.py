@@ -8,11 +8,11 @@ import pytest
 from leanthink.commands.sweep import resolver
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.yaml import parse_yaml
-from leanthink.sweep.plan import sweep_from
+from leanthink.sweep.plan import Resolved, sweep_from
 
 
 def stub(arguments):
-    return {"arguments": list(arguments), "steps": 5, "profile": "cpu"}
+    return Resolved(steps=5, profile="cpu", facts={"arguments": list(arguments)})
 
 
 def plan(text, tmp_path, resolve=stub):

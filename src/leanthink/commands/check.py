@@ -37,6 +37,10 @@ PROMISES: Final[Mapping[str, tuple[str, str]]] = {  # words of the contract test
         "it fails on a batch that training can bring: empty, a group of one, all right, all wrong, or all truncated",
         "handle the batch shown; the functions in leanthink.core.groups bear all of these",
     ),
+    "update gives a new state": (
+        "there is nothing to go on with after a step",
+        "end update with `return reward_N, state`: the rewards first, then a new dict with the keys of init()",
+    ),
     "one finite float64 number per response": (
         "the gradient would be not a number, or the values would not belong to the responses",
         "return torch.float64 of shape (N,); guard divisions with clamp(min=...), and mind groups with nobody in them",

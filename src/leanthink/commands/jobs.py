@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from leanthink.commands import trust
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.files.writing import whole_folder
 from leanthink.recipe.advice import warn
-from leanthink.recipe.definition import Profile, in_tree, load_recipe
+from leanthink.recipe.definition import Profile, load_recipe
+from leanthink.recipe.keys import in_tree
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
+from leanthink.verl.start.schema import check_keys
 
 SEED_KEYS = (
     "data.seed",
@@ -82,6 +85,17 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
         options=options,
         extra=extra,
     )
+
+
+def check(job: Job) -> None:
+    """Look up every key in verl's configuration, where verl is installed.
+
+    Raises:
+        ConfigError: naming the key, the value and the cure.
+    """
+    if importlib.util.find_spec("verl") is not None:
+        check_keys({**job.recipe.verl, **job.extra})  # before sums are done with them
+        check_keys(job.keys())
 
 
 def warn_of(job: Job, told: set[str] | None = None) -> None:

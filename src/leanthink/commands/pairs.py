@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from leanthink.data.pairs import PairSettings, build_pairs, check_path, write_pairs
-from leanthink.data.records import files_of, read_records
+from leanthink.data.records import files_of, read_records, storable_records
 from leanthink.data.rollouts import Rollouts, read_rollouts, unknown_rows
 
 EPILOG = """Rows are read as by `leanthink score`, and need a prompt (prompt or input) and the response's text beside. A
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         released=args.released,
         seed=args.seed,
     )
-    long, short = (_read(path, args) for path in (args.long, args.short))
+    (long, of_long), (short, of_short) = (_read(path, args) for path in (args.long, args.short))
     built = build_pairs(long, short, settings)
     write_pairs(built.rows, args.out)
     console.print(f"{len(built.rows)} pairs in {args.out}", markup=False, highlight=False, soft_wrap=True)
@@ -71,15 +71,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for name, count in built.counts.items():
         table.add_row(name, str(count))
     console.print(table)
-    for rollouts in (long, short):
+    for rollouts, replaced in ((long, of_long), (short, of_short)):
         unknown = sum(map(len, unknown_rows(rollouts).values()))
-        notices = [*rollouts.notices, *([f"{unknown} verdicts unknown, left out"] if unknown else [])]
+        notices = [*rollouts.notices, *replaced, *([f"{unknown} verdicts unknown, left out"] if unknown else [])]
         for notice in notices:
             text = f"note: {rollouts.records[0].file}: {notice}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
-def _read(path: Path, args: argparse.Namespace) -> Rollouts:
-    records = [record for file in files_of(path) for record in read_records(file)]
-    return read_rollouts(records, tokenizer=args.tokenizer, workers=args.workers, deadline=args.deadline)
+def _read(path: Path, args: argparse.Namespace) -> tuple[Rollouts, list[str]]:
+    """The rollouts, and a notice where signs were replaced that no file can hold."""
+    records, replaced = storable_records([record for file in files_of(path) for record in read_records(file)])
+    return read_rollouts(records, tokenizer=args.tokenizer, workers=args.workers, deadline=args.deadline), replaced

@@ -11,6 +11,7 @@ from rich.table import Table
 from leanthink.core.errors import ConfigError
 from leanthink.data.budgets import KINDS, LEVELS, Budgets, Levels, with_lengths
 from leanthink.data.prepare import TEMPLATES, Prepared, Settings, free_paths, prepare, read_source, write_rows
+from leanthink.data.records import storable_records
 from leanthink.data.reference import read_reference, reference_values, with_reference
 
 
@@ -102,7 +103,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise ConfigError(f"--limit is {args.limit}; give 1 or more")
     free_paths(args.out, settings.splits, force=args.force)  # said before a long download
     records = read_source(args.source, subset=args.subset, split=args.split)
-    prepared = prepare(records[: args.limit], settings)
+    records, replaced = storable_records(records[: args.limit])
+    prepared = prepare(records, settings)
     if args.reference is not None:
         rollouts = read_reference(args.reference, args.tokenizer)
         prepared = with_reference(prepared, reference_values(rollouts), args.reference_key)
@@ -115,7 +117,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.print(
         f"its answer: {first['reward_model']['ground_truth']!r}", markup=False, highlight=False, soft_wrap=True
     )
-    for notice in prepared.notices:
+    for notice in [*prepared.notices, *replaced]:
         console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     return 0
 

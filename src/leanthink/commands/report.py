@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from leanthink.core.texts import as_label
+from leanthink.core.text import as_label
 from leanthink.reporting.build import report_of, write_report
 from leanthink.reporting.page import Grid
 from leanthink.reporting.sources import is_run, read_sources

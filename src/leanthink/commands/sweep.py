@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,20 +21,15 @@ from leanthink.recipe.yaml import parse_yaml
 from leanthink.runs.folder import Run
 from leanthink.sweep.cost import Cost, clock, measured, plan_table, result_table
 from leanthink.sweep.local import Launcher, Local
-from leanthink.sweep.plan import Planned, Sweep, load_sweep
+from leanthink.sweep.plan import Planned, Resolve, Resolved, Sweep, load_sweep
 from leanthink.sweep.schedule import Scheduler, steps_done
 from leanthink.sweep.store import ENDED, FOR_GOOD, Status, Store
-from leanthink.verl.start.schema import check_keys
+from leanthink.verl.start.identity import identity_of
 from leanthink.verl.start.train import require_verl
 
 SOME_FAILED: Final = 3
-DECIDED_ELSEWHERE: Final = (
-    "actor_rollout_ref.model.path",
-    "data.train_files",
-    "data.val_files",
-    "trainer.default_local_dir",
-)
-"""verl's keys that say where a run lies, not what it does; models and data are compared as they were given."""
+TESTBED: Final = Path("the testbed's")
+"""Where its questions lie, for a run that has no folder yet."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("file", type=Path, metavar="SWEEP.yaml", help="what to train; docs/sweep.md says how")
     add("--out", type=Path, help="the sweep's folder (default: runs/NAME of the file); what is there goes on")
     add("--dry-run", action="store_true", help="check every key, print the plan and what it costs, start nothing")
+    add(
+        "--allow-changed",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="let unfinished runs go on although these differ, as `leanthink train` takes it; versions, say",
+    )
     add("--jobs", type=int, metavar="N", help="runs at a time (default: 1; on a cluster all at once)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--ray", metavar="ADDRESS", help="as jobs of this Ray cluster, as in http://HEAD:8265")
@@ -71,7 +72,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.dry_run:
         return 0
     launcher = launcher_of(args, store)
-    start = partial(command, trusting=("--trust-code",)) if args.trust_code else command
+    words = ["--trust-code"] * args.trust_code
+    words += [word for names in args.allow_changed for word in ("--allow-changed", names)]
     with store.locked(), _terminated_like_interrupted():
         store.open(sweep)
         if others := store.others(sweep):
@@ -83,7 +85,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         try:
             with _Board(console, sweep, store) as board:
                 statuses = Scheduler(
-                    sweep=sweep, store=store, launcher=launcher, command=start, watcher=board, jobs=parallel
+                    sweep=sweep,
+                    store=store,
+                    launcher=launcher,
+                    command=partial(command, words=words),
+                    watcher=board,
+                    jobs=parallel,
                 ).run()
         except KeyboardInterrupt:
             jobs_left = "its jobs run on, and " if launcher.outlives else ""
@@ -97,41 +104,29 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0 if all(status.state in FOR_GOOD for status in statuses.values()) else SOME_FAILED
 
 
-def resolver() -> Callable[[Sequence[str]], Mapping[str, Any]]:
-    """How the arguments of a run are checked, and turned into all that decides what it does."""
+def resolver() -> Resolve:
+    """How the arguments of a run are checked, and turned into what the run is."""
     program = argparse.ArgumentParser(prog="leanthink train")
     train.add_arguments(program)
     told: set[str] = set()
 
-    def resolve(arguments: Sequence[str]) -> Mapping[str, Any]:
+    def resolve(arguments: Sequence[str]) -> Resolved:
         args, rest = program.parse_known_args(list(arguments))
         args.overrides += rest  # argparse gives up on key=value behind an option
         floor = train.floor_of(args)
-        job = jobs.job_of(args, testbed_data=Path("data"))
-        has_verl = importlib.util.find_spec("verl") is not None
-        if has_verl:
-            check_keys({**job.recipe.verl, **job.extra})  # before sums are done with them
-        keys = job.keys()
-        if has_verl:
-            check_keys(keys)
+        job = jobs.job_of(args, testbed_data=TESTBED)
+        jobs.check(job)
         jobs.warn_of(job, told)
-        return {
-            "parts": job.recipe.parts(),
-            "steps": job.steps,
-            "profile": job.profile,
-            "keys": {key: value for key, value in keys.items() if key not in DECIDED_ELSEWHERE},
-            "given": [args.model, args.train_file, args.val_file, args.nodes, args.gpus, args.seed],
-            "floor": None if floor is None else vars(floor),
-        }
+        return Resolved(steps=job.steps, profile=job.profile, facts=identity_of(job, floor))
 
     return resolve
 
 
-def command(planned: Planned, run: Run, trusting: Sequence[str] = ()) -> list[str]:
-    """The command that trains a run."""
+def command(planned: Planned, run: Run, words: Sequence[str] = ()) -> list[str]:
+    """The command that trains a run; ``words`` are options that the sweep itself was given."""
     recipe, *rest = planned.arguments
     out = ["--out", str(run.folder.absolute())]
-    return [sys.executable, "-P", "-m", "leanthink", "train", recipe, *out, *trusting, *rest]
+    return [sys.executable, "-P", "-m", "leanthink", "train", recipe, *out, *words, *rest]
 
 
 def launcher_of(args: argparse.Namespace, store: Store) -> Launcher:

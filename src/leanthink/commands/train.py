@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from leanthink.core.errors import ConfigError
 from leanthink.reporting.tables import before_after_table, is_number, phase_table, plot_runs
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
-from leanthink.verl.start.train import require_verl, train
+from leanthink.verl.start.train import check_model, require_verl, train
 
 SHOWN = (
     ("accuracy", "leanthink/accuracy", "{:.0%}"),
@@ -35,6 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-rollouts", action="store_true", help="keep every training response, for watch, score")
     add = parser.add_argument
     add("--stop-below", type=float, metavar="SHARE", help="stop for good where held-out accuracy stays below this")
+    add(
+        "--allow-changed",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="go on although these differ from the folder's run, as in data,lr: names of keys or their last words, "
+        "data, model, recipe, versions, seed; what was changed is written into run.json",
+    )
     add("--stop-evaluations", type=int, metavar="K", help="for K evaluations in a row (default: 2)")
 
 
@@ -48,12 +57,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     floor = floor_of(args)
     if args.keep_rollouts:
         job = replace(job, extra={**job.extra, "trainer.rollout_data_dir": str(run_.rollouts.absolute())})
+    jobs.check(job)
+    check_model(job)
     jobs.warn_of(job)
-    resumed = run_.last_checkpoint()
-    where = f"from step {resumed}" if resumed else "from the start"
-    console.print(f"training {job.recipe.name} ({job.profile} profile) in {folder}, {where}; verl prints to {run_.log}")
     with _Follower(console, job.steps) as follower:
-        summary = train(job, run_, follower.on_step, lambda: jobs.write_testbed(job, data), floor)
+        write_data, allowed = partial(jobs.write_testbed, job, data), names_of(args.allow_changed)
+        summary = train(job, run_, follower.on_step, write_data, floor, allowed, follower.say)
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
     console.print(before_after_table([summary]), phase_table([summary]))
     if stopped := summary.get("stopped"):
@@ -63,6 +72,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
         )
     console.print(f"summary: {run_.summary}, curves: {folder / 'curves.png'}")
     return 0
+
+
+def names_of(texts: Sequence[str]) -> list[str]:
+    """The names in texts like ``data,lr``."""
+    return [name for text in texts for name in text.replace(" ", "").split(",") if name]
 
 
 def floor_of(args: argparse.Namespace) -> Floor | None:
@@ -98,6 +112,10 @@ class _Follower:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def on_step(self, row: Mapping[str, Any]) -> None:
         """Show one step."""

@@ -12,7 +12,17 @@ from typing import Any, Final
 
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import StateError
-from leanthink.core.reward import WRAPPED, Breakdown, Composite, Part, Reward, RewardN, State, StatefulReward
+from leanthink.core.reward import (
+    WRAPPED,
+    Breakdown,
+    Composite,
+    Part,
+    Reward,
+    RewardN,
+    State,
+    StatefulReward,
+    updated,
+)
 
 OWN: Final = "own"
 """The key under which a stateful wrapper keeps what it remembers itself, beside its parts' states."""
@@ -29,7 +39,7 @@ class StatefulComposite(Composite):
 
     @abstractmethod
     def update(self, batch: RolloutBatch, part: Part, own: State) -> tuple[RewardN, State]:
-        """The reward from its parts, and what it remembers after the batch; changes no argument."""
+        """Two results: the reward from its parts, and what it remembers after the batch; changes no argument."""
 
     def init(self) -> State:
         """Its own and its parts'."""
@@ -64,7 +74,7 @@ class _Step(Composite):
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The whole's."""
-        reward_N, self.own = self._whole.update(batch, part, self.own)
+        reward_N, self.own = updated(self._whole, self._whole.update(batch, part, self.own), self._whole.start())
         return reward_N
 
 

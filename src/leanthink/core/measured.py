@@ -6,9 +6,10 @@ import asyncio
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from leanthink.core.batch import RolloutBatch
+from leanthink.core.functions import short_name
 from leanthink.core.reward import Reward, RewardN
 
 
@@ -24,15 +25,21 @@ class MeasuredReward(Reward):
 
     @property
     def column(self) -> str:
-        """The column the measured values travel in: the reward and its settings, so that two of them never clash.
+        """The column the measured values travel in: the reward's short name, with the settings that are not at default.
 
-        ``1`` and ``1.0`` give the same name, as they make equal rewards.
+        Two rewards of different settings never share a column; ``1`` and ``1.0`` name the same one. A class of one's
+        own that is no dataclass, and so has no settings that can be told, goes by its name alone. Data in which
+        ``format`` means something else do not clash with ``measured/format``.
+
+        >>> from leanthink.rewards import Repetition
+        >>> Repetition().column, Repetition(size=20, penalty=-1).column
+        ('measured/repetition', 'measured/repetition(size=20, penalty=-1)')
         """
-        if not dataclasses.is_dataclass(self):
-            return repr(self)
-        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        whole = {name: float(value) for name, value in settings.items() if type(value) is int}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in (settings | whole).items())})"
+        names: list[str] = [f.name for f in dataclasses.fields(self)] if dataclasses.is_dataclass(self) else []
+        changed = [name for name in names if getattr(self, name) != getattr(type(self), name, dataclasses.MISSING)]
+        settings = [f"{name}={_written(getattr(self, name))}" for name in changed]
+        name = f"measured/{short_name(type(self))}"
+        return f"{name}({', '.join(settings)})" if settings else name
 
     @property
     def requires(self) -> frozenset[str]:
@@ -51,6 +58,11 @@ class MeasuredReward(Reward):
         return batch.column(self.column)
 
 
+def _written(value: Any) -> str:
+    """A setting as it stands in a column's name."""
+    return repr(int(value)) if isinstance(value, float) and value.is_integer() else repr(value)
+
+
 class TextReward(MeasuredReward):
     """A reward measured on each response's text. Write :meth:`measure`."""
 
@@ -66,16 +78,18 @@ class TextReward(MeasuredReward):
 class TokenReward(MeasuredReward):
     """A reward measured on each response's token ids. Write :meth:`measure`.
 
+    One that pays single tokens measures which, as text, and makes numbers of it in ``place``.
+
     Tokens are told apart, and nothing else: a replay of stored texts may give words in their place.
     """
 
     of_tokens = True
 
     @abstractmethod
-    def measure(self, tokens: Sequence[Hashable]) -> float:
+    def measure(self, tokens: Sequence[Hashable]) -> float | str:
         """The value of one response's tokens, its end token included."""
 
-    def value_of(self, text: str, tokens: Sequence[Hashable]) -> float:
+    def value_of(self, text: str, tokens: Sequence[Hashable]) -> float | str:
         """The value of the tokens."""
         return self.measure(tokens)
 

@@ -160,11 +160,11 @@ class StatefulReward(Reward):
 
     @abstractmethod
     def update(self, batch: RolloutBatch, state: State) -> tuple[RewardN, State]:
-        """The reward (N,) of each response and the new state; changes neither argument."""
+        """Two results: the reward (N,) of each response, and the state after the batch; changes neither argument."""
 
     def score(self, batch: RolloutBatch) -> RewardN:
         """The reward as at the first step."""
-        return self.update(batch, self.init())[0]
+        return self.breakdown(batch).reward
 
     def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
         """The reward and the state after this batch."""
@@ -174,7 +174,7 @@ class StatefulReward(Reward):
                 f"{type(self).__name__}: state has the keys {sorted(state)}, this reward's are {sorted(fresh)}; "
                 "it was saved by another reward: start a new run or load that recipe"
             )
-        reward, after = self.update(batch, fresh if state is None else state)
+        reward, after = updated(self, self.update(batch, fresh if state is None else state), fresh)
         return Breakdown(reward=_checked(self, batch, reward), state=after, parts={})
 
 
@@ -326,6 +326,30 @@ class _Walk:
             self.parts[name] = result.reward
         self.parts |= {f"{below}{path}": value for path, value in result.parts.items()}
         return result.reward
+
+
+def updated(reward: Reward, result: Any, start: State) -> tuple[RewardN, State]:
+    """What ``update`` returned, where that is rewards and a state with the keys of the one at the start.
+
+    Raises:
+        StateError: naming what was returned and what to return.
+    """
+    name, cure = type(reward).__name__, "return the rewards (N,) and the state after the batch, as a pair"
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise StateError(f"{name}.update returned {_kind(result)}; {cure}")
+    value, state = result
+    if not isinstance(value, Tensor) or not isinstance(state, dict):
+        raise StateError(f"{name}.update returned {_kind(value)} and {_kind(state)}; {cure}, the state a dict")
+    if state.keys() != start.keys():
+        raise StateError(
+            f"{name}.update returned a state with the keys {sorted(state)}, it starts with {sorted(start)}; keep "
+            "these, and let what grows grow below one of them"
+        )
+    return value, state
+
+
+def _kind(value: Any) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{type(value).__name__}"
 
 
 def _refuse_state(reward: Reward, state: State | None) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, final
 
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError, DataError
+from leanthink.core.text import first_unstorable
 from leanthink.data.records import ENDINGS, Record
 from leanthink.data.rollouts import GOLD, PROMPT_TEXT, Rollouts
 from leanthink.files.writing import whole_file
@@ -256,26 +257,33 @@ def write_pairs(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     Raises:
         ConfigError: as :func:`check_path`.
-        DataError: the prompts do not fit into one column of parquet.
+        DataError: the prompts do not fit into one column of parquet, a row holds what is no text, or there is no
+            place for the file.
     """
     check_path(path)
-    with whole_file(path) as part:
-        if path.suffix.lower() == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
+    try:
+        with whole_file(path) as part:
+            if path.suffix.lower() == ".parquet":
+                import pyarrow as pa
+                import pyarrow.parquet as pq
 
-            try:
-                table = pa.Table.from_pylist([dict(row) for row in rows])
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                raise DataError(
-                    f"--out {path}: the prompts do not fit into one column ({error}); give all of them as text, or "
-                    "all as messages of one form, or write JSONL"
-                ) from error
-            pq.write_table(table, part)
-        else:
-            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            part.write_text("".join(lines), encoding="utf-8")
-        check_path(path)  # building may have taken a while
+                try:
+                    table = pa.Table.from_pylist([dict(row) for row in rows])
+                except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                    raise DataError(
+                        f"--out {path}: the prompts do not fit into one column ({error}); give all of them as text, or "
+                        "all as messages of one form, or write JSONL"
+                    ) from error
+                pq.write_table(table, part)
+            else:
+                lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+                part.write_text("".join(lines), encoding="utf-8")
+            check_path(path)  # building may have taken a while
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"--out {path}: row {(first_unstorable(rows) or 0) + 1} holds half of a surrogate pair ({error.reason}); "
+            "replace it, as leanthink.core.text.storable does"
+        ) from error
 
 
 def _by_problem(rollouts: Rollouts) -> dict[Hashable, tuple[Record, list[Candidate]]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from leanthink.core.errors import ConfigError, DataError, DependencyError, did_you_mean
+from leanthink.core.text import first_unstorable
 from leanthink.data.records import ENDINGS, Record, read_records
 from leanthink.files.writing import whole_file
 
@@ -155,6 +156,14 @@ def write_rows(
             parts = {split: stack.enter_context(whole_file(path)) for split, path in paths.items()}
             for split, part in parts.items():
                 pq.write_table(pa.Table.from_pylist([dict(row) for row in rows[split]]), part)
+    except UnicodeEncodeError as error:
+        split, place = next(
+            (split, place) for split, own in rows.items() if (place := first_unstorable(own)) is not None
+        )
+        raise DataError(
+            f"cannot write to {folder}: row {place + 1} of {split} holds half of a surrogate pair ({error.reason}); "
+            "replace it, as leanthink.core.text.storable does"
+        ) from error
     except pa.ArrowException as error:
         raise DataError(
             f"cannot write to {folder}: {' '.join(str(error).split())}; a field has values of different types: "

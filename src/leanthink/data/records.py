@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import DataError
+from leanthink.core.text import REPLACEMENT, storable
 from leanthink.files.reading import lines_of, row_of
 
 ENDINGS: Final = (".jsonl", ".parquet")
@@ -108,6 +109,22 @@ def _read_parquet(path: Path) -> Iterator[Record]:
                     yield Record(fields=fields, file=path, line=number)
     except pyarrow.ArrowException as error:
         raise DataError(f"{path} is no parquet file ({' '.join(str(error).split())}); write it again") from error
+
+
+def storable_records(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """The rows as files can hold them, and a notice where signs had to be replaced for that."""
+    cleaned, found = [], []
+    for record in records:
+        fields, count = storable(record.fields)
+        cleaned.append(replace(record, fields=fields) if count else record)
+        if count:
+            found.append(record)
+    if not found:
+        return cleaned, []
+    rows = "1 row holds" if len(found) == 1 else f"{len(found)} rows hold"
+    return cleaned, [
+        f"{rows} halves of surrogate pairs, which no file can hold: written as {REPLACEMENT} (first: {found[0].place})"
+    ]
 
 
 def source_of(records: Sequence[Record], alternatives: Iterable[str | tuple[str, str]]) -> str | tuple[str, str] | None:

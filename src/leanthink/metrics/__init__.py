@@ -1,6 +1,7 @@
 """Metrics of accuracy and length, and selection rules, over stored samples: pure functions of plain numbers."""
 
 from leanthink.metrics.accuracy import avg_at_n, maj_at_k, mean_over_subsets, pass_at_k
+from leanthink.metrics.answers import Answers, as_judged
 from leanthink.metrics.efficiency import (
     Solution,
     accuracy_efficiency_score,
@@ -26,11 +27,13 @@ from leanthink.metrics.selection import (
 )
 
 __all__ = [
+    "Answers",
     "Interval",
     "PairedComparison",
     "Solution",
     "Vote",
     "accuracy_efficiency_score",
+    "as_judged",
     "avg_at_n",
     "bootstrap",
     "distinctness",

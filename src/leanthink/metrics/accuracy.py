@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Final
 
 import numpy
 
 from leanthink.core.errors import ConfigError
+from leanthink.metrics.answers import Answer, as_judged
+from leanthink.verify.equality import Same
 
 ALL_SUBSETS: Final = 20_000
 """Up to so many subsets are enumerated; of more, ``ALL_SUBSETS // 10`` are drawn at random."""
@@ -39,20 +40,26 @@ def avg_at_n(correct: Sequence[float]) -> float:
     return math.fsum(correct) / len(correct) if correct else math.nan
 
 
-def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[float], k: int) -> float:
-    """The accuracy of the majority answer among ``k`` of the n samples, over all k-subsets.
+def maj_at_k(answers: Sequence[Answer], correct: Sequence[float], k: int, *, same: Same | None = None) -> float:
+    r"""The accuracy of the majority answer among ``k`` of the n samples, over all k-subsets.
 
-    Ties go to the answer seen first. A sample without an answer (None) has no vote; without any vote the question is
-    wrong. The subsets are enumerated, or drawn where they are many: see :func:`mean_over_subsets`.
+    Spellings of one answer vote together, as :func:`~leanthink.metrics.answers.as_judged` groups them; an answer with
+    two verdicts has that of most of its samples. Ties go to the answer seen first. A sample without an answer (None)
+    has no vote; without any vote the question is wrong. The subsets are enumerated, or drawn where they are many: see
+    :func:`mean_over_subsets`.
 
-    >>> maj_at_k(["4", "4", "5"], [1, 1, 0], k=3)
+    >>> maj_at_k(["0.5", "3", r"\frac{1}{2}", "3", ".50"], [1, 0, 1, 0, 1], k=5)
     1.0
     """
-    right = dict(zip(answers, correct, strict=True))
+    judged = as_judged(answers, correct, same)
 
     def voted(rows: Sequence[int]) -> float:
-        votes = Counter(answers[row] for row in rows if answers[row] is not None)
-        return float(right[votes.most_common(1)[0][0]]) if votes else 0.0  # most_common keeps the order of first sight
+        votes: dict[Answer, list[int]] = {}
+        for row in rows:
+            if judged.answers[row] is not None:
+                votes.setdefault(judged.answers[row], []).append(row)
+        most = max(votes.values(), key=len, default=None)  # the first of equals
+        return 0.0 if most is None else judged.correct[most[0]]
 
     return mean_over_subsets(voted, len(answers), k)
 

@@ -1,19 +1,20 @@
 """Selection by length or structure instead of a reward model: short-m@k, shortest correct, filtered vote, failed steps.
 
-A sample without an answer (None) has no vote.
+A sample without an answer (None) has no vote. Spellings of one answer vote together, as they are judged
+(`leanthink.metrics.answers`); where it is left out, ``same`` is the verifier's equality of mathematics.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leanthink.core.errors import ConfigError
 from leanthink.metrics.accuracy import check_k, mean_over_subsets
-
-Answer = Hashable | None
+from leanthink.metrics.answers import Answer, as_judged
+from leanthink.verify.equality import Same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,14 @@ class Vote:
     time: float
 
 
-def short_m_vote(thinking: Sequence[float], answers: Sequence[Answer], finished: Sequence[bool], m: int) -> Vote:
+def short_m_vote(
+    thinking: Sequence[float],
+    answers: Sequence[Answer],
+    finished: Sequence[bool],
+    m: int,
+    *,
+    same: Same | None = None,
+) -> Vote:
     """short-m@k: stop all chains when the first ``m`` have finished thinking, and vote among those.
 
     Don't Overthink it, arXiv 2505.17813. ``compute = Σ_i min(T_i, T_(m))``, ``time = T_(m)``, in tokens of thinking.
@@ -36,6 +44,11 @@ def short_m_vote(thinking: Sequence[float], answers: Sequence[Answer], finished:
     >>> short_m_vote([30, 10, 20], ["7", "8", "7"], [True, True, True], m=2)
     Vote(answer='8', compute=50.0, time=20.0)
     """
+    return _short_m(thinking, as_judged(answers, same=same).answers, finished, m)
+
+
+def _short_m(thinking: Sequence[float], answers: Sequence[Answer], finished: Sequence[bool], m: int) -> Vote:
+    """The same of answers in one spelling each."""
     check_k(m, len(thinking))
     order = sorted((row for row in range(len(thinking)) if finished[row]), key=lambda row: thinking[row])
     first = order[:m]
@@ -47,13 +60,13 @@ def short_m_vote(thinking: Sequence[float], answers: Sequence[Answer], finished:
     )
 
 
-def majority_vote(thinking: Sequence[float], answers: Sequence[Answer]) -> Vote:
+def majority_vote(thinking: Sequence[float], answers: Sequence[Answer], *, same: Same | None = None) -> Vote:
     """majority@k: all chains run to their end; ties go to the answer seen first.
 
     >>> majority_vote([30, 10, 20], ["7", "8", "7"])
     Vote(answer='7', compute=60.0, time=30.0)
     """
-    votes = Counter(answer for answer in answers if answer is not None)
+    votes = Counter(answer for answer in as_judged(answers, same=same).answers if answer is not None)
     return Vote(
         answer=votes.most_common(1)[0][0] if votes else None,
         compute=math.fsum(thinking),
@@ -85,6 +98,8 @@ def short_m_at_k(
     finished: Sequence[bool],
     m: int,
     k: int,
+    *,
+    same: Same | None = None,
 ) -> float:
     """The accuracy of short-m@k over the k-subsets of n samples (all, or drawn: ``mean_over_subsets``).
 
@@ -93,15 +108,15 @@ def short_m_at_k(
     """
     if m > k:
         raise ConfigError(f"short_m_at_k: m is {m}, k is {k}; give m of 1 to k")
+    judged = as_judged(answers, correct, same)
     if m == 1:
-        return short_1_at_k(thinking, correct, finished, k)
-    right = dict(zip(answers, correct, strict=True))
+        return short_1_at_k(thinking, judged.correct, finished, k)
+    right = dict(zip(judged.answers, judged.correct, strict=True))
 
     def voted(rows: Sequence[int]) -> float:
-        one = short_m_vote(
-            [thinking[row] for row in rows], [answers[row] for row in rows], [finished[row] for row in rows], m
-        )
-        return 0.0 if one.answer is None else float(right[one.answer])
+        own = [judged.answers[row] for row in rows]
+        one = _short_m([thinking[row] for row in rows], own, [finished[row] for row in rows], m)
+        return 0.0 if one.answer is None else right[one.answer]
 
     return mean_over_subsets(voted, len(thinking), k)
 
@@ -158,6 +173,7 @@ def length_filtered_vote(
     kept: int = 3,
     min_bucket_size: int = 1,
     count_invalid: bool = False,
+    same: Same | None = None,
 ) -> Answer:
     """Vote among the samples of the ``kept`` length buckets whose answers agree most (lowest entropy).
 
@@ -173,6 +189,7 @@ def length_filtered_vote(
     for name, value in (("width", width), ("kept", kept), ("min_bucket_size", min_bucket_size)):
         if not value > 0:
             raise ConfigError(f"length_filtered_vote: {name} is {value}; give more than 0")
+    answers = as_judged(answers, same=same).answers
     buckets: dict[int, list[int]] = defaultdict(list)
     for row, (length, answer) in enumerate(zip(lengths, answers, strict=True)):
         if answer is not None or count_invalid:

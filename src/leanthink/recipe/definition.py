@@ -6,26 +6,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from leanthink.algorithms import AnyAdvantage, Grpo, Loss, PpoClip
+import yaml
+
+from leanthink.algorithms import AnyAdvantage, Loss
 from leanthink.core.code import check_keys_trusted, look_in
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.limits import Limit, check_limit
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
+from leanthink.recipe.keys import DEFAULTS, KEYS, PARTS, PROSE, in_tree
 from leanthink.recipe.nodes import build, describe
-from leanthink.recipe.yaml import parse_yaml, read_yaml
+from leanthink.recipe.overrides import apply_overrides, scaled_to_cpu
+from leanthink.recipe.registry import name_of
+from leanthink.recipe.yaml import read_yaml
 
 Profile = Literal["cpu", "gpu"]
-
-PARTS: Final = ("reward", "advantage", "loss", "limit", "stop")
-VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
-"""What verl itself has under ``reward``."""
-DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
-PROSE: Final = ("family", "kept", "differs", "use_when", "not_when", "cost", "paper_result")
-"""What a recipe says of itself in words, a paragraph each."""
-KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", *PARTS, "verl", "cpu", *PROSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +94,8 @@ def recipe_from(node: Any, name: str) -> Recipe:
     """The recipe a YAML node stands for.
 
     Raises:
-        ConfigError: an unknown key, a missing reward, prose that is no paragraph, or a node that does not build.
+        ConfigError: an unknown key, a missing reward, a term in its place, prose that is no paragraph, or a node that
+            does not build.
     """
     place = f"recipe {name}"
     if not isinstance(node, Mapping):
@@ -120,6 +118,12 @@ def recipe_from(node: Any, name: str) -> Recipe:
         keys = {inner: value for inner, value in settings[key].items() if not in_tree(inner)}
         check_keys_trusted(keys, f"{place}, {key}")
     settings |= {key: _paragraph(node.get(key), f"{place}, {key}") for key in PROSE}
+    if built["reward"].is_term and node.get("wrong_may_beat_correct") is not True:
+        raise ConfigError(
+            f"{place}: its reward is {name_of(type(built['reward']))}, a term, which alone can rank a wrong response "
+            f"above a correct one; add it to correctness, as in {_as_sum(describe(built['reward']))}, or declare "
+            "'wrong_may_beat_correct: true'"
+        )
     if built.get("limit") is not None:
         check_limit(built["limit"], built["reward"], f"{place}, limit")
     declared = node.get("wrong_may_beat_correct", False)
@@ -132,6 +136,13 @@ def recipe_from(node: Any, name: str) -> Recipe:
         **settings,
         **built,
     )
+
+
+def _as_sum(term: Any) -> str:
+    """A reward that a term may stand in, as one would write it."""
+    return yaml.safe_dump(
+        {"reward": {"sum": {"correct": "correct", "length": term}}}, default_flow_style=True, sort_keys=False, width=999
+    ).strip()[1:-1]
 
 
 def _paragraph(value: Any, place: str) -> str:
@@ -181,95 +192,5 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profil
         )
     place = f"recipe {label}"
     if profile == "cpu":
-        node = _scaled_to_cpu(node, place)
+        node = scaled_to_cpu(node, place)
     return recipe_from(apply_overrides(node, overrides, place), label)
-
-
-def tree_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that reach into a recipe's tree, not verl's configuration.
-
-    >>> tree_keys({"reward.soft_overlong.limit": 96, "data.max_response_length": 96, "reward.num_workers": 1})
-    {'reward.soft_overlong.limit': 96}
-    """
-    return {key: value for key, value in keys.items() if in_tree(key)}
-
-
-def in_tree(key: str) -> bool:
-    """Whether a key is the recipe's, whose reward verl's own keys share a name with."""
-    path = key.split(".")
-    return path[0] in PARTS and not (path[0] == "reward" and len(path) > 1 and path[1] in VERLS_REWARD)
-
-
-def _scaled_to_cpu(node: Any, place: str) -> Any:
-    """A copy of a recipe's node whose tree is changed as its ``cpu`` block says."""
-    if not isinstance(node, Mapping) or not isinstance(node.get("cpu"), Mapping):
-        return node  # what is wrong with it is told where the recipe is built
-    changed = _copy(node)
-    for key, value in tree_keys({str(key): value for key, value in node["cpu"].items()}).items():
-        _set_in_tree(changed, key.split("."), value, f"{place}, cpu: {key}")
-    return changed
-
-
-def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
-    """A copy of a recipe's node with ``key=value`` changes; values are YAML.
-
-    What the recipe accepts, it accepts of its own reward and advantage: not once either is changed.
-    """
-    if not isinstance(node, Mapping):
-        return node
-    given, node = node, _copy(node)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        path = key.split(".")
-        if not equals or not all(path):
-            raise ConfigError(f"{override!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
-        value = parse_yaml(text, f"override {key}")
-        if in_tree(key):
-            _set_in_tree(node, path, value, f"{place}: override {key}")
-        elif path[0] in KEYS and path[0] not in PARTS:
-            raise ConfigError(
-                f"{place}: override {key}: only {', '.join(PARTS)} and verl's own keys can be overridden; "
-                "write verl's keys as verl does, as in data.train_batch_size=8"
-            )
-        else:
-            for block in ("verl", "cpu"):
-                keys = {} if node.get(block) is None else node[block]
-                node[block] = {**keys, key: value} if isinstance(keys, Mapping) else keys
-    if any(node.get(part) != given.get(part) for part in ("reward", "advantage")):
-        node.pop("accepts", None)
-    return node
-
-
-def _copy(node: Any) -> Any:
-    """A copy in which nothing is shared, so that a change under one YAML alias leaves the others alone."""
-    if isinstance(node, Mapping):
-        return {key: _copy(value) for key, value in node.items()}
-    return [_copy(value) for value in node] if isinstance(node, list) else node
-
-
-def _set_in_tree(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
-    """Change a part in place; one left to its default is written out first, and one that is not there begun."""
-    if node.get(path[0]) is None:
-        if path[0] in DEFAULTS:
-            node[path[0]] = describe(DEFAULTS[path[0]])
-        elif len(path) > 2:  # limit.per_step.at_most=4000, where there is no limit
-            node[path[0]] = path[1]
-    _set(node, path, value, place)
-
-
-def _set(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
-    here = node
-    for depth, name in enumerate(path[:-1]):
-        where = ".".join(path[:depth]) or "the top"
-        if depth and name not in here:
-            raise ConfigError(f"{place}: nothing named {name!r} at {where}; {did_you_mean(name, map(str, here))}")
-        below = here.get(name)
-        if below is None:  # `{correct: }` before reward.correct.right=2
-            below = {}
-        elif below == path[depth + 1]:  # `reward: correct` before it
-            below = {below: {}}
-        if not isinstance(below, dict):
-            raise ConfigError(f"{place}: {'.'.join(path[: depth + 1])} is {below!r}, which has no {path[depth + 1]!r}")
-        here[name] = below
-        here = below
-    here[path[-1]] = value

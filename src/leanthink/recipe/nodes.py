@@ -85,6 +85,31 @@ def describe(value: Any) -> Any:
     return {name: arguments} if arguments else name
 
 
+def default_nodes(name: str, place: str) -> dict[str, Any]:
+    """The arguments that a part has a default for, by name, each as the node of its default; ``name`` as in a recipe.
+
+    Empty for a name that nothing has.
+
+    Raises:
+        ConfigError: a class of one's own that cannot be imported.
+
+    >>> default_nodes("truncation", "here")
+    {'kappa': 0.0, 'of': 'correct', 'rule': 'multiply', 'limit': None}
+    """
+    cls = next((table[name] for table in REGISTRY.values() if name in table), None)
+    if cls is None:
+        if ":" not in name:
+            return {}
+        cls = locate(name, place)
+    made = {f.name: f.default_factory() for f in _fields(cls) if f.default_factory is not dataclasses.MISSING}
+    given = {name: parameter.default for name, parameter in inspect.signature(cls).parameters.items()}
+    return {name: describe(value) for name, value in (given | made).items() if value is not inspect.Parameter.empty}
+
+
+def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+
+
 def _split(node: Any, kind: Kind, place: str) -> tuple[str, Mapping[str, Any]]:
     if isinstance(node, str):
         return node, {}
@@ -173,6 +198,16 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
         return float(value)  # 1 and 1.0 print differently, and names of columns are made of what prints
     if hint in _PLAIN:
         wanted, accepted = _PLAIN[hint]
+        if (
+            hint in (int, float)
+            and isinstance(value, Mapping)
+            and value
+            and value.keys() <= REGISTRY["schedule"].keys()
+        ):
+            raise ConfigError(
+                f"{place}: {value!r} is a schedule, and this takes {wanted} only; in a class of your own, declare it "
+                "`Number` and read it with `at(self.argument, batch.step)` (from leanthink import Number, at)"
+            )
         if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
             raise ConfigError(f"{place}: {value!r} is not {wanted}; give {wanted}")
     return value

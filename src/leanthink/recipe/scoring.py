@@ -16,7 +16,8 @@ from torch import Tensor
 from leanthink.algorithms import Advantage, AnyAdvantage, TokenAdvantage
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.control import events, shown
-from leanthink.core.errors import BatchError, MissingColumnError
+from leanthink.core.errors import BatchError, ConfigError, MissingColumnError
+from leanthink.core.functions import full_name
 from leanthink.core.groups import group_count, group_max, group_mean, group_min
 from leanthink.core.measured import MeasuredReward
 from leanthink.core.placement import Placement, token_rewards
@@ -49,7 +50,7 @@ class ScoredStep:
 
 def score_step(
     recipe: Recipe,
-    batch: RolloutBatch,
+    batch: RolloutBatch | Mapping[str, Any],
     state: State | None = None,
     truncated: Truncated = "keep",
     advantage_state: State | None = None,
@@ -58,14 +59,30 @@ def score_step(
 
     Args:
         recipe: what to score by.
-        batch: the responses.
+        batch: the responses of whole groups, or their columns as lists, as :meth:`RolloutBatch.of` takes them.
         state: the reward's, before this step.
         truncated: what becomes of truncated responses after the reward (see :func:`overlong_filter`).
         advantage_state: the advantage's, before this step; None for a fresh one.
 
     Raises:
         MissingColumnError: a column the reward needs is not there, named before anything is computed.
+        ConfigError: something else than a recipe.
+        BatchError: something else than a batch, or one that cannot be scored.
+
+    >>> from leanthink.recipe.definition import load_recipe
+    >>> step = score_step(load_recipe("gr3"), {"group": [0, 0], "length": [10, 30], "correct": [1, 1]})
+    >>> step.reward, step.advantage
+    (tensor([0.8584, 0.6689], dtype=torch.float64), tensor([ 0.0947, -0.0947], dtype=torch.float64))
     """
+    if not isinstance(recipe, Recipe):
+        cure = "Recipe(name=..., reward=...)" if isinstance(recipe, Reward) else "one of load_recipe(...)"
+        raise ConfigError(f"score_step: {recipe!r:.80} is no recipe; give {cure}")
+    if not isinstance(batch, RolloutBatch):
+        if not isinstance(batch, Mapping):
+            raise BatchError(
+                f"score_step: {type(batch).__name__} is no batch; give RolloutBatch.of(...), or its columns"
+            )
+        batch = RolloutBatch.of(**batch)
     missing = sorted(recipe.reward.requires - set(batch.extras) - set(RolloutBatch.CORE))
     if missing:
         raise MissingColumnError(
@@ -227,8 +244,19 @@ def step_metrics(
 
 
 def measured_rewards(reward: Reward) -> list[MeasuredReward]:
-    """The parts of a reward tree that are measured where the response is, each setting once."""
-    found = {part.column: part for part in reward.walk() if isinstance(part, MeasuredReward)}
+    """The parts of a reward tree that are measured where the response is, each setting once.
+
+    Raises:
+        ConfigError: two different parts have one column.
+    """
+    found: dict[str, MeasuredReward] = {}
+    for part in reward.walk():
+        if isinstance(part, MeasuredReward) and found.setdefault(part.column, part) != part:
+            one, other = full_name(type(found[part.column])), full_name(type(part))
+            raise ConfigError(
+                f"{one} and {other} both measure {part.column!r}; give one a name of its own: "
+                'registered_as = "..." in the class, and make it a frozen dataclass, so that its settings are told'
+            )
     return list(found.values())
 
 

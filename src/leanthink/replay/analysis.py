@@ -19,7 +19,8 @@ from leanthink.core.groups import group_centred, group_max, group_mean
 from leanthink.core.reward import Reward, RewardN, State
 from leanthink.data.records import Record
 from leanthink.data.rollouts import GROUP, Rollouts
-from leanthink.recipe.definition import Recipe, apply_overrides, recipe_from
+from leanthink.recipe.definition import Recipe, recipe_from
+from leanthink.recipe.overrides import apply_overrides
 from leanthink.recipe.registry import name_of
 from leanthink.recipe.scoring import is_batch_wide
 from leanthink.replay.score import Replay, replay

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,22 +15,23 @@ from torch import Tensor
 
 from leanthink.algorithms import TokenAdvantage, VerlAdvantage
 from leanthink.core.batch import RolloutBatch
-from leanthink.core.errors import BatchError, ConfigError, MissingColumnError, did_you_mean
+from leanthink.core.errors import BatchError, ConfigError, did_you_mean
 from leanthink.core.groups import group_centred
-from leanthink.core.measured import PromptReward
 from leanthink.core.reward import WRAPPED, Reward, RewardN, State
 from leanthink.core.schedules import Schedule
-from leanthink.data.rollouts import PROMPT_TEXT, Rollouts, words_and_signs
-from leanthink.recipe.definition import PARTS, Recipe, apply_overrides, load_recipe, recipe_from
+from leanthink.data.rollouts import Rollouts
+from leanthink.recipe.definition import Recipe, load_recipe, recipe_from
+from leanthink.recipe.keys import PARTS
+from leanthink.recipe.overrides import apply_overrides
 from leanthink.recipe.scoring import (
     ScoredStep,
     batch_of_facts,
     is_batch_wide,
-    measured_rewards,
     score_step,
     step_metrics,
 )
 from leanthink.recipe.yaml import parse_yaml, read_yaml
+from leanthink.replay.batches import facts_of
 from leanthink.verify import Verdict
 
 REWARD: Final = "reward"
@@ -83,9 +82,7 @@ def replay(
         BatchError: the recipe cannot score a batch.
     """
     known_N = torch.tensor([judgement.verdict is not Verdict.UNKNOWN for judgement in rollouts.judgements])
-    measured, notices = _measured(recipe, rollouts)
-    columns = {**rollouts.columns, **measured}
-    facts = [_facts(rollouts, columns, row) for row in range(len(rollouts))]
+    facts, notices = facts_of(recipe.reward, rollouts, f"recipe {recipe.name}")
     by_step: dict[int, list[int]] = defaultdict(list)
     for row in known_N.nonzero().squeeze(-1).tolist():
         by_step[rollouts.step[row]].append(row)
@@ -224,7 +221,7 @@ def load_recipes(
 def _named(name: str, overrides: Iterable[str]) -> Recipe:
     """A recipe by name or path; a class of one's own (``pkg.mod:Name``) with the default advantage."""
     if ":" in name and not name.endswith((".yaml", ".yml")):
-        return recipe_from(apply_overrides({REWARD: name}, overrides, name), name)
+        return _part(name, overrides, name, name)
     return load_recipe(name, overrides)
 
 
@@ -233,7 +230,13 @@ def _bare(reward: str, overrides: Iterable[str]) -> Recipe:
     node = read_yaml(Path(reward)) if reward.endswith((".yaml", ".yml")) else parse_yaml(reward, "--reward")
     if isinstance(node, Mapping) and REWARD in node:
         raise ConfigError("--reward is a whole recipe, with a key 'reward'; save it as .yaml and give it as --recipe")
-    return recipe_from(apply_overrides({REWARD: node}, overrides, "--reward"), REWARD)
+    return _part(node, overrides, "--reward", REWARD)
+
+
+def _part(node: Any, overrides: Iterable[str], place: str, name: str) -> Recipe:
+    """A recipe of a reward, or of a term by itself: to be looked at, not to be trained with."""
+    whole = {REWARD: node, "wrong_may_beat_correct": True}
+    return recipe_from(apply_overrides(whole, overrides, place), name)
 
 
 def _changes(overrides: Iterable[str], labels: Sequence[str]) -> dict[str, list[str]]:
@@ -252,58 +255,6 @@ def _changes(overrides: Iterable[str], labels: Sequence[str]) -> dict[str, list[
         for name in [label] if colon else changes:
             changes[name].append(text.removeprefix(f"{label}:") if colon else text)
     return changes
-
-
-def _facts(rollouts: Rollouts, columns: Mapping[str, Sequence[Any]], row: int) -> dict[str, Any]:
-    return {
-        "length": rollouts.length[row],
-        "correct": float(rollouts.judgements[row].verdict is Verdict.CORRECT),
-        "truncated": rollouts.truncated[row],
-        **{name: values[row] for name, values in columns.items()},
-    }
-
-
-def _measured(recipe: Recipe, rollouts: Rollouts) -> tuple[dict[str, Sequence[float | str]], list[str]]:
-    """The columns of the recipe's measured rewards that the file does not bring, once nothing else is missing."""
-    parts = {part.column: part for part in measured_rewards(recipe.reward) if part.column not in rollouts.columns}
-    notices = []
-    tokens: Sequence[Sequence[Hashable]] | None = rollouts.tokens
-    for name in sorted(recipe.reward.requires - set(RolloutBatch.CORE) - rollouts.columns.keys()):
-        if name not in parts:
-            bare = next(record for record in rollouts.records if not record.has(name))
-            raise MissingColumnError(
-                f"{bare.place}: no {name!r}, which recipe {recipe.name} needs; give it in every row "
-                f"(it has: {', '.join(name for name in bare.fields if bare.has(name))})"
-            )
-        of_tokens = parts[name].of_tokens
-        if rollouts.texts is None and (tokens is None or not of_tokens):
-            what, cure = ("tokens", "'response_ids' or 'response'") if of_tokens else ("the text", "'response'")
-            raise MissingColumnError(
-                f"{rollouts.records[0].file}: recipe {recipe.name} measures {name} on {what}; give {cure}, or a "
-                "column of that name, in every row"
-            )
-        if of_tokens and rollouts.tokens is None:
-            tokens = [words_and_signs(text) for text in rollouts.texts or ()]
-            notices.append(f"{recipe.name}: {name} is measured on words and signs, not tokens; give 'response_ids'")
-    texts = rollouts.texts or [""] * len(rollouts)
-    ids = tokens or [()] * len(rollouts)
-    values: dict[str, Sequence[float | str]] = {}
-    for name, part in parts.items():
-        if isinstance(part, PromptReward):
-            values[name] = asyncio.run(_asked(part, rollouts))
-        else:
-            values[name] = [part.value_of(*pair) for pair in zip(texts, ids, strict=True)]
-    return values, notices
-
-
-async def _asked(part: PromptReward, rollouts: Rollouts) -> list[float]:
-    """What a part says of the correct, complete responses, asked one by one; NaN for the others, as in training."""
-    values = []
-    for row, (record, text) in enumerate(zip(rollouts.records, rollouts.texts or (), strict=True)):
-        prompt = next((str(record.fields[name]) for name in PROMPT_TEXT if record.has(name)), "")
-        wanted = rollouts.judgements[row].verdict is Verdict.CORRECT and not rollouts.truncated[row]
-        values.append(await part.ask(prompt, text) if wanted else math.nan)
-    return values
 
 
 def _score(

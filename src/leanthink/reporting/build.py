@@ -26,6 +26,7 @@ from leanthink.reporting.page import Grid, Picture, Section, page
 from leanthink.reporting.pictures import data_uri, pictures, save
 from leanthink.reporting.sources import Sample, Source
 from leanthink.reporting.variants import Variant, variants
+from leanthink.verify.equality import same_answers
 
 START: Final = "before training"
 MORE_SAMPLES: Final = "one sample a question: pass@k needs more, as with actor_rollout_ref.rollout.val_kwargs.n=8"
@@ -78,7 +79,8 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
     )
     notices = [notice for source in sources for notice in source.notices]
     notices += [f"{source.name} was stopped early: {source.stopped}" for source in sources if source.stopped]
-    votes = _votes(evaluated)
+    votes, told = _votes(evaluated)
+    notices += told
     if evaluated and not votes.rows:
         notices.append(MORE_SAMPLES)
     return Report(
@@ -229,14 +231,23 @@ def _p(value: float) -> str:
     return "-" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _votes(evaluated: Sequence[tuple[Source, Sequence[Sample]]]) -> Grid:
-    rows = [
-        [source.name, rule, interval(accuracy, 100), f"{spent:.0f}"]
-        for source, samples in evaluated
-        for rule, (accuracy, spent) in vote_figures(samples).items()
-    ]
-    return Grid(
-        heads=("run", "rule", "accuracy %", "tokens a question"),
-        rows=rows,
-        note="Rules over the stored samples; whole responses stand for their thinking.",
+def _votes(evaluated: Sequence[tuple[Source, Sequence[Sample]]]) -> tuple[Grid, list[str]]:
+    """The table of voting rules, and what to know of the answers."""
+    rows, notices = [], []
+    for source, samples in evaluated:
+        votes = vote_figures(samples, same_answers(**source.judged_by))
+        rows += [
+            [source.name, rule, interval(accuracy, 100), f"{spent:.0f}"]
+            for rule, (accuracy, spent) in votes.rules.items()
+        ]
+        if votes.conflicts:
+            answer, question = votes.conflicts[0]
+            notices.append(
+                f"{source.name}: answers with two verdicts: {len(votes.conflicts)}, as {answer!r:.60} to "
+                f"{question.partition(chr(10))[0]!r:.80}; each counts by the verdict of most of its samples"
+            )
+    note = (
+        "Rules over the stored samples; whole responses stand for their thinking. Answers vote together where the "
+        "verifier judges them equal; a tie goes to the answer seen first, in short-m to the shortest response's."
     )
+    return Grid(heads=("run", "rule", "accuracy %", "tokens a question"), rows=rows, note=note), notices

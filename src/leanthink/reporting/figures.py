@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from leanthink.metrics import (
     Interval,
     PairedComparison,
     accuracy_efficiency_score,
+    as_judged,
     bootstrap,
     maj_at_k,
     majority_vote,
@@ -28,6 +30,7 @@ from leanthink.metrics import (
 from leanthink.metrics.intervals import Sums
 from leanthink.metrics.solutions import split_solutions
 from leanthink.reporting.sources import Sample, Source
+from leanthink.verify.equality import Same
 
 AES_WEIGHTS: Final = (1.0, 3.0, 5.0)
 SHORT: Final = (1, 3)  # the m of short-m@k
@@ -133,27 +136,45 @@ def _pass_at_k(questions: ByQuestion) -> dict[int, Interval]:
     }
 
 
-def vote_figures(samples: Sequence[Sample]) -> dict[str, tuple[Interval, float]]:
-    """Accuracy and mean tokens a question of majority and short-m voting, where questions have several samples.
+@dataclass(frozen=True, kw_only=True)
+class Votes:
+    """What voting rules make of an evaluation.
 
-    Lengths stand for thinking lengths; a truncated sample never finishes.
+    Attributes:
+        rules: accuracy, and mean tokens a question, by rule; none where questions have one sample.
+        conflicts: the answers with two verdicts, each with its question.
+    """
+
+    rules: Mapping[str, tuple[Interval, float]] = field(default_factory=dict)
+    conflicts: Sequence[tuple[str, str]] = ()
+
+
+def vote_figures(samples: Sequence[Sample], same: Same | None = None) -> Votes:
+    """Majority and short-m voting, where questions have several samples.
+
+    Lengths stand for thinking lengths; a truncated sample never finishes. Answers vote as they are judged:
+    `leanthink.metrics.as_judged`, with ``same`` for its equality.
     """
     questions = by_question(samples)
     k = min((len(own) for own in questions.values()), default=0)
     if k < 2 or all(one.answer is None for own in questions.values() for one in own):
-        return {}
+        return Votes()
     right: dict[str, list[float]] = defaultdict(list)
     spent: dict[str, list[float]] = defaultdict(list)
-    for own in questions.values():
+    conflicts: list[tuple[str, str]] = []
+    for question, own in questions.items():
         own = own[:k]
-        lengths, answers = [one.length for one in own], [one.answer for one in own]
-        correct, finished = [one.correct or 0.0 for one in own], [not one.truncated for one in own]
-        right[f"majority@{k}"].append(maj_at_k(answers, correct, k))
-        spent[f"majority@{k}"].append(majority_vote(lengths, answers).compute)
+        lengths, finished = [one.length for one in own], [not one.truncated for one in own]
+        judged = as_judged([one.answer for one in own], [one.correct or 0.0 for one in own], same)
+        conflicts += [(str(answer), question) for answer in judged.conflicts]
+        answers, correct = judged.answers, judged.correct
+        right[f"majority@{k}"].append(maj_at_k(answers, correct, k, same=operator.eq))
+        spent[f"majority@{k}"].append(majority_vote(lengths, answers, same=operator.eq).compute)
         for m in (m for m in SHORT if m <= k):
-            right[f"short-{m}@{k}"].append(short_m_at_k(lengths, answers, correct, finished, m, k))
-            spent[f"short-{m}@{k}"].append(short_m_vote(lengths, answers, finished, m).compute)
-    return {name: (_mean(right[name]), fmean(spent[name])) for name in right}
+            value = short_m_at_k(lengths, answers, correct, finished, m, k, same=operator.eq)
+            right[f"short-{m}@{k}"].append(value)
+            spent[f"short-{m}@{k}"].append(short_m_vote(lengths, answers, finished, m, same=operator.eq).compute)
+    return Votes(rules={name: (_mean(right[name]), fmean(spent[name])) for name in right}, conflicts=conflicts)
 
 
 def efficiency_figures(samples: Sequence[Sample]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape as escaped
 from typing import Final
 
-from leanthink.core.texts import LONGEST, as_label
+from leanthink.core.text import LONGEST, REPLACEMENT, as_label, storable
 
 POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE: Final = """
@@ -50,11 +50,20 @@ class Section:
 
 def escape(text: str, most: int = 10 * LONGEST) -> str:
     """A text of others as HTML, cut where it is no label any more."""
-    return escaped(as_label(text, most))
+    return escaped(as_label(text, most, halves=True))
 
 
 def page(title: str, intro: str, sections: Sequence[Section], notices: Sequence[str]) -> str:
-    """The whole page; every text is escaped."""
+    """The whole page; every text is escaped, and signs that no file can hold are replaced and counted."""
+    html: str
+    html, replaced = storable(_page(title, intro, sections, notices))
+    if replaced:
+        told = f"{replaced} halves of surrogate pairs, which no file can hold, are shown as {REPLACEMENT}"
+        html, _ = storable(_page(title, intro, sections, [*notices, told]))
+    return html
+
+
+def _page(title: str, intro: str, sections: Sequence[Section], notices: Sequence[str]) -> str:
     links = "".join(f'<a href="#s{place}">{escape(one.title)}</a>' for place, one in enumerate(sections))
     body = "".join(
         f'<details open id="s{place}"><summary>{escape(one.title)}</summary>{"".join(map(_item, one.items))}</details>'

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from leanthink.core.texts import LONGEST, as_label, without_tex
+from leanthink.core.text import LONGEST, as_label, without_tex
 from leanthink.files.writing import whole_file
 from leanthink.metrics import Interval
 from leanthink.reporting.figures import Figures, dominated

@@ -5,19 +5,20 @@ Correctness is the verifier's raw verdict (``acc``), never the shaped reward.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import DataError
+from leanthink.core.text import REPLACEMENT, storable
 from leanthink.data.rollouts import words_and_signs
 from leanthink.files.reading import read_jsonl, read_text, whole_number
-from leanthink.recipe.definition import PARTS
+from leanthink.recipe.keys import PARTS
 from leanthink.recipe.yaml import read_yaml
 from leanthink.reporting.tables import is_number
 from leanthink.runs.folder import Run, step_of
+from leanthink.runs.identity import RECIPE, brief, flat, read_record, settings_of
 
 DEPTH: Final = 4  # how far below a folder runs are looked for
 SEEDS: Final = ("data.seed", "data_loader_seed", "fsdp_config.seed", "rollout.seed")
@@ -26,6 +27,7 @@ AROUND: Final = (
     "trainer.val_before_train",  # a resumed run has been evaluated before
 )
 """How keys begin that change nothing about what is learnt."""
+JUDGED_BY: Final = ("task", "relative_tolerance", "absolute_tolerance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ class Source:
         evaluations: validation samples by step.
         settings: what it was started with, but for seeds and paths.
         stopped: why it was ended early, if it was.
+        judged_by: how its answers were judged, as `leanthink.verify.equality.same_answers` takes it.
         notices: what the reader should know about it.
         origin: the file or folder it was read from.
     """
@@ -64,6 +67,7 @@ class Source:
     evaluations: Mapping[int, Sequence[Sample]]
     settings: Mapping[str, str] = field(default_factory=dict)
     stopped: str | None = None
+    judged_by: Mapping[str, Any] = field(default_factory=dict)
     notices: Sequence[str] = ()
     origin: Path | None = None
 
@@ -75,6 +79,7 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
         DataError: nothing to report on, named.
     """
     found = [source for path in paths for source in _sources_of(path)]
+    found = [replace(source, name=storable(source.name)[0], label=storable(source.label)[0]) for source in found]
     names = distinct_names([(source.origin or Path()).absolute().parent for source in found], [s.name for s in found])
     return _labelled([replace(source, name=name) for source, name in zip(found, names, strict=True)])
 
@@ -154,13 +159,25 @@ def _of_run(folder: Path) -> Source:
         summary = run.read_summary()
     dumps = {int(file.stem): file for file in run.validation.glob("*.jsonl") if file.stem.isdigit()}
     stopped = summary.get("stopped")
+    record = read_record(run.record)
+    told = [
+        f"{folder.name} went on after step {step} with a change: {one}"
+        for step, one in (record.changed if record is not None else [])
+    ]
     source = _of_dumps(folder.name, dumps, run.read_metrics())
     if not summary:
-        source = replace(source, notices=[*source.notices, f"{folder.name} has not finished (no summary.json)"])
+        told.append(f"{folder.name} has not finished (no summary.json)")
     return replace(
         source,
         label=str(summary.get("recipe", folder.name)),
+        notices=[*source.notices, *told],
         settings=_settings(run),
+        judged_by={
+            name: record.facts[key]
+            for name in JUDGED_BY
+            if record is not None
+            and isinstance(record.facts.get(key := f"leanthink.verify.{name}"), str if name == "task" else float)
+        },
         stopped=None if not stopped else _reason(stopped),
     )
 
@@ -190,6 +207,10 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
     Raises:
         DataError: it has no verdict.
     """
+    row, replaced = storable(row)
+    if replaced and not any("surrogate" in notice for notice in notices):
+        told = f"{name}: halves of surrogate pairs, which are no text, are shown as {REPLACEMENT}; as at {place}"
+        notices[told] = None
     verdict = row.get("acc", row.get("correct"))
     if verdict is None and row.get("score") in (0, 1):
         verdict = row["score"]
@@ -222,7 +243,10 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
 
 
 def _settings(run: Run) -> dict[str, str]:
-    """What a run was started with, flat, without seeds and paths."""
+    """What a run was started with, flat, without seeds and paths; of an earlier version's run, as its command says."""
+    if (record := read_record(run.record)) is not None:
+        facts = {name.removeprefix(f"{RECIPE}."): value for name, value in settings_of(record.facts).items()}
+        return {name: brief(value) for name, value in facts.items()}
     settings: dict[str, str] = {}
     if run.recipe.exists():
         node = read_yaml(run.recipe) or {}
@@ -230,7 +254,7 @@ def _settings(run: Run) -> dict[str, str]:
             raise DataError(f"{run.recipe} holds no recipe; train in the folder again")
         for part in PARTS:
             if part in node:
-                settings |= dict(_flat(node[part], part))
+                settings |= {name: brief(value) for name, value in flat(node[part], part).items()}
     command = run.folder / "command.txt"
     if command.exists():
         for line in read_text(command).splitlines():
@@ -241,14 +265,6 @@ def _settings(run: Run) -> dict[str, str]:
             if equals and "." in key and "/" not in value:
                 settings[key] = value
     return settings
-
-
-def _flat(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _flat(value, f"{path}.{key}")
-    else:
-        yield path, node if isinstance(node, str) else json.dumps(node)
 
 
 def _labelled(sources: Sequence[Source]) -> list[Source]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from leanthink.core.texts import as_label, without_tex
+from leanthink.core.text import as_label, without_tex
 from leanthink.files.writing import whole_file
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.

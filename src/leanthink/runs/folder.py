@@ -1,6 +1,7 @@
 """A run's folder: what a training run leaves behind, and how to read it.
 
 recipe.yaml      the resolved recipe            command.txt   what was started
+run.json         what the run is: data, model, keys, versions; each start, and what was changed for it
 metrics.jsonl    one line a step                attempts/     the same as verl wrote it, one file per start
 validation/      verl's dumps, {step}.jsonl     checkpoints/  verl's checkpoints and the reward's state
 rollouts/        --keep-rollouts: verl's dumps, {step}.jsonl, and shaped/{step}.jsonl with verdicts, rewards and parts
@@ -52,6 +53,11 @@ class Run:
     def recipe(self) -> Path:
         """The resolved recipe."""
         return self.folder / "recipe.yaml"
+
+    @property
+    def record(self) -> Path:
+        """What the run is, and each of its starts."""
+        return self.folder / "run.json"
 
     @property
     def metrics(self) -> Path:
@@ -112,6 +118,14 @@ class Run:
     @property
     def _tracker(self) -> Path:
         return self.checkpoints / "latest_checkpointed_iteration.txt"
+
+    def finished_steps(self) -> int | None:
+        """The steps of a run that came to its end; None where it has not, or its summary is to be written anew."""
+        try:
+            steps = self.read_summary().get("steps")
+        except DataError:
+            return None
+        return steps if isinstance(steps, int) else None
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """One flat mapping per step, later attempts replacing what an earlier one did after its last checkpoint."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import re
@@ -14,6 +13,7 @@ from typing import Any, Final
 from leanthink.core.errors import ConfigError, LeanthinkError, did_you_mean
 from leanthink.recipe.yaml import read_yaml
 from leanthink.runs.floor import Floor
+from leanthink.runs.identity import key_of
 
 KEYS: Final = (
     *("recipes", "variants", "grid", "set", "seeds", "steps", "profile"),
@@ -24,11 +24,24 @@ STOP_KEYS: Final = ("below", "evaluations", "every")
 FLAGS: Final = {"profile": str, "model": str, "steps": int, "nodes": int, "gpus": int}
 FILES: Final = {"train_files": "--train-file", "val_files": "--val-file"}
 
-Resolve = Callable[[Sequence[str]], Mapping[str, Any]]
-"""From arguments of ``leanthink train`` to all that decides what the run will do, ``steps`` and ``profile`` among it.
 
-It raises where an argument is wrong.
-"""
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What the arguments of ``leanthink train`` stand for.
+
+    Attributes:
+        steps: training steps; None for as many as the epochs hold.
+        profile: ``cpu`` or ``gpu``.
+        facts: what the run is, as `leanthink.runs.identity` has it.
+    """
+
+    steps: int | None
+    profile: str
+    facts: Mapping[str, Any]
+
+
+Resolve = Callable[[Sequence[str]], Resolved]
+"""From arguments to what they stand for; it raises where one is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +56,7 @@ class Planned:
         arguments: all of this as arguments of ``leanthink train``, without ``--out``.
         steps: training steps; None for as many as the epochs hold.
         profile: ``cpu`` or ``gpu``.
-        key: a hash of what the run will do; runs with equal keys would be the same run.
+        key: a hash of what the run is (`leanthink.runs.identity.key_of`); runs with equal keys would be the same run.
     """
 
     variant: str
@@ -167,13 +180,12 @@ def _override(key: str, value: Any) -> str:
 def _with_key(planned: Planned, resolve: Resolve, file: Path, places: Mapping[str, str]) -> Planned:
     """The run with the hash of its content, once everything about it is found right."""
     try:
-        content = resolve(planned.arguments)
+        resolved = resolve(planned.arguments)
     except LeanthinkError as error:
         guilty = next((key for key in planned.overrides if _builds_without(key, planned, resolve)), None)
         place = "" if guilty is None else f", {places[guilty]}, {guilty}"
         raise ConfigError(f"{file}{place} (run {planned.name!r}): {error}") from error
-    key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
-    return replace(planned, key=key, steps=content["steps"], profile=content["profile"])
+    return replace(planned, key=key_of(resolved.facts), steps=resolved.steps, profile=resolved.profile)
 
 
 def _builds_without(key: str, planned: Planned, resolve: Resolve) -> bool:

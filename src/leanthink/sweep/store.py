@@ -148,9 +148,9 @@ class Store:
 
 def outcome(run: Run, planned: Planned) -> State | None:
     """How a run ended by its own summary; None where it has not come to its end."""
-    if not run.summary.exists():
+    steps = run.finished_steps()
+    if steps is None:
         return None
-    summary: Mapping[str, Any] = run.read_summary()
-    if "stopped" in summary:
+    if "stopped" in run.read_summary():
         return "collapsed"
-    return "finished" if planned.steps is None or summary["steps"] >= planned.steps else None
+    return "finished" if planned.steps is None or steps >= planned.steps else None

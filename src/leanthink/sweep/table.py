@@ -10,8 +10,10 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
+from leanthink.core.text import storable
 from leanthink.files.writing import whole_file
 from leanthink.runs.folder import Run, evaluation
+from leanthink.runs.identity import read_record
 from leanthink.sweep.plan import Sweep
 from leanthink.sweep.store import ENDED, State, Status, Store
 
@@ -26,9 +28,12 @@ def rows_of(run: Run, state: State) -> list[dict[str, Any]]:
     """
     evaluations = run.evaluations()
     metrics = {row["step"]: row for row in run.read_metrics()}
-    versions: dict[str, Any] = {}
+    common: dict[str, Any] = {}
+    record = read_record(run.record)
+    if record is not None and record.changed:
+        common["changed"] = ", ".join(dict.fromkeys(one.name for _, one in record.changed))
     if state != "failed" and run.summary.exists():
-        versions = {f"version.{name}": version for name, version in run.read_summary()["versions"].items()}
+        common |= {f"version.{name}": version for name, version in run.read_summary()["versions"].items()}
     rows: list[dict[str, Any]] = []
     for step, samples in evaluations.items():
         figures = evaluation(samples)
@@ -40,10 +45,10 @@ def rows_of(run: Run, state: State) -> list[dict[str, Any]]:
                 "step": step,
                 **figures,
                 **{f"train.{key}": value for key, value in metrics.get(step, {}).items() if _is_ours(key, value)},
-                **versions,
+                **common,
             }
         )
-    return rows or [{"moment": None, "step": None, **versions}]
+    return rows or [{"moment": None, "step": None, **common}]
 
 
 def _is_ours(key: str, value: Any) -> bool:
@@ -82,7 +87,7 @@ def _column(values: Sequence[Any]) -> pyarrow.Array:
     if kinds in ({int}, {float}, {bool}):
         return pyarrow.array(values)
     texts = [value if isinstance(value, str) or value is None else json.dumps(value, default=str) for value in values]
-    return pyarrow.array(texts, pyarrow.string())
+    return pyarrow.array(storable(texts)[0], pyarrow.string())
 
 
 def write_results(sweep: Sweep, store: Store) -> None:

@@ -7,6 +7,7 @@ A trainer samples, has :class:`FactFinder` find the facts about each response, a
 
 from leanthink.training.advantage import Mark, token_advantages
 from leanthink.training.facts import FactFinder, Response
+from leanthink.training.filtering import ACC_THEN_REWARD, kept_groups
 from leanthink.training.names import prompt_key, response_key
 from leanthink.training.responses import end_ids, thinking_length, was_truncated, without_end
 from leanthink.training.settings import Settings
@@ -15,6 +16,7 @@ from leanthink.training.state import States, load_states, save_states
 from leanthink.training.template import check_opening, end_of_prompt
 
 __all__ = [
+    "ACC_THEN_REWARD",
     "FactFinder",
     "Mark",
     "Response",
@@ -25,6 +27,7 @@ __all__ = [
     "check_opening",
     "end_ids",
     "end_of_prompt",
+    "kept_groups",
     "load_states",
     "prompt_key",
     "response_key",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from leanthink.core.errors import ConfigError, did_you_mean
-from leanthink.recipe.definition import PARTS, Recipe
+from leanthink.recipe.definition import Recipe
+from leanthink.recipe.keys import PARTS
 from leanthink.recipe.nodes import build
 from leanthink.recipe.scoring import Truncated
 

@@ -27,6 +27,7 @@ from leanthink.core.placement import Placement, token_rewards
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.scoring import ScoredStep, batch_of_facts, overlong_filter, score_step
 from leanthink.training.advantage import Mark, token_advantages
+from leanthink.training.filtering import told_apart
 from leanthink.training.names import RESPONSE_KEY
 from leanthink.training.settings import Settings
 from leanthink.training.state import States, load_states, save_states
@@ -34,8 +35,6 @@ from leanthink.training.state import States, load_states, save_states
 logger = logging.getLogger(__name__)
 
 NOT_COLUMNS: Final = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason", RESPONSE_KEY})
-NO_SPREAD: Final = 1e-6
-"""Rewards of a group that differ by no more are equal but for rounding."""
 
 
 class Shaped(NamedTuple):
@@ -224,10 +223,8 @@ class Shaper:
         known = [fact for fact in facts if self._takes_part(fact)]
         if len(known) < 2:
             return False
-        reward_N = self.recipe.reward.breakdown(
-            self._batch(known, ["one"] * len(known), step), self.states.reward
-        ).reward
-        return float(reward_N.max() - reward_N.min()) > NO_SPREAD
+        batch = self._batch(known, ["one"] * len(known), step)
+        return bool(told_apart(self.recipe.reward.breakdown(batch, self.states.reward).reward, batch).all())
 
     def _takes_part(self, fact: Mapping[str, Any]) -> bool:
         """Whether a response is scored at all."""

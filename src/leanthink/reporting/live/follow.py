@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any, Final
 
 from leanthink.core.errors import DataError
-from leanthink.core.texts import as_label
+from leanthink.core.text import as_label
 from leanthink.reporting.live.curves import Curves
 from leanthink.reporting.live.responses import Index
 from leanthink.reporting.sources import is_run

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from leanthink.core.texts import as_label
+from leanthink.core.text import as_label
 from leanthink.files.reading import lines_of, row_of
 
 PAGE: Final = 50

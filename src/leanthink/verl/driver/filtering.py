@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from verl.trainer.ppo.v1.replay_buffer import ReplayBufferAsync
 
 from leanthink.core.errors import BatchError, ConfigError
-
-ACC_THEN_REWARD: Final = "acc_then_reward"
-"""A metric of ``algorithm.filter_groups``: raw correctness, but all-correct groups stay that the reward tells apart."""
+from leanthink.training import ACC_THEN_REWARD
 
 
 class BoundedRefill:

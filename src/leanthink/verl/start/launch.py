@@ -12,11 +12,13 @@ from typing import Any, Final
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.definition import Profile, Recipe, tree_keys
+from leanthink.recipe.definition import Profile, Recipe
+from leanthink.recipe.keys import tree_keys
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import Reference, overrides
+from leanthink.verl.names import NAME
 from leanthink.verl.rollout.loops import CHANGES_SAMPLING, loop_of
-from leanthink.verl.settings import NAME, Settings
+from leanthink.verl.settings import Settings
 from leanthink.verl.update import arrangement
 from leanthink.verl.update.arrangement import ACTOR, BYPASS, ROLLOUT
 
@@ -285,6 +287,6 @@ def _divides(keys: Mapping[str, Any], prompts_key: str, ranks: int) -> int:
 
 def _size(keys: Mapping[str, Any], key: str) -> int:
     value = keys.get(key, VERL_DEFAULTS[key])
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{key} is {value!r:.80}; give a whole number")
-    return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ConfigError(f"{key}: {value!r:.80} is no whole number; give one, as in {key}={VERL_DEFAULTS[key]}")
+    return int(value)

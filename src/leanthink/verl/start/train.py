@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import fcntl
-import importlib.metadata
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -22,20 +21,39 @@ import yaml
 
 from leanthink.core import code
 from leanthink.core.errors import DataError, DependencyError, LeanthinkError, StateError
-from leanthink.files.writing import is_bare, make_folder, open_lock, open_log, write_text
-from leanthink.recipe.definition import PARTS
-from leanthink.recipe.yaml import read_yaml
+from leanthink.core.text import storable
+from leanthink.files.writing import is_bare, make_folder, open_lock, open_log, write_text, writing
+from leanthink.recipe.keys import PARTS
+from leanthink.runs.failure import Cause, cause_of
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run, evaluation, seconds_by_phase
+from leanthink.runs.identity import (
+    EPOCHS,
+    MODEL,
+    STEPS,
+    TRAIN_FILES,
+    VAL_FILES,
+    Difference,
+    Record,
+    allows,
+    check_allowed,
+    differences,
+    facts_of,
+    model_fact,
+    read_record,
+    shortest_name,
+)
 from leanthink.verl.cpu import profile as cpu
+from leanthink.verl.start.identity import identity_of, versions
 from leanthink.verl.start.launch import Job
 
 MAINS: Final = {"cpu": "leanthink.verl.cpu.main", "gpu": "verl.trainer.main_ppo"}
 POLL_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = 20.0
-VERSIONS_OF: Final = ("leanthink", "verl", "torch", "transformers", "ray", "TransferQueue", "math-verify", "vllm")
+SHOWN: Final = 5  # differences that a refusal spells out
 
 OnStep = Callable[[Mapping[str, Any]], None]
+Say = Callable[[str], None]
 
 
 class TrainingFailedError(LeanthinkError, RuntimeError):
@@ -48,8 +66,13 @@ def train(
     on_step: OnStep,
     write_data: Callable[[], None] = lambda: None,
     floor: Floor | None = None,
+    allowed: Sequence[str] = (),
+    say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Run verl to the end, or go on where an earlier start of the same run stopped.
+
+    What the run is, its data, model, keys and versions, is written into ``run.json`` and compared at the next start
+    (`leanthink.runs.identity`).
 
     Args:
         job: what to train; its checkpoints are put into the run's folder.
@@ -57,12 +80,15 @@ def train(
         on_step: called with each step's flat metrics as they appear, earlier steps of a resumed run included.
         write_data: called once the folder is this run's, before verl starts.
         floor: when the run counts as collapsed and is stopped, for good.
+        allowed: names of what may differ from the folder's run (`leanthink.runs.identity.allows`).
+        say: called with what the caller should know, a line each.
 
     Returns:
         The summary, which also lies in ``summary.json``; with ``stopped`` where the floor ended the run.
 
     Raises:
-        StateError: the folder belongs to another recipe, or is being trained already.
+        StateError: the folder's run, going on or finished, is another one, or it is being trained already.
+        ConfigError: ``allowed`` holds a name that nothing of a run has.
         TrainingFailedError: verl ended with an error; the message holds its last one.
         DependencyError: verl is not installed.
     """
@@ -70,16 +96,29 @@ def train(
     make_folder(run.folder)
     with open_lock(run.folder / "lock") as lock:
         _lock(lock, run)
-        _claim(job, run)
+        _check_folder(run)
         run.mend_checkpoints()
-        with contextlib.suppress(DataError):  # a damaged summary is written anew at the end
-            summary = run.read_summary()
-            if "stopped" in summary or (job.steps is not None and summary["steps"] >= job.steps):
-                return summary
         write_data()
+        facts = identity_of(job, floor)
+        record, differing = _compared(job, run, facts, allowed)
+        if _is_finished(job, run, differing):
+            say(_finished(run, differing))
+            return run.read_summary()
+        resumed = run.last_checkpoint()
+        for one in differing:
+            say(f"changed: {one}")
+        if resumed and any(one.name == TRAIN_FILES for one in differing):
+            say(_from_the_first_row(job, run, resumed))
+        where = f"from step {resumed}" if resumed else "from the start"
+        say(f"training {job.recipe.name} ({job.profile} profile) in {run.folder}, {where}; verl prints to {run.log}")
+        write_text(run.recipe, yaml.safe_dump(job.recipe.to_node(), sort_keys=False))
+        make_folder(run.attempts)
+        record.started(facts, resumed, differing).write(run.record)
         started = time.time()
-        job = replace(job, checkpoints=str(run.checkpoints.absolute()), extra={**_files(run), **job.extra})
-        write_text(run.folder / "command.txt", job.command() + "\n")
+        evaluated = not any(one.name in (MODEL, VAL_FILES) for one in differing) or resumed > 0
+        files = _files(run, evaluated=evaluated)
+        job = replace(job, checkpoints=str(run.checkpoints.absolute()), extra={**files, **job.extra})
+        write_text(run.folder / "command.txt", storable(job.command())[0] + "\n")
         attempt = run.attempts / f"{len(list(run.attempts.glob('*.jsonl'))):03d}.jsonl"
         stopped = _follow(job, run, attempt, lock, on_step, floor)
         return finish(job, run, time.time() - started, stopped)
@@ -99,6 +138,29 @@ def require_verl() -> None:
             )
 
 
+def check_model(job: Job) -> None:
+    """Refuse a model that verl would look for in vain, a quarter of a minute later.
+
+    Raises:
+        DataError: it is a path without a model, or, where nothing is looked up on the network, not in the Hub's cache.
+    """
+    name = str(job.keys()[MODEL])
+    cure = "give --model a folder that holds config.json, weights and tokenizer, or a name of the Hub"
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise DataError(f"--model {name}: the folder holds no config.json; {cure}")
+    elif "://" in name:
+        return  # verl fetches it
+    elif name.startswith(("/", ".", "~")) or name.count("/") > 1 or folder.exists():
+        raise DataError(f"--model {name}: no such folder; {cure}")
+    elif job.profile == "cpu" and "commit" not in model_fact(name):
+        raise DataError(
+            f"--model {name}: no such folder, and it is not in the Hub's cache; the CPU profile looks nothing up on "
+            f"the network: run `hf download {name}` first, or {cure}"
+        )
+
+
 def _lock(lock: IO[str], run: Run) -> None:
     """Held by us and, through the inherited descriptor, by verl: it lasts as long as either lives."""
     try:
@@ -110,31 +172,89 @@ def _lock(lock: IO[str], run: Run) -> None:
         ) from None
 
 
-def _claim(job: Job, run: Run) -> None:
-    """Write the recipe into a new folder; refuse one that holds another recipe's run."""
-    node = job.recipe.to_node()
-    if run.recipe.exists() and (run.attempts.exists() or run.recipe.stat().st_size):
-        before = read_yaml(run.recipe)
-        if not isinstance(before, Mapping):
-            raise StateError(f"{run.recipe} holds no recipe; delete it, and run the same command again")
-        different = [part for part in PARTS if before.get(part) != json.loads(json.dumps(node.get(part)))]
-        if different:
-            raise StateError(
-                f"{run.folder} holds a run of another recipe (its {different[0]} is {before.get(different[0])}, yours "
-                f"{node.get(different[0])}); give this run its own folder with --out, or train the recipe of the folder"
-            )
-    elif not is_bare(run.folder, "lock", run.recipe.name):
+def _check_folder(run: Run) -> None:
+    """Refuse a folder that is not empty and holds no run."""
+    if not run.recipe.exists() and not is_bare(run.folder, "lock", "data"):
         raise StateError(f"{run.folder} is not empty and holds no run; give another folder with --out")
-    write_text(run.recipe, yaml.safe_dump(node, sort_keys=False))
-    make_folder(run.attempts)
 
 
-def _files(run: Run) -> dict[str, Any]:
+def _compared(job: Job, run: Run, facts: Mapping[str, Any], allowed: Sequence[str]) -> tuple[Record, list[Difference]]:
+    """The folder's record, and how this start differs from it; what is neither free nor allowed is refused.
+
+    Nothing is, before verl has got anywhere.
+    """
+    record = read_record(run.record)
+    before = _facts_without_record(run) if record is None else record.facts
+    check_allowed(allowed, before, facts)
+    known = facts if record is not None else {name: facts.get(name) for name in before}
+    differing = differences(before, known)
+    begun = bool(run.evaluated_steps() or run.last_checkpoint() or any(run.attempts.glob("*.jsonl")))
+    if record is not None and not begun:
+        return Record(facts={}), []
+    refused = [one for one in differing if not one.free and not any(allows(name, one.name) for name in allowed)]
+    if refused:
+        told = "; ".join(map(str, refused[:SHOWN])) + (f"; and {len(refused) - SHOWN} more" * (len(refused) > SHOWN))
+        if _is_finished(job, run, differing):
+            raise StateError(
+                f"{run.folder} holds a run that is finished ({run.finished_steps()} steps) and was otherwise: {told}; "
+                "give another folder with --out"
+            )
+        names = ",".join(dict.fromkeys(shortest_name(one.name, [*before, *facts]) for one in refused))
+        raise StateError(
+            f"{run.folder} holds a run that began otherwise: {told}; give another folder with --out, or go on with the "
+            f"changes by --allow-changed {names}"
+        )
+    return record or Record(facts=before), differing
+
+
+def _facts_without_record(run: Run) -> dict[str, Any]:
+    """What a folder of an earlier version tells of its run: the recipe's parts; nothing where it is new."""
+    try:
+        node = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StateError(
+            f"{run.recipe} is no recipe ({' '.join(str(error).split()):.200}); give another folder with --out"
+        ) from error
+    parts = {part: node[part] for part in PARTS if part in node} if isinstance(node, Mapping) else {}
+    return facts_of({}, parts, {}, {})
+
+
+def _is_finished(job: Job, run: Run, differing: Sequence[Difference]) -> bool:
+    """Whether there is nothing left to train: stopped for good, or as many steps done as are asked for."""
+    steps = run.finished_steps()
+    if steps is None:
+        return False
+    if "stopped" in run.read_summary():
+        return True
+    return steps >= job.steps if job.steps is not None else not any(one.name in (STEPS, EPOCHS) for one in differing)
+
+
+def _finished(run: Run, differing: Sequence[Difference]) -> str:
+    told = f"; differing now, and without effect: {'; '.join(map(str, differing))}" if differing else ""
+    return f"{run.folder} is finished: {run.finished_steps()} steps are done, nothing was trained{told}"
+
+
+def _from_the_first_row(job: Job, run: Run, step: int) -> str:
+    """Put away where the checkpoint stood in the earlier files, which says nothing about the new ones."""
+    keys = job.keys()
+    folder = run.checkpoints / f"global_step_{step}"
+    if keys.get("trainer.resume_mode") == "resume_path":
+        folder = Path(str(keys.get("trainer.resume_from_path")))
+    position = folder / "data.pt"
+    if position.exists():
+        with writing(position):
+            position.replace(folder / "data.pt.of-earlier-files")
+    return "the new training files are read from their first row"
+
+
+def _files(run: Run, *, evaluated: bool) -> dict[str, Any]:
     keys: dict[str, Any] = {
         "trainer.validation_data_dir": str(run.validation.absolute()),
         "hydra.run.dir": str((run.folder / "hydra").absolute()),
     }
-    if (run.validation / "0.jsonl").exists():
+    if evaluated and (run.validation / "0.jsonl").exists():
         keys["trainer.val_before_train"] = False
     return keys
 
@@ -189,9 +309,10 @@ def _follow(
         _stop(process)
         return stopped
     if process.returncode != 0:
+        cause = _cause(run, log_start, process.returncode)
         raise TrainingFailedError(
-            f"verl ended with exit code {process.returncode}: {_last_error(run.log, log_start)} "
-            f"(everything it printed: {run.log}); run the same command again to go on from the last checkpoint"
+            f"verl ended with exit code {process.returncode}: {cause}. Everything it printed: {run.log}, this in line "
+            f"{cause.line}. Then run the same command again: it goes on from the last checkpoint"
         )
     return None
 
@@ -225,19 +346,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def _last_error(log: Path, start: int) -> str:
-    """The last line of the log that names an error of this start, without Ray's colours and prefixes."""
-    with log.open("rb") as file:
-        file.seek(start)
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    # Hydra says what is wrong with an override first and mentions no error.
-    wanted = [line for line in lines if line.startswith("Could not override")] or [
-        line for line in lines if "Error" in line and "Traceback" not in line
-    ]
-    # Our own errors say what to do; Ray repeats them wrapped in its own.
-    own = [line for line in wanted if "leanthink.core.errors." in line]
-    chosen = (own or wanted or lines or ["it printed nothing"])[-1]
-    return chosen.split("\x1b[0m")[-1].replace("leanthink.core.errors.", "").strip()
+def _cause(run: Run, start: int, code: int) -> Cause:
+    """Why this start failed, as the log tells it from ``start`` on."""
+    with run.log.open("rb") as file:
+        before = file.read(start).count(b"\n")
+        text = file.read().decode("utf-8", "replace")
+    cause = cause_of(text, code, shutil.disk_usage(run.folder).free)
+    return replace(cause, line=before + cause.line)
 
 
 def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -259,7 +374,7 @@ def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None
         "before": {"step": first, **evaluation(evaluations[first])},
         "after": {"step": last, **evaluation(evaluations[last])},
         "seconds": {"total": seconds, "per_step": seconds_by_phase(metrics)},
-        "versions": {name: version for name in VERSIONS_OF if (version := _version(name)) is not None},
+        "versions": versions(),
     }
     if "data.seed" in job.extra:
         summary["seed"] = job.extra["data.seed"]
@@ -267,10 +382,3 @@ def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None
         summary["stopped"] = dict(stopped)
     write_text(run.summary, json.dumps(summary, indent=1) + "\n")
     return summary
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -1,0 +1,31 @@
+"""The keys of a recipe, and which of a flat list of keys are its own rather than verl's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from leanthink.algorithms import Grpo, PpoClip
+
+PARTS: Final = ("reward", "advantage", "loss", "limit", "stop")
+DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
+PROSE: Final = ("family", "kept", "differs", "use_when", "not_when", "cost", "paper_result")
+"""What a recipe says of itself in words, a paragraph each."""
+KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", *PARTS, "verl", "cpu", *PROSE)
+VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
+"""What verl itself has under ``reward``."""
+
+
+def in_tree(key: str) -> bool:
+    """Whether a key is the recipe's, whose reward verl's own keys share a name with."""
+    path = key.split(".")
+    return path[0] in PARTS and not (path[0] == "reward" and len(path) > 1 and path[1] in VERLS_REWARD)
+
+
+def tree_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that reach into a recipe's tree, not verl's configuration.
+
+    >>> tree_keys({"reward.soft_overlong.limit": 96, "data.max_response_length": 96, "reward.num_workers": 1})
+    {'reward.soft_overlong.limit': 96}
+    """
+    return {key: value for key, value in keys.items() if in_tree(key)}
