@@ -29,8 +29,8 @@ class Settings(base.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.poll_interval > 0:
-            raise ConfigError(f"leanthink.poll_interval is {self.poll_interval}; give seconds greater than 0")
+        if not isinstance(self.poll_interval, int | float) or not self.poll_interval > 0:
+            raise ConfigError(f"leanthink.poll_interval is {self.poll_interval!r}; give seconds greater than 0")
 
     @classmethod
     def read(cls, config: Any) -> Self:
