@@ -38,8 +38,8 @@ verl-tests: setup ## a real verl run of a few steps, killed and resumed
 bench: setup ## the verifier beside math-verify alone; FILE=rollouts.jsonl (gold and response) or made-up responses
 	$(BIN)/python benchmarks/verify.py $(FILE)
 
-fuzz: setup ## the verifier's long check: 20,000 random answers and those that mean harm; about 15 minutes on 2 cores
-	$(BIN)/pytest -s --timeout 7200 tests/verify/fuzz.py
+fuzz: setup ## long checks: 20,000 random answers and those that mean harm, 100,000 damaged files; about 30 minutes on 2 cores
+	$(BIN)/pytest -s --timeout 7200 tests/verify/fuzz.py tests/security/fuzz.py
 
 check-recipes: setup ## the longer check: real verl with three steps of every recipe, and all that needs its runs
 	$(BIN)/python benchmarks/check_recipes.py
