@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STEPS ?= 70
+SAMPLE ?= 100
 
-.PHONY: demo sweep test docs lint types unit verl-tests check-recipes results bench fuzz method setup clean
+.PHONY: demo sweep test docs lint types unit verl-tests check-recipes results bench fuzz mutants method setup clean
 
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
@@ -38,8 +39,12 @@ verl-tests: setup ## a real verl run of a few steps, killed and resumed
 bench: setup ## the verifier beside math-verify alone; FILE=rollouts.jsonl (gold and response) or made-up responses
 	$(BIN)/python benchmarks/verify.py $(FILE)
 
-fuzz: setup ## the verifier's long check: 20,000 random answers and those that mean harm; about 15 minutes on 2 cores
-	$(BIN)/pytest -s --timeout 7200 tests/verify/fuzz.py
+fuzz: setup ## long checks: 20,000 random answers and those that mean harm, 100,000 damaged files; about 30 minutes on 2 cores
+	$(BIN)/pytest -s --timeout 7200 tests/verify/fuzz.py tests/security/fuzz.py
+
+mutants: setup ## slips put into the code one at a time: which do the tests notice? SAMPLE=100 of each area; hours, goes on
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cosmic-ray>=8.3,<9'
+	$(BIN)/python benchmarks/mutants.py --sample $(SAMPLE)
 
 check-recipes: setup ## the longer check: real verl with three steps of every recipe, and all that needs its runs
 	$(BIN)/python benchmarks/check_recipes.py

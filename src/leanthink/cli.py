@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from rich.console import Console
-
 from leanthink import __version__
 from leanthink.core.code import named_in, trusting
 from leanthink.core.errors import AdviceWarning, LeanthinkError
+from leanthink.core.text import printable
+from leanthink.terminal import Terminal
 
 COMMANDS: Final = {
     "list": "recipes and registered parts",
@@ -76,7 +76,7 @@ def _advice_as_text(command: str) -> Iterator[None]:
 
         def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, AdviceWarning):
-                print(f"leanthink {command}: warning: {message}", file=sys.stderr)
+                print(printable(f"leanthink {command}: warning: {message}"), file=sys.stderr)
             else:
                 shown(message, category, *place, **more)
 
@@ -99,11 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args.overrides += rest
     try:
         with _advice_as_text(args.command), trusting(None if getattr(args, "trust_code", False) else named_in(given)):
-            code = int(args.run(args, Console()))
+            code = int(args.run(args, Terminal()))
             sys.stdout.flush()  # a full disk is told here, not by Python at its end
             return code
     except LeanthinkError as error:
-        print(f"leanthink {args.command}: {error}", file=sys.stderr)
+        print(printable(f"leanthink {args.command}: {error}"), file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print(f"leanthink {args.command}: interrupted", file=sys.stderr)
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        print(f"leanthink {args.command}: {told(error)}", file=sys.stderr)
+        print(printable(f"leanthink {args.command}: {told(error)}"), file=sys.stderr)
         return FAILED
 
 

@@ -87,3 +87,13 @@ def test_one_token_none_and_equal_returns_give_0(mask: list[list[bool]]) -> None
 def test_wrong_settings_are_refused(build: Any, settings: dict[str, float], fact: str) -> None:
     with pytest.raises(ConfigError, match=fact):
         build(**settings)
+
+
+def test_a_return_passes_over_a_gap_in_the_mask() -> None:
+    """With gamma 0.5 the returns of the first response are 1 + 0.5 * 2 = 2 and 2; of the second 4, alone."""
+    reward_NT = torch.tensor([[1.0, 9.0, 2.0], [4.0, 7.0, 7.0]])
+    mask_NT = torch.tensor([[True, False, True], [True, False, False]])
+    found = ReinforcePp(gamma=0.5)(reward_NT, mask_NT, torch.tensor([0, 1]))
+    spread = (4 / 3 + 1e-8) ** 0.5  # of 2, 2 and 4
+    expected = torch.tensor([[-2 / 3, 0.0, -2 / 3], [4 / 3, 0.0, 0.0]], dtype=torch.float64) / spread
+    torch.testing.assert_close(found, expected)

@@ -71,8 +71,8 @@ def test_watch(browser, tmp_path):
     run = made_runs.write_run(tmp_path / "run", "short", 1, quality=0.7, tokens=20, questions=40)
     summary = (run / "summary.json").read_text()
     (run / "summary.json").unlink()
-    with watched(run) as address:
-        browser.get(address)
+    with watched(run) as (address, token):
+        browser.get(f"{address}/?{token}")
         until(lambda: all_of(browser, "#curves svg") and len(all_of(browser, "article")) == 50)
         assert text(browser, "#progress") == "step 12, not finished"
         assert text(browser, "#count") == "50 of 80 responses"

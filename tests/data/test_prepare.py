@@ -302,3 +302,11 @@ def test_wrong_sources(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=message):
             read_source(source)
+
+
+def test_a_row_has_its_number_in_the_file_whatever_its_split() -> None:
+    result = prepared([{"question": f"Question {'abc'[n % 3]}{n * 7}?", "answer": str(n)} for n in range(60)])
+    rows = [row for split in ("train", "test") for row in result.rows[split]]
+    assert len(result.rows["test"]) > 1 and sorted(row["extra_info"]["index"] for row in rows) == [*range(60)]
+    for row in rows:  # the answer is the number, too
+        assert int(row["reward_model"]["ground_truth"]) == row["extra_info"]["index"]

@@ -6,6 +6,8 @@ import ast
 import errno
 import fcntl
 import os
+import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -138,6 +140,33 @@ def test_what_a_killed_process_left_goes_with_the_next_write_and_what_another_wr
         pass
     write(tmp_path / "a", "mine")
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_killed_at_random_moments_a_file_is_old_or_new(tmp_path: Path) -> None:
+    loop = """
+import sys
+from pathlib import Path
+from leanthink.files.writing import whole_folder, write_text
+folder, print_ = Path(sys.argv[1]), print
+write_text(folder / "a", "0" * 100_000)
+print("ready", flush=True)
+for number in range(10**6):
+    write_text(folder / "a", str(number % 10) * 100_000)
+    with whole_folder(folder / f"b{number}") as part:
+        for name in "xyz":
+            write_text(part / name, name * 1000)
+"""
+    draw = random.Random(3)
+    for _ in range(12):
+        with subprocess.Popen([sys.executable, "-c", loop, str(tmp_path)], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+            time.sleep(draw.uniform(0, 0.05))
+            process.kill()
+        text = (tmp_path / "a").read_text()
+        assert len(text) == 100_000 and len(set(text)) == 1
+        for folder in tmp_path.glob("b*"):
+            assert {path.name: len(path.read_text()) for path in folder.iterdir()} == dict.fromkeys("xyz", 1000)
+            shutil.rmtree(folder)
 
 
 def test_two_writers_end_with_one_of_both_whole(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError, MissingColumnError
 from leanthink.core.measured import TextReward
 from leanthink.core.placement import token_rewards
+from leanthink.core.reward import Reward
 from leanthink.recipe.definition import Recipe, load_recipe, recipe_names
 from leanthink.recipe.scoring import (
     batch_advantage,
@@ -297,3 +298,18 @@ def test_the_optimiser_of_dler_takes_any_reward() -> None:
     assert torch.equal(scored.advantage, BatchNorm()(kimi.reward, batch.group, batch.length))
     assert scored.advantage[3] > scored.advantage[4]  # a length signal in an all-correct group
     assert float((scored.advantage * batch.length).sum()) == pytest.approx(0, abs=1e-9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shorter(Reward):
+    """0.9 and 0.1 for right responses of 10 and 90 tokens, 0.05 for wrong ones."""
+
+    def score(self, batch: RolloutBatch) -> torch.Tensor:
+        return torch.where(batch.correct == 1, 1 - batch.length / 100, torch.full_like(batch.length, 0.05))
+
+
+def test_pushed_down_are_counted_among_the_correct_alone() -> None:
+    """Of two right ones one has an advantage below 0; so have all three wrong ones, which are not asked."""
+    batch = RolloutBatch.of(group=[0] * 5, length=[10, 90, 20, 30, 40], correct=[1, 1, 0, 0, 0])
+    metrics = score_step(Recipe(name="mine", reward=Shorter(), advantage=Rloo()), batch).metrics
+    assert metrics["correct_pushed_down_share"] == 0.5

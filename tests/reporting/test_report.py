@@ -12,9 +12,9 @@ import made_runs as made
 from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.reporting.build import report_of
-from leanthink.reporting.figures import aes, by_question, dominated, figures, vote_figures
+from leanthink.reporting.figures import aes, by_question, compared, dominated, figures, vote_figures
 from leanthink.reporting.pictures import _pareto
-from leanthink.reporting.sources import read_sources
+from leanthink.reporting.sources import Sample, read_sources
 from leanthink.reporting.variants import curve, variants
 from leanthink.runs.identity import Difference, Record
 
@@ -185,3 +185,54 @@ def test_dominated_points_and_questions():
     assert dominated([(1, 1.0), (1, 1.0)]) == [False, False]
     assert by_question([]) == {}
     assert math.isnan(figures(0, []).accuracy.value)
+
+
+def some(question, correct, length, difficulty="", answer="1"):
+    return Sample(
+        question=question, correct=correct, length=length, truncated=False, difficulty=difficulty, answer=answer,
+        text="", gold="1", overthinking=None,
+    )  # fmt: skip
+
+
+def test_a_comparison_is_the_second_less_the_first():
+    base = [some("a", 1.0, 10.0), some("b", 1.0, 20.0), some("c", 0.0, 30.0)]
+    worse = [some("a", 0.0, 40.0), some("b", 1.0, 30.0), some("c", 0.0, 50.0)]
+    told = compared("base", base, "worse", worse)
+    assert (told.first, told.second) == ("base", "worse")
+    assert told.accuracy.difference.value == pytest.approx(-1 / 3)
+    assert told.tokens.difference.value == pytest.approx((30 + 10 + 20) / 3)
+
+
+def test_the_aes_is_against_the_baseline():
+    """Half the tokens at the same accuracy: 0.5; against the better one, twice the tokens: -1."""
+    long, short = ([some(q, 1.0, length) for q in "abc"] for length in (40.0, 20.0))
+    assert aes(long, short).value == pytest.approx(0.5)
+    assert aes(short, long).value == pytest.approx(-1.0)
+
+
+def test_each_difficulty_has_its_own_samples():
+    samples = [some("a", 1.0, 10.0, "1"), some("b", 0.0, 30.0, "2"), some("c", 0.0, 50.0, "2"), some("d", 1.0, 7.0)]
+    levels = figures(0, samples).by_difficulty
+    assert {name: (one.samples, one.accuracy.value, one.tokens.value) for name, one in levels.items()} == {
+        "1": (1, 1.0, 10.0),
+        "2": (2, 0.0, 40.0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("points", "worse"),
+    [
+        ([(10, 0.5), (10, 0.6)], [True, False]),  # as many tokens, less accurate
+        ([(10, 0.5), (12, 0.5)], [False, True]),  # as accurate, more tokens
+        ([(10, 0.5), (9, 0.4)], [False, False]),
+    ],
+)
+def test_a_point_is_dominated_by_one_that_is_equal_in_one_and_better_in_the_other(points, worse):
+    assert dominated(points) == worse
+
+
+def test_an_answer_that_is_not_there_has_no_vote():
+    answers = [None, None, None, "1", "1"]
+    samples = [some("a", 1.0 if one else 0.0, 10.0 + n, answer=one) for n, one in enumerate(answers)]
+    accuracy, _ = vote_figures(samples).rules["majority@5"]
+    assert accuracy.value == 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import urllib.error
 import urllib.request
 
@@ -12,8 +13,9 @@ import pytest
 import made_runs
 from leanthink.cli import main
 from leanthink.core.errors import ConfigError
+from leanthink.reporting.live import curves, responses
 from leanthink.reporting.live.follow import Followed, dumps
-from leanthink.reporting.live.serve import listening
+from leanthink.reporting.live.serve import listening, new_token
 from watching_server import watched
 
 SHAPED = {"acc": 1.0, "unknown": 0.0, "length": 9.0, "truncated": 0.0, "difficulty": "3", "reason": "correct/equal"}
@@ -84,28 +86,178 @@ def test_ports():
         listening(70000)
 
 
-def answer(address, host=None):
-    request = urllib.request.Request(address, headers={"Host": host} if host else {})
+def answer(address, host=None, header=None):
+    headers = {**({"Host": host} if host else {}), **({"Authorization": header} if header else {})}
+    request = urllib.request.Request(address, headers=headers)
     with urllib.request.urlopen(request, timeout=20) as reply:
         return reply.status, reply.headers, reply.read()
 
 
+def refused(address, host=None, header=None):
+    """The status of a refusal, and what it says."""
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        answer(address, host, header)
+    with caught.value as error:
+        return error.code, error.read().decode()
+
+
 def test_the_server(run):
     keep(run, 3)
-    with watched(run) as address:
+    with watched(run) as (address, token):
         for path, kind in (("/", "text/html"), ("/page.js", "text/javascript"), ("/page.css", "text/css")):
-            status, headers, _ = answer(address + path)
+            status, headers, content = answer(f"{address}{path}?{token}")
             assert status == 200 and headers["Content-Type"].startswith(kind)
             assert "default-src 'none'" in headers["Content-Security-Policy"]
-        content = json.loads(answer(f"{address}/api/rollouts?kind=training&step=3")[2])
+            assert headers["Referrer-Policy"] == "no-referrer" and "Set-Cookie" not in headers
+            if path == "/":
+                assert f"/page.js?{token}".encode() in content and f"/page.css?{token}".encode() in content
+        content = json.loads(answer(f"{address}/api/rollouts?kind=training&step=3&{token}")[2])
         assert content["rows"][0]["response"] == made_runs.SCRIPT  # data; the page writes it as text
+        header = token.replace("=", " ", 1)
+        assert json.loads(answer(f"{address}/api/state", header=header)[2])["step"] == 12
         for path, host, code in (("/", "evil.example", 400), ("/api/rollouts?step=x", None, 500), ("/../x", None, 404)):
-            with pytest.raises(urllib.error.HTTPError) as error:
-                answer(address + path, host)
-            assert error.value.code == code
-            error.value.close()
+            assert refused(f"{address}{path}{'&' if '?' in path else '?'}{token}", host)[0] == code
         port = int(address.rpartition(":")[2])
         own = socket.gethostbyname(socket.gethostname())
         if own != "127.0.0.1" and not own.startswith("127."):  # nobody else reaches it
             with pytest.raises(OSError):
                 socket.create_connection((own, port), timeout=5).close()
+
+
+def test_without_the_token_it_says_nothing(run):
+    keep(run, 3)
+    with watched(run) as (address, token):
+        for given in (
+            "",
+            "token=",
+            "token=x",
+            token[:-1],
+            token + "x",
+            token.upper(),
+            "token=%ff",
+            "Token=" + token[6:],
+        ):
+            for path in ("/", "/page.js", "/page.css", "/api/state", "/api/rollouts?kind=training&step=3", "/none"):
+                code, said = refused(f"{address}{path}{'&' if '?' in path else '?'}{given}")
+                assert code == 403 and "Open the whole address" in said
+        for header in ("token x", "x", "token", "Bearer " + token[6:]):
+            assert refused(f"{address}/api/state", header=header)[0] == 403
+
+
+def test_each_server_has_a_token_of_its_own():
+    assert len({new_token() for _ in range(50)}) == 50
+
+
+def test_another_users_name_or_a_website_is_told_apart_from_this_machine(run):
+    with watched(run) as (address, token):
+        for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "0.0.0.0", "[::1]", ""):
+            if host:
+                assert refused(f"{address}/api/state?{token}", host)[0] == 400
+        assert answer(f"{address}/api/state?{token}", "localhost:80")[0] == 200
+
+
+def grow(run, first, last, file="000.jsonl", value=0.5):
+    with (run / "attempts" / file).open("a") as out:
+        for step in range(first, last + 1):
+            data = {"leanthink/accuracy": value, "leanthink/part/length": -0.1, "other": 1.0}
+            out.write(json.dumps({"step": step, "data": data}) + "\n")
+
+
+def accuracy_of(followed):
+    return next(curve for curve in followed.state()["curves"] if curve["label"].startswith("accuracy"))["points"]
+
+
+def test_a_look_reads_what_is_new_and_sends_what_fits_a_screen(run, monkeypatch):
+    grow(run, 13, 30_000)
+    followed = Followed(run)
+    state = followed.state()
+    assert state["step"] == 30_000 and len(dumps(state)) < 200_000
+    assert all(len(curve["points"]) <= curves.POINTS for curve in state["curves"])
+    read = []
+    lines_of = curves.lines_of
+
+    def counted(path, **how):
+        for line in lines_of(path, **how):
+            read.append(line.number)
+            yield line
+
+    monkeypatch.setattr(curves, "lines_of", counted)
+    assert followed.state()["step"] == 30_000 and not read
+    grow(run, 30_001, 30_003)
+    assert followed.state()["step"] == 30_003 and len(read) == 3
+
+
+def test_a_resumed_run_takes_the_place_of_what_was_done_again(run):
+    followed = Followed(run)
+    assert [step for step, _ in accuracy_of(followed)] == [*range(1, 13)]
+    grow(run, 8, 9, "001.jsonl", 0.25)
+    assert accuracy_of(followed)[6:] == [[7, pytest.approx(57)], [8, 25.0], [9, 25.0]]
+    assert followed.state()["step"] == 9
+    assert accuracy_of(Followed(run)) == accuracy_of(followed)  # as if read at once
+    rows = followed.run.read_metrics()
+    assert [row["step"] for row in rows] == [*range(1, 10)]
+
+
+def test_a_file_that_is_replaced_is_read_anew(run):
+    followed = Followed(run)
+    followed.state()
+    (run / "attempts" / "000.jsonl").unlink()
+    grow(run, 1, 2, value=0.75)
+    assert accuracy_of(followed) == [[1, 75.0], [2, 75.0]]
+
+
+def test_a_page_of_responses_is_read_not_the_dump(run, monkeypatch):
+    keep(run, 3, count=5000)
+    followed = Followed(run)
+    first = followed.rollouts("training", 3, "", "", 0)
+    assert first["total"] == 5000
+    parsed = []
+    row_of = responses.row_of
+    monkeypatch.setattr(responses, "row_of", lambda *given: parsed.append(1) or row_of(*given))
+    again = followed.rollouts("training", 3, "right", "3", 4990)
+    assert len(again["rows"]) == 10 and len(parsed) <= 20
+    with (run / "rollouts" / "3.jsonl").open("a") as file:
+        file.write(json.dumps({"input": "q", "output": "late", "gts": "1", "uid": "x"}) + "\n" + '{"half')
+    assert followed.rollouts("training", 3, "unknown", "", 0)["rows"][0]["response"] == "late"
+
+
+def test_what_the_recipe_made_may_come_later(run):
+    keep(run, 3)
+    shaped = run / "rollouts" / "shaped" / "3.jsonl"
+    text = shaped.read_text()
+    shaped.unlink()
+    followed = Followed(run)
+    assert followed.rollouts("training", 3, "unknown", "", 0)["total"] == 3
+    shaped.write_text(text)
+    assert followed.rollouts("training", 3, "right", "3", 0)["total"] == 3
+
+
+def test_long_texts_and_many_steps_are_cut(run):
+    (run / "validation" / "13.jsonl").write_text(
+        json.dumps({"input": "q" * 10**6, "output": "r" * 10**6, "acc": 1, "difficulty": "d" * 10**6}) + "\n"
+    )
+    for step in range(100, 2100):
+        (run / "validation" / f"{step}.jsonl").touch()
+    followed = Followed(run)
+    page = followed.rollouts("validation", 13, "", "", 0)
+    assert len(dumps(page)) < 100_000 and "characters left out" in page["rows"][0]["response"]
+    assert followed.rollouts("validation", 13, "", page["difficulties"][0], 0)["total"] == 1
+    steps = followed.state()["rollouts"]["validation"]
+    assert len(steps) == 1000 and (steps[0], steps[-1]) == (0, 2099)
+
+
+def test_many_clients_at_once_read_once(run):
+    grow(run, 13, 2000)
+    keep(run, 3, count=2000)
+    followed = Followed(run)
+    found = []
+
+    def look():
+        found.append((followed.state()["step"], followed.rollouts("training", 3, "right", "", 0)["total"]))
+
+    threads = [threading.Thread(target=look) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [(2000, 2000)] * 12

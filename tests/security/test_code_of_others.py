@@ -155,6 +155,8 @@ def test_what_is_typed_is_trusted(hostile: Path, monkeypatch: pytest.MonkeyPatch
         "reward: correct\nverl: {+ray_kwargs.ray_init.runtime_env.py_executable: ./evil.sh}",
         "reward: correct\nverl: {trainer.checkpoint_callback_class: evil.X}",
         "reward: correct\nverl: {++leanthink.verify.task: 'os:system'}",
+        "reward: correct\nverl: {++leanthink.verify: {task: 'leanthink.merge.write:shutil.rmtree'}}",
+        "reward: correct\nverl: {++leanthink.reward: {'evil:X': {}}}",
         "reward: correct\nverl: {actor_rollout_ref.rollout.multi_turn.tool_config_path: evil.yaml}",
         "reward: correct\nverl: {global_profiler.finish_hook_cmd: rm}",
         "reward: correct\nverl: {hydra.launcher: {_target_: os.system}}",
@@ -197,6 +199,26 @@ def test_a_sweep_asks_too(hostile: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert cli.main(["sweep", "sweep.yaml", "--dry-run"]) == cli.FAILED
     assert "--trust-code" in capsys.readouterr().err and not (hostile / "ran").exists()
     assert cli.main(["sweep", "sweep.yaml", "--dry-run", "--trust-code"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "asks"),
+    [
+        ("leanthink.verify.task", "os:system", True),
+        ("data.custom_cls.path", "evil.py", True),
+        ("actor_rollout_ref.model.trust_remote_code", "true", True),
+        ("leanthink.verify.deadline", "3", False),
+        ("leanthink.max_unknown", "0.2", False),
+        ("data.train_batch_size", "8", False),
+    ],
+)
+def test_what_a_sweep_sets_may_name_code(
+    tmp_path: Path, key: str, value: str, asks: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sweep.yaml").write_text(f"recipes: [grpo]\nprofile: cpu\nsteps: 3\nset: {{{key}: '{value}'}}\n")
+    code_ = cli.main(["sweep", str(tmp_path / "sweep.yaml"), "--dry-run", "--out", str(tmp_path / "out")])
+    told = "names code to run" in capsys.readouterr().err
+    assert told is asks and (code_ == cli.FAILED) >= asks
 
 
 def test_the_printed_command_says_where_the_code_lies(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:

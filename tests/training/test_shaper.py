@@ -202,3 +202,17 @@ def test_an_estimator_that_needs_more_than_rewards_is_refused():
     facts = [fact(length=2.0)]
     with pytest.raises(ConfigError, match=r"advantage gae is an estimator of verl's own.*such as grpo"):
         one.advantages(facts, ["a"], one.shape(facts, ["a"], step=1), padded(facts))
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_a_schedule_is_asked_for_the_steps_before(step):
+    """0 before the first step, and a tenth more after each: at step 5, four are done."""
+    by = {"linear": {"start": 0.0, "stop": 1.0, "steps": 10}}
+    one = Shaper(Settings.of(load_recipe("grpo", [f"reward={{scale: {{by: {by}, of: correct}}}}"])))
+    assert one.shape([fact(), fact()], ["a", "a"], step=step)[0].tolist() == pytest.approx([(step - 1) / 10] * 2)
+
+
+def test_the_filtered_share_is_of_all_rows_and_leaves_unknown_ones_out():
+    one = Shaper(Settings.of(load_recipe("grpo"), truncated="mask", max_unknown=0.9))
+    facts = [fact(), fact(acc=0.0), fact(acc=0.0, truncated=1.0), fact(0.0, unknown=1.0), fact(0.0, unknown=1.0)]
+    assert one.shape(facts, ["a"] * 5, step=1)[2]["filtered_share"] == pytest.approx(1 / 5)

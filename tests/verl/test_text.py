@@ -128,10 +128,11 @@ def test_a_whole_job_carries_its_text(text: str) -> None:
 ECHO = "import json, sys; print(json.dumps(sys.argv[1:]))"
 
 
+SHELL = ["it's", "a\nb", "!x", "`id`", "$(id)", "~", "=ls", "*", "a b", '"', "\\", "{a,b}", "\x1b]0;owned\x07"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-@pytest.mark.parametrize(
-    "text", [*AWKWARD, "it's", "a\nb", "!x", "`id`", "$(id)", "~", "=ls", "*", "a b", '"', "\\", "{a,b}"]
-)
+@pytest.mark.parametrize("text", [*AWKWARD, *SHELL, "a\tb\x85é\u202e\\x41"])
 def test_the_printed_command_pastes(shell: str, text: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell} on this machine")

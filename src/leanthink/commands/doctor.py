@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from leanthink.doctor import Check, Status, checks, system
+from leanthink.terminal import Terminal
 
 STYLES: Final = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: "bold red"}
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the table; 1 if a check failed."""
     done: list[Check] = []
-    with Console(stderr=True).status("checking") as progress:
+    with Terminal(stderr=True).status("checking") as progress:
         for check in checks(Path.cwd()):
             done.append(check)
             progress.update(f"checking; done: {check.name}")
@@ -39,6 +40,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _table(done: list[Check]) -> Table:
     table = Table("check", "", "found", "cure", title=f"leanthink doctor, {system()}")
     for check in done:
-        status = f"[{STYLES[check.status]}]{check.status}[/]"
-        table.add_row(escape(check.name), status, escape(check.found), escape(check.cure))
+        status = Text(str(check.status), style=STYLES[check.status])
+        table.add_row(check.name, status, check.found, check.cure)
     return table

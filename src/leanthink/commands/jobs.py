@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leanthink.commands import trust
+from leanthink.core.code import check_keys_trusted
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.files.writing import whole_folder
 from leanthink.recipe.advice import warn
@@ -57,6 +58,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
         if value is not None and value < 1:
             raise ConfigError(f"--{name} is {value}; give 1 or more")
     given = _verl_keys(args.overrides)
+    check_keys_trusted(given, "the overrides")
     options = {key.removeprefix("leanthink."): value for key, value in given.items() if key.startswith("leanthink.")}
     extra = {key: value for key, value in given.items() if not key.startswith("leanthink.")}
     if args.seed is not None:

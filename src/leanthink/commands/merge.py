@@ -14,6 +14,7 @@ from rich.table import Table
 
 from leanthink.algorithms.merging import SelectiveMerging
 from leanthink.merge import MANIFEST, Dtype, Job, Side, by_kind, make_plan, merge
+from leanthink.terminal import Terminal
 
 EPILOG = """A checkpoint of verl holds a model in pieces, one for each rank. Make a folder of them first, in bfloat16:
 python -m verl.model_merger merge --backend fsdp --local_dir CHECKPOINTS/global_step_K/actor --target_dir TRAINED;
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         device=args.device,
     )
     plan = make_plan(job)
-    shown = Console(stderr=True) if args.json else console
+    shown = Terminal(stderr=True) if args.json else console
     columns = (
         TextColumn("merging"), BarColumn(), DownloadColumn(), TextColumn("read"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),

@@ -9,6 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from leanthink.core.text import as_label
 from leanthink.reporting.build import report_of, write_report
 from leanthink.reporting.page import Grid
 from leanthink.reporting.sources import is_run, read_sources
@@ -67,5 +68,5 @@ def grid_table(title: str, grid: Grid, width: int) -> Table:
         side = "right" if place and longest <= SHORT else "left"
         table.add_column(grid.heads[place], justify=side, overflow="fold", no_wrap=place > 0 and longest <= SHORT)  # type: ignore[arg-type]
     for row in grid.rows:
-        table.add_row(*(row[place] for place in shown))
+        table.add_row(*(as_label(row[place]) for place in shown))
     return table

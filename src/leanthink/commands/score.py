@@ -24,6 +24,7 @@ from leanthink.replay.analysis import PIECE, Analysis, Sensitivity, pieces, sens
 from leanthink.replay.score import Replay, load_recipes
 from leanthink.reporting import replay_page
 from leanthink.reporting.tables import number, percent
+from leanthink.terminal import Terminal
 from leanthink.verify import Verdict
 
 SAME: Final = 1e-6
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             console.file.write(line + "\n")
         for reason, rows in unknown_rows(rollouts).items():
             notices.append(f"{len(rows)} verdicts unknown, left out: {reason}, first in {rows[0].place}")
-        console = Console(stderr=True)
+        console = Terminal(stderr=True)
     else:
         console.print(rollouts_table(rollouts, next(iter(replays.values()))))
         for one in replays.values():

@@ -181,8 +181,8 @@ class _Board:
         self._tasks: dict[str, TaskID] = {}
         self._left = Cost.remaining(sweep)
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
         )  # fmt: skip
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self._all = self._progress.add_task("all runs, steps", total=self._left.total, left="")

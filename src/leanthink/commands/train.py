@@ -17,7 +17,7 @@ from leanthink.commands import jobs
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.data.golds import audit
 from leanthink.data.records import read_records
-from leanthink.reporting.tables import before_after_table, phase_table, plot_runs
+from leanthink.reporting.tables import before_after_table, is_number, phase_table, plot_runs
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
 from leanthink.verify import Verifier
@@ -148,7 +148,7 @@ class _Follower:
         self._started = time.monotonic()
         self._first: int | None = None
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
@@ -173,7 +173,7 @@ class _Follower:
             self._first = row["step"]
             waited = time.monotonic() - self._started
             self._console.print(f"first step done after {waited:.0f} s")
-        text = "  ".join(f"{label} {form.format(row[key])}" for label, key, form in SHOWN if key in row)
+        text = "  ".join(f"{label} {form.format(row[key])}" for label, key, form in SHOWN if is_number(row.get(key)))
         self._progress.update(self._task, completed=row["step"], description=text)
         if not self._console.is_terminal:
             self._console.print(f"step {row['step']}  {text}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from leanthink.reporting.live.follow import Followed
-from leanthink.reporting.live.serve import LOOPBACK, listening, serve
+from leanthink.reporting.live.serve import LOOPBACK, listening, new_token, serve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Serve until interrupted."""
     followed = Followed(args.run_folder)
     sock = listening(args.port)
-    console.print(f"http://{LOOPBACK}:{sock.getsockname()[1]} shows {args.run_folder}; Ctrl-C ends it", soft_wrap=True)
-    serve(followed, sock)
+    token = new_token()
+    address = f"http://{LOOPBACK}:{sock.getsockname()[1]}/?token={token}"
+    console.print(f"{address} shows {args.run_folder} to whoever has this address; Ctrl-C ends it", soft_wrap=True)
+    serve(followed, sock, token)
     return 0

@@ -36,7 +36,7 @@ _NAME: Final = re.compile(r"[\w.]+:[\w.]+")
 _KEY: Final = re.compile(
     r"(?:^|[._])(?:trust_remote_code|external_lib|custom|\w*class|cls|module|function|hook|command|cmd|fqn|executable"
     r"|runtime_env|py_modules|plugins?|sandbox_fusion|config_path|tool_path|tool_config)(?:$|[._])"
-    r"|(?:^|\.)_target_$|^(?:hydra|leanthink|ray_kwargs)(?:$|[./@])"
+    r"|(?:^|\.)_target_$|^(?:hydra|ray_kwargs)(?:$|[./@])"
 )
 _FOLDERS: list[str] = []
 _allowed: list[frozenset[str] | None] = [None]  # the innermost block decides; None: whatever is named
@@ -87,17 +87,20 @@ def check_keys_trusted(keys: Mapping[str, Any], place: str) -> None:
         return
     for key, value in _flat(keys, ""):
         bare = key.lstrip("+~")
-        if value not in (None, False, "") and _KEY.search(bare):
+        if bare.partition(".")[0] == "leanthink":
+            for text in (word for word in [bare, value] if isinstance(word, str) and _NAME.search(word)):
+                check_trusted(text, f"{place}: {bare}")
+        elif value not in (None, False, "") and _KEY.search(bare):
             typed = (bare[: match.start()] for match in re.finditer(r"\.|$", bare))
             if not any(name in (_allowed[-1] or ()) for name in typed):
                 check_trusted(bare, place)
 
 
 def _flat(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
+    if isinstance(node, Mapping) and node:
         for key, value in node.items():
             yield from _flat(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list) and any(isinstance(item, Mapping) for item in node):
+    elif isinstance(node, list | tuple):
         for item in node:
             yield from _flat(item, path)
     else:

@@ -1,4 +1,8 @@
-"""Text as files can hold it: JSON may bring half of a surrogate pair, which is no text and has no UTF-8."""
+r"""Text of others as files can hold it, and as people read it in a terminal, a picture or a page.
+
+JSON may bring half of a surrogate pair, which is no text and has no UTF-8. What is shown is never markup, TeX or a
+control sequence.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 REPLACEMENT: Final = "\ufffd"
+
+LONGEST: Final = 200
+"""The most characters of a label; what is longer ends in an ellipsis."""
 
 _HALVES = re.compile("[\ud800-\udfff]")
 
@@ -35,3 +42,39 @@ def storable(value: Any) -> tuple[Any, int]:
 def first_unstorable(rows: Any) -> int | None:
     """The place of the first row, from 0, that holds a text that cannot be written; None where all can."""
     return next((place for place, row in enumerate(rows) if storable(row)[1]), None)
+
+
+def printable(text: str, *, halves: bool = False) -> str:
+    r"""A text whose signs can all be seen; line ends and tabs stay, any other control sign is written out.
+
+    Half of a surrogate pair becomes U+FFFD, unless ``halves`` says to leave it to :func:`storable`, which counts them.
+
+    >>> print(printable("a\x1b]0;owned\x07"))
+    a\x1b]0;owned\x07
+    """
+    if text.isprintable():
+        return text
+    if not halves:
+        text = _HALVES.sub(REPLACEMENT, text)
+    kept = "".join({"\n", "\t", *_HALVES.findall(text)})
+    return "".join(sign if sign.isprintable() or sign in kept else ascii(sign)[1:-1] for sign in text)
+
+
+def as_label(text: object, most: int = LONGEST, *, halves: bool = False) -> str:
+    r"""A text on one line, of ``most`` characters; ``halves`` as for :func:`printable`.
+
+    >>> as_label("a\nb"), as_label("abcd", 3)
+    ('a b', 'ab…')
+    """
+    whole = str(text)
+    shown = printable(" ".join(whole[: 4 * most].split()), halves=halves)
+    return shown if len(shown) <= most and len(whole) <= 4 * most else shown[: most - 1] + "…"
+
+
+def without_tex(text: str) -> str:
+    r"""A label that matplotlib draws as it stands, in its legend too.
+
+    >>> print(without_tex("$a$"), without_tex("_b"))
+    \$a\$  _b
+    """
+    return ("\N{SPACE}" if text.startswith("_") else "") + text.replace("$", r"\$")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from leanthink.core.errors import DataError
 from leanthink.core.text import REPLACEMENT, storable
-from leanthink.files.reading import numbered_lines, row_of
+from leanthink.files.reading import lines_of, row_of
 
 ENDINGS: Final = (".jsonl", ".parquet", ".csv")
 ROLLOUTS: Final = "rollouts"
@@ -139,9 +139,9 @@ def _joined(record: Record, shaped: Mapping[str, Mapping[str, Any]]) -> Record:
 
 
 def _read_jsonl(path: Path) -> Iterator[Record]:
-    for number, line in numbered_lines(path):
-        if line.strip():
-            yield Record(fields=row_of(line, path, number), file=path, line=number)
+    for line in lines_of(path):
+        if line.text.strip():
+            yield Record(fields=row_of(line.text, path, line.number), file=path, line=line.number)
 
 
 def _read_csv(path: Path) -> Iterator[Record]:

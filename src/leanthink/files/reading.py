@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from leanthink.core.errors import DataError
 
@@ -21,8 +20,6 @@ DEPTH: Final = 64
 """How deep lists and mappings may lie in each other."""
 DIGITS: Final = 300
 """The most digits of a number: what has more is no float."""
-
-_OPENING: Final = re.compile(r"[\[{]")
 
 
 def read_text(path: Path, most: int = TEXT_BYTES) -> str:
@@ -90,35 +87,53 @@ def parse_json(text: str, place: str, *, line: int | None = None, nan: bool = Fa
         return float(word.lower().replace("infinity", "inf"))
 
     try:
-        content = json.loads(text, parse_int=whole, parse_float=decimal, parse_constant=constant)
+        content = json.loads(text, parse_constant=constant)
+        if not _plain(content):  # a call for each number would take most of the time, so only where one is strange
+            content = json.loads(text, parse_int=whole, parse_float=decimal, parse_constant=constant)
     except DataError:
         raise
     except RecursionError:
         refuse(f"lists and objects lie more than {DEPTH} deep in each other; write them flatter")
     except ValueError as error:
+        if "int_max_str_digits" in str(error):
+            json.loads(text, parse_int=whole)  # which tells the number
         if line is None:
             raise DataError(f"{place} is no JSON ({error})") from error
         refuse(f"no JSON ({error}); write one JSON object a line")
-    if len(_OPENING.findall(text, 0)) > DEPTH and _depth(content) > DEPTH:
-        refuse(f"lists and objects lie more than {DEPTH} deep in each other; write them flatter")
     return content
+
+
+def _plain(content: Any) -> bool:
+    """Whether all numbers are those of a float.
+
+    Raises:
+        RecursionError: lists and objects lie deeper than is allowed.
+    """
+    level, depth = [content], 0
+    while level:
+        below: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is float:
+                if value - value != 0:
+                    return False
+            elif kind is int:
+                if value.bit_length() > 996:  # 300 digits
+                    return False
+            elif kind is dict:
+                below.append(value.values())
+            elif kind is list:
+                below.append(value)
+        if below:
+            depth += 1
+            if depth > DEPTH:
+                raise RecursionError
+        level = [inner for outer in below for inner in outer]
+    return True
 
 
 def _line_of(text: str, piece: str) -> int:
     return text.count("\n", 0, max(text.find(piece), 0)) + 1
-
-
-def _depth(content: Any) -> int:
-    """How deep lists and objects lie in each other, up to one more than is allowed."""
-    depth, level = 0, [content]
-    while level and depth <= DEPTH:
-        level = [inner for outer in level for inner in _inner(outer)]
-        depth += 1
-    return depth
-
-
-def _inner(content: Any) -> Sequence[Any]:
-    return list(content.values()) if isinstance(content, dict) else content if isinstance(content, list) else ()
 
 
 def read_json(path: Path, *, nan: bool = False) -> Any:
@@ -144,22 +159,21 @@ def read_object(path: Path, *, nan: bool = False) -> dict[str, Any]:
     return content
 
 
-def read_jsonl(path: Path, *, whole: bool = True, nan: bool = True, start: int = 0) -> Iterator[dict[str, Any]]:
+def read_jsonl(path: Path, *, whole: bool = True, nan: bool = True) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file, one by one.
 
     Args:
         path: the file; a pipe will do.
         whole: whether the file is complete; else a last line that is still being written is left out.
         nan: whether ``NaN`` may stand for a number, as trainers write it.
-        start: the byte to begin at.
 
     Raises:
         DataError: naming file and line.
         OSError: the file cannot be read.
     """
-    for number, line in numbered_lines(path, whole=whole, start=start):
-        if line.strip():
-            yield row_of(line, path, number, nan=nan)
+    for line in lines_of(path, whole=whole):
+        if line.text.strip():
+            yield row_of(line.text, path, line.number, nan=nan)
 
 
 def row_of(line: str, path: Path, number: int, *, nan: bool = True) -> dict[str, Any]:
@@ -174,17 +188,25 @@ def row_of(line: str, path: Path, number: int, *, nan: bool = True) -> dict[str,
     return row
 
 
-def numbered_lines(path: Path, *, whole: bool = True, start: int = 0) -> Iterator[tuple[int, str]]:
-    """The lines of a text file with their numbers, from 1; from the byte ``start``, which begins one.
+class Line(NamedTuple):
+    """A line of a file: its number, from 1, the bytes ``[begin, end)`` it takes, and its text."""
+
+    number: int
+    begin: int
+    end: int
+    text: str
+
+
+def lines_of(path: Path, *, whole: bool = True, begin: int = 0, number: int = 0) -> Iterator[Line]:
+    """The lines of a text file; from the byte ``begin`` on, before which there are ``number`` lines.
 
     Raises:
         DataError: a line is too long, or no UTF-8.
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        if start:
-            file.seek(start)
-        number = 0
+        if begin:
+            file.seek(begin)
         while line := file.readline(LINE_BYTES + 1):
             number += 1
             if len(line) > LINE_BYTES:
@@ -192,9 +214,10 @@ def numbered_lines(path: Path, *, whole: bool = True, start: int = 0) -> Iterato
             if not whole and not line.endswith(b"\n"):
                 return
             try:
-                yield number, line.decode("utf-8")
+                yield Line(number, begin, begin + len(line), line.decode("utf-8"))
             except UnicodeDecodeError as error:
                 raise DataError(f"{path}, line {number} is no UTF-8 text ({error}); save it as UTF-8") from error
+            begin += len(line)
 
 
 def whole_number(value: Any, place: str) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as escaped
 from typing import Final
 
-from leanthink.core.text import REPLACEMENT, storable
+from leanthink.core.text import LONGEST, REPLACEMENT, as_label, storable
 
 POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE: Final = """
@@ -46,6 +46,11 @@ class Section:
 
     title: str
     items: Sequence[Grid | Picture]
+
+
+def escape(text: str, most: int = 10 * LONGEST) -> str:
+    """A text of others as HTML, cut where it is no label any more."""
+    return escaped(as_label(text, most, halves=True))
 
 
 def page(title: str, intro: str, sections: Sequence[Section], notices: Sequence[str]) -> str:

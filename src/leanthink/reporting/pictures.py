@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from leanthink.core.text import LONGEST, as_label, without_tex
 from leanthink.files.writing import whole_file
 from leanthink.metrics import Interval
 from leanthink.reporting.figures import Figures, dominated
@@ -85,8 +86,13 @@ def _dashes(place: int) -> str:
     return DASHES[place // len(COLOURS) % len(DASHES)]
 
 
-def _wrapped(label: str) -> str:
-    return textwrap.fill(label, 36)
+def drawn(text: str, most: int = LONGEST // 2) -> str:
+    """A label as matplotlib draws it: text, whatever it holds."""
+    return without_tex(as_label(text, most))
+
+
+def _wrapped(text: str) -> str:
+    return without_tex(textwrap.fill(as_label(text, LONGEST // 2), 36))
 
 
 def _error(axis: Axes, x: Interval, y: Interval, **style: Any) -> None:
@@ -139,9 +145,11 @@ def _pareto(variants: Sequence[Variant], start: Figures | None) -> tuple[Figure,
         xs, ys = [x for x, _ in front], [100 * y for _, y in front]
         axis.step(xs, ys, where="post", color=GREY, linewidth=1, linestyle=":", label="Pareto front")
     for (variant, colour, mark), (tokens, accuracy), is_behind in zip(shown, places, behind, strict=True):
-        label = variant.label + (" (stopped early)" if variant.stopped else " (dominated)" if is_behind else "")
+        told = as_label(variant.label) + (
+            " (stopped early)" if variant.stopped else " (dominated)" if is_behind else ""
+        )
         fade = 0.35 if is_behind else 1.0
-        _error(axis, tokens, _scaled(accuracy), fmt=mark, color=colour, label=_wrapped(label), alpha=fade, markersize=7)
+        _error(axis, tokens, _scaled(accuracy), fmt=mark, color=colour, label=_wrapped(told), alpha=fade, markersize=7)
         known = [one for one in variant.last if one is not None]
         if len(known) > 1:
             each = [one.tokens.value for one in known], [100 * one.accuracy.value for one in known]
@@ -212,7 +220,7 @@ def _part_keys(variants: Sequence[Variant]) -> list[tuple[str, str, float]]:
         if key.startswith(PART) and not key.endswith("_std")
     }
     total = [("leanthink/reward/all", "shaped reward, mean", 1.0)]
-    return total + [(PART + name, f"part {name}, mean", 1.0) for name in sorted(names)]
+    return total + [(PART + name, drawn(f"part {name}, mean"), 1.0) for name in sorted(names)]
 
 
 def _difficulty(variants: Sequence[Variant], start: Figures | None) -> tuple[Figure, str] | None:
@@ -229,7 +237,7 @@ def _difficulty(variants: Sequence[Variant], start: Figures | None) -> tuple[Fig
     ]
     if start is not None and start.by_difficulty:
         series.insert(0, ("before training", GREY, "*", [start]))
-    for place, (label, colour, mark, each) in enumerate(series):
+    for place, (told, colour, mark, each) in enumerate(series):
         shift = 0.7 * ((place + 0.5) / len(series) - 0.5)
         for axis, name, scale in ((axes[0], "accuracy", 100), (axes[1], "tokens", 1)):
             for at, level in enumerate(levels):
@@ -238,10 +246,10 @@ def _difficulty(variants: Sequence[Variant], start: Figures | None) -> tuple[Fig
                     x = Interval(value=at + shift, low=math.nan, high=math.nan)
                     _error(
                         axis, x, _scaled(over_seeds(own), scale), fmt=mark, color=colour, markersize=5,
-                        label=label if at == 0 else None,
+                        label=told if at == 0 else None,
                     )  # fmt: skip
     for axis, label in ((axes[0], "accuracy on held-out questions (%)"), (axes[1], "mean response length (tokens)")):
-        axis.set_xticks(range(len(levels)), levels)
+        axis.set_xticks(range(len(levels)), [drawn(level, 12) for level in levels])
         axis.set_xlabel("difficulty, as the data name it")
         axis.set_ylabel(label)
         axis.set_ylim(bottom=0)

@@ -16,6 +16,7 @@ from leanthink.data.rollouts import words_and_signs
 from leanthink.files.reading import read_jsonl, read_text, whole_number
 from leanthink.recipe.keys import PARTS
 from leanthink.recipe.yaml import read_yaml
+from leanthink.reporting.tables import is_number
 from leanthink.runs.folder import Run, step_of
 from leanthink.runs.identity import RECIPE, brief, flat, read_record, settings_of
 
@@ -214,16 +215,18 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
     if verdict is None and row.get("score") in (0, 1):
         verdict = row["score"]
         notices[f"{name}: no 'acc' in the dump; its scores of 0 and 1 count as verdicts"] = None
-    if verdict not in (0, 1):
+    if not is_number(verdict) or verdict not in (0, 1):
         raise DataError(
-            f"{place}: no verdict of 0 or 1 (acc: {row.get('acc')!r}, score: {row.get('score')!r}); let the reward "
-            "function return {'score': ..., 'acc': 0 or 1}, as leanthink's does"
+            f"{place}: no verdict of 0 or 1 (acc: {row.get('acc')!r:.40}, score: {row.get('score')!r:.40}); let the "
+            "reward function return {'score': ..., 'acc': 0 or 1}, as leanthink's does"
         )
     text = str(row.get("output", row.get("response", "")))
     length = row.get("length")
     if length is None:
         length = len(words_and_signs(text))
         notices[f"{name}: lengths are counted in words and signs, not tokens: no 'length' in the dump"] = None
+    elif not is_number(length) or length < 0:
+        raise DataError(f"{place}: length is {length!r:.80}; give a number of tokens, 0 or more")
     flag = row.get("overthinking")
     question = str(row.get("input", row.get("prompt_id", row.get("group", place))))
     return Sample(

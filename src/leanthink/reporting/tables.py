@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from leanthink.core.text import as_label, without_tex
 from leanthink.files.writing import whole_file
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -49,11 +56,11 @@ def before_after_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         rows += [
             (name, before["by_difficulty"].get(name, {}), figures) for name, figures in after["by_difficulty"].items()
         ]
-        labels = [summary["recipe"], f"({summary['steps']})", *([""] * len(rows))]
+        labels = [as_label(summary["recipe"]), f"({summary['steps']})", *([""] * len(rows))]
         for place, (difficulty, was, now) in enumerate(rows):
             table.add_row(
                 labels[place],
-                difficulty,
+                as_label(difficulty),
                 _percent_of(was),
                 _percent_of(now),
                 _tokens_of(was),
@@ -82,11 +89,11 @@ def phase_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title="Mean seconds of a training step")
     table.add_column("phase")
     for summary in summaries:
-        table.add_column(summary["recipe"], justify="right")
+        table.add_column(as_label(summary["recipe"]), justify="right")
     phases = [dict(summary["seconds"]["per_step"]) for summary in summaries]
     names = list(dict.fromkeys(name for phase in phases for name in phase if name not in ("step", "testing")))
     for name in [*names, "step"]:
-        table.add_row(name, *(number(phase.get(name), 2) for phase in phases), end_section=name == names[-1])
+        table.add_row(as_label(name), *(number(phase.get(name), 2) for phase in phases), end_section=name == names[-1])
     return table
 
 
@@ -100,10 +107,12 @@ def plot_runs(metrics: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) ->
     figure, (top, bottom) = pyplot.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
     for colour, (name, rows) in zip(COLOURS * (len(metrics) // len(COLOURS) + 1), metrics.items(), strict=False):
         for axis, key, scale in ((top, "leanthink/accuracy", 100), (bottom, "leanthink/length/all", 1)):
-            points = [(row["step"], scale * row[key]) for row in rows if key in row]
+            points = [(row["step"], scale * row[key]) for row in rows if is_number(row.get(key))]
             if points:
                 axis.plot(*zip(*points, strict=True), color=colour, alpha=0.35, linewidth=1)
-                axis.plot(*zip(*_smooth(points), strict=True), color=colour, label=name, linewidth=2)
+                axis.plot(
+                    *zip(*_smooth(points), strict=True), color=colour, label=without_tex(as_label(name)), linewidth=2
+                )
     top.set_ylabel("accuracy of training rollouts (%)")
     bottom.set_ylabel("response length (tokens)")
     bottom.set_ylim(bottom=0)

@@ -187,6 +187,22 @@ def _check_summary(content: Mapping[str, Any], place: str) -> None:
             continue
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise DataError(f"{place}: {key} is {value!r:.60}, which no summary holds there")
+    for key in ("before", "after", "seconds"):
+        if key in content:
+            inner = content[key].get("per_step", {}) if key == "seconds" else content[key]
+            _check_figures(inner, f"{place}: {key}")
+
+
+def _check_figures(figures: Any, place: str) -> None:
+    """Refuse figures of an evaluation that are neither numbers nor nothing."""
+    if not isinstance(figures, Mapping):
+        raise DataError(f"{place} is {figures!r:.60}, which no summary holds there")
+    for name, value in figures.items():
+        if name == "by_difficulty":
+            for level, inner in value.items():
+                _check_figures(inner, f"{place}.by_difficulty.{level:.40}")
+        elif not isinstance(value, int | float | None):
+            raise DataError(f"{place}.{name:.40} is {value!r:.60}, which no summary holds there")
 
 
 def step_of(row: Mapping[str, Any], place: str) -> tuple[int, Mapping[str, Any]]:

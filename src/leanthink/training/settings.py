@@ -67,8 +67,8 @@ class Settings:
             raise ConfigError(f"leanthink.gold_lists is {self.gold_lists!r}; give any or all")
         if self.changed_recipe not in ("refuse", "migrate"):
             raise ConfigError(f"leanthink.changed_recipe is {self.changed_recipe!r}; give refuse or migrate")
-        if not 0 <= self.max_unknown <= 1:
-            raise ConfigError(f"leanthink.max_unknown is {self.max_unknown}; give a share between 0 and 1")
+        if not isinstance(self.max_unknown, int | float) or not 0 <= self.max_unknown <= 1:
+            raise ConfigError(f"leanthink.max_unknown is {self.max_unknown!r}; give a share between 0 and 1")
 
     @classmethod
     def of(cls, recipe: Recipe, **options: Any) -> Self:

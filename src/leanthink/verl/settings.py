@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 from leanthink.core.errors import ConfigError
 from leanthink.training import settings as base
-
-NAME: Final = base.NAME
-"""The name of our advantage estimator and agent loop in verl's registries, and of our configuration node."""
-
-PROBING: Final = "leanthink_probing"
-"""The name of the agent loop that also probes."""
+from leanthink.verl.names import NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +29,8 @@ class Settings(base.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.poll_interval > 0:
-            raise ConfigError(f"leanthink.poll_interval is {self.poll_interval}; give seconds greater than 0")
+        if not isinstance(self.poll_interval, int | float) or not self.poll_interval > 0:
+            raise ConfigError(f"leanthink.poll_interval is {self.poll_interval!r}; give seconds greater than 0")
 
     @classmethod
     def read(cls, config: Any) -> Self:

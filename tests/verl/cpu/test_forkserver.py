@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import textwrap
@@ -45,6 +48,24 @@ def run(command: str, program: Path, *arguments: str, **environment: str) -> sub
         timeout=60,
         check=False,
     )
+
+
+def test_another_user_reaches_no_server(trainer) -> None:
+    path = Path(trainer[1].split()[-1])
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    if os.getuid() == 0 and shutil.which("setpriv"):
+        other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        code = f"import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})"
+        done = subprocess.run([*other, "/usr/bin/python3", "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+
+
+def test_only_the_same_user_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert forkserver._of_this_user(ours)
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+        assert not forkserver._of_this_user(ours)
 
 
 def write(path: Path, code: str) -> Path:

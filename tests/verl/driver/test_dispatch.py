@@ -11,8 +11,9 @@ from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
 from leanthink.training import prompt_key
 from leanthink.verl.driver import dispatch
+from leanthink.verl.names import PROBING
 from leanthink.verl.rollout.loops import COMPRESSING
-from leanthink.verl.settings import PROBING, Settings
+from leanthink.verl.settings import Settings
 
 
 class Source:

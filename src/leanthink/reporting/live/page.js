@@ -1,6 +1,7 @@
 "use strict";
 // Text reaches the page as textContent only: a response may hold markup.
 const SECONDS = 2;
+const TOKEN = new URLSearchParams(location.search).get("token");
 const SVG = "http://www.w3.org/2000/svg";
 const at = (id) => document.getElementById(id);
 let state = null, shown = 0, asked = 0;
@@ -65,7 +66,8 @@ function article(row) {
 }
 
 async function asked_for(address) {
-  const answer = await fetch(address);
+  const answer = await fetch(address, { headers: { Authorization: `token ${TOKEN}` } });
+  if (answer.status === 403) throw new Error("the server was started anew: open the address that it printed");
   const content = await answer.json();
   if (content.error) throw new Error(content.error);
   return content;

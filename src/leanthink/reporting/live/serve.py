@@ -1,8 +1,14 @@
-"""The page's server, for this machine only: it listens on 127.0.0.1 and answers to no other name, against websites."""
+"""The page's server: for this machine only, and there only for whoever has the address.
+
+It listens on 127.0.0.1, where every user of the machine can knock: so each request needs the token that the printed
+address holds. It answers to no other name, so that no website reaches it through a browser.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hmac
+import secrets
 import socket
 from collections.abc import Callable
 from importlib import resources
@@ -17,6 +23,7 @@ HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 FILES: Final = {
@@ -26,8 +33,18 @@ FILES: Final = {
 }
 
 
-def application(followed: Followed) -> Any:
-    """The page and its data as a Starlette application.
+NO_TOKEN: Final = (
+    "Open the whole address that `leanthink watch` printed: it ends in a token, without which this says nothing."
+)
+
+
+def new_token() -> str:
+    """What only the terminal that started the server knows."""
+    return secrets.token_urlsafe(32)
+
+
+def application(followed: Followed, token: str) -> Any:
+    """The page and its data as a Starlette application, for requests with the token: ``?token=``, or a header.
 
     Raises:
         DependencyError: Starlette is not installed.
@@ -35,6 +52,7 @@ def application(followed: Followed) -> Any:
     try:
         from starlette.applications import Starlette
         from starlette.middleware import Middleware
+        from starlette.middleware.base import BaseHTTPMiddleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
         from starlette.requests import Request
         from starlette.responses import Response
@@ -45,12 +63,13 @@ def application(followed: Followed) -> Any:
     def file(path: str) -> Callable[[Request], Response]:
         name, kind = FILES[path]
         content = (resources.files("leanthink.reporting.live") / name).read_bytes()
+        content = content.replace(b"?token=", f"?token={token}".encode()) if name.endswith(".html") else content
         return lambda request: Response(content, media_type=kind, headers=HEADERS)
 
     def answer(content: Callable[[], Any]) -> Response:
         try:
             return Response(dumps(content()), media_type="application/json", headers=HEADERS)
-        except (DataError, ValueError) as error:  # a half-written or damaged file; the page shows the message
+        except (DataError, ValueError, OSError) as error:  # a half-written or damaged file; the page shows the message
             return Response(dumps({"error": str(error)}), 500, media_type="application/json", headers=HEADERS)
 
     def state(request: Request) -> Response:
@@ -68,9 +87,20 @@ def application(followed: Followed) -> Any:
             )
         )
 
+    async def only_with_token(request: Request, answer_to: Callable[[Request], Any]) -> Any:
+        header = request.headers.get("Authorization", "").removeprefix("token ")
+        given = request.query_params.get("token", header)
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
+            return Response(NO_TOKEN, 403, media_type="text/plain", headers=HEADERS)
+        return await answer_to(request)
+
     routes = [Route(path, file(path)) for path in FILES]
     routes += [Route("/api/state", state), Route("/api/rollouts", rollouts)]
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=NAMES)])
+    guards = [
+        Middleware(TrustedHostMiddleware, allowed_hosts=NAMES),
+        Middleware(BaseHTTPMiddleware, dispatch=only_with_token),
+    ]
+    return Starlette(routes=routes, middleware=guards)
 
 
 def listening(port: int) -> socket.socket:
@@ -92,9 +122,9 @@ def listening(port: int) -> socket.socket:
     return sock
 
 
-def serve(followed: Followed, sock: socket.socket) -> None:
+def serve(followed: Followed, sock: socket.socket, token: str) -> None:
     """Answer until interrupted."""
-    app = application(followed)
+    app = application(followed, token)
     try:
         import uvicorn
     except ImportError as error:

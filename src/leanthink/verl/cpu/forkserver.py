@@ -24,6 +24,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -130,6 +131,9 @@ def _serve(listener: socket.socket, trainer: int, directory: str) -> NoReturn:
             if trainer in ready:
                 break
             connection, _ = listener.accept()
+            if not _of_this_user(connection):
+                connection.close()
+                continue
             if os.fork() == 0:
                 listener.close()
                 os.close(trainer)
@@ -141,6 +145,14 @@ def _serve(listener: socket.socket, trainer: int, directory: str) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _of_this_user(connection: socket.socket) -> bool:
+    """Whether who asks runs as we do: a fork does whatever it is told. The folder keeps all but root out anyway."""
+    if not hasattr(socket, "SO_PEERCRED"):  # Linux has it
+        return True
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return bool(struct.unpack("3i", credentials)[1] == os.getuid())
 
 
 def _become_worker(connection: socket.socket) -> NoReturn:

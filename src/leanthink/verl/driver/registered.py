@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from leanthink.core.errors import DependencyError
-from leanthink.verl.rollout.loops import LOOPS
-from leanthink.verl.settings import NAME
+from leanthink.verl.names import LOOPS, NAME
 
 
 def check_registered() -> None:

@@ -33,8 +33,9 @@ from leanthink.verl.driver.filtering import BoundedRefill, filter_metric, filter
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch
 from leanthink.verl.driver.keeping import write_shaped
 from leanthink.verl.driver.registered import check_registered
+from leanthink.verl.names import NAME
 from leanthink.verl.rollout.probes import PROBED, check_known, columns_of, probe_metrics
-from leanthink.verl.settings import NAME, Settings
+from leanthink.verl.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
@@ -13,24 +13,10 @@ from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import Recipe
 from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
 from leanthink.rewards.probed import ProbedReward, probed_part
-from leanthink.verl.settings import NAME, PROBING, Settings
+from leanthink.verl.names import COMPRESSING, MODES, PROBING, SERIAL, STOPPING
+from leanthink.verl.settings import Settings
 
 Kind = TypeVar("Kind", bound=Reward)
-
-COMPRESSING: Final = "leanthink_compressing"
-MODES: Final = "leanthink_modes"
-SERIAL: Final = "leanthink_serial"
-STOPPING: Final = "leanthink_stopping"
-
-LOOPS: Final[Mapping[str, str]] = {
-    NAME: "leanthink.verl.rollout.single_turn.FactsAgentLoop",
-    PROBING: "leanthink.verl.rollout.probing.ProbingAgentLoop",
-    COMPRESSING: "leanthink.verl.rollout.compressing.CompressingAgentLoop",
-    MODES: "leanthink.verl.rollout.modes.ModesAgentLoop",
-    SERIAL: "leanthink.verl.rollout.serial.SerialAgentLoop",
-    STOPPING: "leanthink.verl.rollout.stopping.StoppingAgentLoop",
-}
-"""Our agent loops, as verl's own configuration files name theirs."""
 
 CHANGES_SAMPLING: Final = frozenset({COMPRESSING, MODES, STOPPING})
 """Loops whose tokens were not sampled as the policy samples them: behind another text, or with a shift."""

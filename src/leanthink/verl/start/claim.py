@@ -76,7 +76,7 @@ def compared(job: Job, run: Run, facts: Mapping[str, Any], allowed: Sequence[str
 
 def _facts_without_record(run: Run) -> dict[str, Any]:
     """What a folder of an earlier version tells of its run: the recipe's parts; nothing where it is new."""
-    if not run.recipe.exists() or is_bare(run.folder, "lock", "data", run.recipe.name):  # none, or killed at its start
+    if not run.recipe.exists() or not run.recipe.stat().st_size:  # new, or left empty by a disk that was full
         return {}
     try:
         node = read_yaml(run.recipe)

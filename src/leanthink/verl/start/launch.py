@@ -16,8 +16,9 @@ from leanthink.recipe.definition import Profile, Recipe
 from leanthink.recipe.keys import tree_keys
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import Reference, overrides
+from leanthink.verl.names import NAME
 from leanthink.verl.rollout.loops import CHANGES_SAMPLING, loop_of
-from leanthink.verl.settings import NAME, Settings
+from leanthink.verl.settings import Settings
 from leanthink.verl.update import arrangement
 from leanthink.verl.update.arrangement import ACTOR, BYPASS, ROLLOUT
 
@@ -140,11 +141,11 @@ class Job:
 
     def command(self) -> str:
         """The whole command, to be pasted into a shell."""
-        lines = ["python -m verl.trainer.main_ppo", *(shlex.quote(argument) for argument in self.arguments())]
+        lines = ["python -m verl.trainer.main_ppo", *map(quoted, self.arguments())]
         variables = dict(cpu.ENVIRONMENT) if self.profile == "cpu" else {}
         if code.names_own(self.recipe.parts()):
             variables[code.FOLDERS] = os.pathsep.join(code.folders())
-        return " \\\n  ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), *lines])
+        return " \\\n  ".join([*(f"{name}={quoted(value)}" for name, value in variables.items()), *lines])
 
     def _data(self) -> dict[str, Any]:
         keys: dict[str, Any] = {
@@ -203,6 +204,20 @@ class Job:
             return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
         dispatches = self.recipe.limit is not None or loop_of(self.recipe) is not None
         return {MANAGER: "leanthink.verl.driver.dispatch.DispatchingManager"} if dispatches else {}
+
+
+def quoted(word: str) -> str:
+    """A word of a command for bash and zsh; control signs are written out, so that a terminal shows them, too."""
+    if all(sign.isprintable() or sign == "\n" for sign in word):
+        return shlex.quote(word)
+    inner = word.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + "".join(_written(sign) for sign in inner) + "'"
+
+
+def _written(sign: str) -> str:
+    if sign.isprintable():
+        return sign
+    return "".join(f"\\x{byte:02x}" for byte in sign.encode("utf-8"))
 
 
 def advantage_keys(advantage: AnyAdvantage) -> dict[str, Any]:

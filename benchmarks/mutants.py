@@ -1,0 +1,118 @@
+"""Plausible slips, put into the code one at a time by cosmic-ray: which of them do the tests notice?
+
+Works on a copy of the tracked files in build/mutants, and goes on where it was stopped: each area has a session there.
+
+    python benchmarks/mutants.py [--areas core rewards] [--sample 200] [--seed 7]
+
+Lists every survivor with its difference. Many change nothing (an equal value at a bound, a message, a type hint): what
+is left over after those is what a test is missing for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+BUILD: Final = ROOT / "build" / "mutants"
+AREAS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {  # what is changed, and which tests should notice
+    "core": (["src/leanthink/core"], ["tests/core", "tests/contract", "tests/rewards", "tests/recipe"]),
+    "training": (["src/leanthink/training"], ["tests/training"]),
+    "recipe": (["src/leanthink/recipe"], ["tests/recipe", "tests/recipes", "tests/files"]),
+    "rewards": (["rewards"], ["tests/rewards", "tests/contract"]),
+    "algorithms": (["algorithms"], ["tests/algorithms", "tests/contract", "tests/merge"]),
+    "metrics": (["src/leanthink/metrics"], ["tests/metrics", "tests/reporting/test_report.py"]),
+    "verify": (["src/leanthink/verify"], ["tests/verify"]),
+    "files": (["src/leanthink/files"], ["tests/files"]),
+}
+CONFIG: Final = """[cosmic-ray]
+module-path = [{modules}]
+timeout = {timeout}
+excluded-modules = []
+test-command = "{command}"
+
+[cosmic-ray.distributor]
+name = "local"
+"""
+
+
+def prepared() -> Path:
+    """A copy of the tracked files, to be changed."""
+    tree = BUILD / "tree"
+    shutil.rmtree(tree, ignore_errors=True)  # a change that a kill has left there, too
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, tree / name, follow_symlinks=False)
+    return tree
+
+
+def session(area: str, tree: Path, sample: int, seed: int, timeout: float) -> Path:
+    """The area's session, with a sample of its mutants to be tried; one that is there goes on."""
+    from cosmic_ray.work_db import WorkDB, use_db
+    from cosmic_ray.work_item import WorkerOutcome, WorkResult
+
+    paths, tests = AREAS[area]
+    config, database = BUILD / f"{area}.toml", BUILD / f"{area}-{sample}-{seed}.sqlite"
+    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -m 'not verl and not long' {' '.join(tests)}"
+    modules = ", ".join(f'"{path}"' for path in paths)
+    config.write_text(CONFIG.format(modules=modules, timeout=timeout, command=command), encoding="utf-8")
+    if not database.exists():
+        part = database.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        run(["init", str(config), str(part)], tree)
+        with use_db(str(part), mode=WorkDB.Mode.open) as db:
+            items = sorted(db.work_items, key=lambda item: str(item.mutations))
+            chosen = {item.job_id for item in random.Random(seed).sample(items, min(sample, len(items)))}
+            skipped = WorkResult(worker_outcome=WorkerOutcome.SKIPPED, output="not drawn")
+            db.set_multiple_results((item.job_id for item in items if item.job_id not in chosen), skipped)
+        part.replace(database)
+    return database
+
+
+def run(arguments: Sequence[str], tree: Path) -> None:
+    """One command of cosmic-ray in the copy."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tree / "src"), os.environ.get("PYTHONPATH", "")])}
+    program = "from cosmic_ray.cli import main; main()"
+    subprocess.run([sys.executable, "-c", program, *arguments], cwd=tree, env=environment, check=True)
+
+
+def told(area: str, database: Path) -> None:
+    """How many were noticed, and each that was not."""
+    from cosmic_ray.work_db import WorkDB, use_db
+    from cosmic_ray.work_item import TestOutcome
+
+    with use_db(str(database), mode=WorkDB.Mode.open) as db:
+        tried: list[Any] = [result for _, result in db.results if result.test_outcome is not None]
+    survivors = [result for result in tried if result.test_outcome == TestOutcome.SURVIVED]
+    for result in survivors:
+        print(result.diff)
+    share = 100 * (1 - len(survivors) / len(tried)) if tried else 100
+    print(f"{area}: {len(tried) - len(survivors)} of {len(tried)} noticed ({share:.0f} %)\n")
+
+
+def main() -> None:
+    """Try the areas one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--areas", nargs="+", choices=sorted(AREAS), default=list(AREAS))
+    parser.add_argument("--sample", type=int, default=100, help="mutants of each area (default: 100)")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--timeout", type=float, default=900, help="seconds for the tests of one mutant (default: 900)")
+    args = parser.parse_args()
+    BUILD.mkdir(parents=True, exist_ok=True)
+    tree = prepared()
+    for area in args.areas:
+        database = session(area, tree, args.sample, args.seed, args.timeout)
+        run(["exec", str(BUILD / f"{area}.toml"), str(database)], tree)
+        told(area, database)
+
+
+if __name__ == "__main__":
+    main()
