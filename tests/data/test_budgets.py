@@ -12,7 +12,8 @@ import pytest
 from leanthink.cli import main
 from leanthink.core.errors import ConfigError
 from leanthink.data.budgets import LEVELS, Budgets, Levels, with_lengths
-from leanthink.data.prepare import Prepared, Settings, prepare
+from leanthink.data.prepare import Prepared, prepare
+from leanthink.data.questions import Settings
 from leanthink.data.records import Record
 
 BOXED = "Please reason step by step, and put your final answer within \\boxed{}."

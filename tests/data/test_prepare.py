@@ -13,7 +13,8 @@ import pytest
 
 from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError, DependencyError, WriteError
-from leanthink.data.prepare import Prepared, Settings, held_out, prepare, read_source, verl_row, write_rows
+from leanthink.data.prepare import Prepared, held_out, prepare, read_source, verl_row, write_rows
+from leanthink.data.questions import Settings
 from leanthink.data.records import Record
 
 Row = dict[str, Any]
@@ -60,6 +61,19 @@ def test_rows_are_what_verl_reads() -> None:
     assert {row["extra_info"]["split"] for row in result.rows["test"]} == {"test"}
     assert result.read == 200 == sum(map(len, result.rows.values()))
     assert 20 <= len(result.rows["test"]) <= 60
+
+
+def test_the_index_is_the_row_in_the_file() -> None:
+    """Not in its split, nor among the questions that are kept: every question says its own row."""
+    rows = [{"question": f"row {n}", "answer": "1"} for n in range(40)]
+    rows[7] = dict(rows[3])
+    for settings in ({"test_share": 0.4}, {"test_size": 5}, {"test_share": 1}):
+        result = prepared(rows, template="raw", **settings)
+        for split, of_split in result.rows.items():
+            for row in of_split:
+                assert row["prompt"][0]["content"] == f"row {row['extra_info']['index']}"
+                assert row["extra_info"]["split"] == split
+        assert sum(map(len, result.rows.values())) == 39
 
 
 @pytest.mark.parametrize("settings", [{}, {"test_share": 0.3}, {"seed_text": "other", "test_share": 0.3}])
@@ -120,7 +134,7 @@ def test_answers() -> None:
         gold(["x=3", "four"], answer_pattern="=(.+)")
     with pytest.raises(DataError, match="line 1: no answer found"):
         gold(["#### \n"])
-    for bad in (None, "", "  ", True, ["4"]):
+    for bad in (None, "", "  ", True, {"a": 4}):
         with pytest.raises(DataError, match=r"line 2: 'answer' is .*name another field with --answer-field"):
             gold(["3", bad])
 
@@ -130,8 +144,54 @@ def test_fields_are_named() -> None:
     assert sides(prepared(rows, question_field="problem", answer_field="gold", test_share=0, template="raw")) == {
         "1 + 1?": "train"
     }
-    with pytest.raises(DataError, match=r"no 'question'.*--question-field \(the row has: problem, gold\)"):
-        prepared(rows)
+    assert sides(prepared(rows, test_share=0, template="raw")) == {"1 + 1?": "train"}  # usual names
+    with pytest.raises(
+        DataError, match=r"no question \(question, problem, .*--question-field.*\(the row has: q, gold\)"
+    ):
+        prepared([{"q": "1 + 1?", "gold": 2}])
+    with pytest.raises(DataError, match=r"no 'quest'.*--question-field \(the row has: problem, gold\)"):
+        prepared(rows, question_field="quest")
+    nested = [{"talk": [{"role": "user", "content": "1 + 1?"}], "a": {"b": "2"}}]
+    found = prepared(nested, question_field="talk[-1].content", answer_field="a.b", test_share=0).rows["train"][0]
+    assert "1 + 1?" in found["prompt"][0]["content"] and found["reward_model"]["ground_truth"] == "2"
+
+
+VERL = {
+    "data_source": "some_math",
+    "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"}],
+    "ability": "MATH",
+    "reward_model": {"ground_truth": "2", "style": "rule"},
+    "extra_info": {"index": "a-1", "subject": "sums"},
+}
+
+
+def test_rows_in_verls_schema_keep_what_they_have() -> None:
+    row = prepared([VERL], test_share=0).rows["train"][0]
+    assert row["prompt"] == VERL["prompt"] and row["data_source"] == "some_math" and row["ability"] == "MATH"
+    assert row["reward_model"]["ground_truth"] == "2"
+    assert row["extra_info"] == {"index": 0, "split": "train", "subject": "sums"}
+    with pytest.raises(DataError, match="a conversation that does not end in a user's text"):
+        prepared([{**VERL, "prompt": [{"role": "assistant", "content": "2"}]}])
+
+
+def test_answers_that_no_response_can_match() -> None:
+    rows = [{"question": f"q{n}", "answer": answer} for n, answer in enumerate(["3", "proof", "4", "notfound", None])]
+    with pytest.raises(DataError, match=r"2 of 4 answers can be matched by no response .*'proof'.*--bad-golds drop"):
+        prepared(rows[:4])
+    dropped = prepared(rows, bad_golds="drop", test_share=0)
+    assert [row["extra_info"]["index"] for row in dropped.rows["train"]] == [0, 2]  # as counted in the file
+    assert dropped.read == 5 and "3 answers that no response can match were dropped" in dropped.notices[-1]
+    kept = prepared(rows[:4], bad_golds="keep", test_share=0)
+    assert len(kept.rows["train"]) == 4 and "2 answers that no response can match were kept" in kept.notices[-1]
+    with pytest.raises(DataError, match="no row is left"):
+        prepared(rows[1:2], bad_golds="drop")
+
+
+def test_lists_of_answers_are_alternatives_or_all_asked_for() -> None:
+    rows = [{"question": "q", "answer": ["1/2", "0.5"]}]
+    assert prepared(rows, test_share=0).rows["train"][0]["reward_model"]["ground_truth"] == '["1/2", "0.5"]'
+    both = prepared(rows, test_share=0, gold_lists="all").rows["train"][0]
+    assert both["reward_model"]["ground_truth"] == "1/2, 0.5"
 
 
 def test_difficulty_and_kept_fields() -> None:
@@ -144,8 +204,9 @@ def test_difficulty_and_kept_fields() -> None:
     assert [info["difficulty"] for info in extra([{"level": 1, "difficulty": 9}])] == [9]
     assert "difficulty" not in extra([{}])[0]
     assert [info["budget"] for info in extra([{"budget": 512}, {"budget": 64}], keep=("budget",))] == [512, 64]
-    with pytest.raises(DataError, match="line 2: no 'budget', which --keep asks for"):
-        extra([{"budget": 512}, {}], keep=("budget",))
+    assert [info["budget"] for info in extra([{"budget": 512}, {}], keep=("budget",))] == [512, None]
+    with pytest.raises(DataError, match="line 1: no 'budget', which --keep asks for"):
+        extra([{}, {}], keep=("budget",))
 
 
 @pytest.mark.parametrize(
@@ -232,10 +293,10 @@ def test_data_sets_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_wrong_sources(tmp_path: Path) -> None:
-    (tmp_path / "d.csv").write_text("a\n")
+    (tmp_path / "d.tsv").write_text("a\n")
     for source, message in (
         (str(tmp_path), "is a folder; give one file"),
-        (str(tmp_path / "d.csv"), "cannot read .csv; allowed: .jsonl, .parquet"),
+        (str(tmp_path / "d.tsv"), "cannot read .tsv; allowed: .jsonl, .parquet, .csv"),
         ("missing.jsonl", "missing.jsonl does not exist"),
         ("./a/b/c", "cannot read a file without ending"),
     ):

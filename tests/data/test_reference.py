@@ -12,7 +12,8 @@ import pytest
 
 from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError
-from leanthink.data.prepare import Prepared, Settings, prepare
+from leanthink.data.prepare import Prepared, prepare
+from leanthink.data.questions import Settings
 from leanthink.data.records import Record
 from leanthink.data.reference import read_reference, reference_values, with_reference
 from leanthink.rewards import HarmonizingLength
@@ -57,6 +58,21 @@ def test_rows_to_train_on_get_them_and_rows_to_test_on_do_not(tmp_path: Path) ->
         assert {name: info[name] for name in values["0"]} == values[str(info["index"])]
     assert "reference_length" not in joined.rows["test"][0]["extra_info"]
     assert joined.notices == ["reference values: means of 1 to 2 rollouts a prompt"]
+
+
+def test_values_go_to_the_question_that_the_rollouts_answered(tmp_path: Path) -> None:
+    """Each rollout is as long as its question's own number, so that no shift by a split or a duplicate goes unseen."""
+    asked = [{"question": f"{n}", "answer": "1"} for n in (0, 1, 1, 3, 4, 5, 6, 7, 8, 9)]
+    records = [Record(fields=row, file=Path("q.jsonl"), line=line) for line, row in enumerate(asked, 1)]
+    rollouts = [{"prompt_id": n, "length": 10 * n + 1, "correct": n % 2} for n in range(10)]
+    values = reference_values(read_reference(write(tmp_path / "r.jsonl", rollouts)))
+    for share in (0.0, 0.3, 0.6):
+        joined = with_reference(prepare(records, Settings(data_source="s", template="raw", test_share=share)), values)
+        assert joined.rows["train"]
+        for row in joined.rows["train"]:
+            number = int(row["prompt"][0]["content"])
+            assert row["extra_info"]["reference_length"] == 10 * number + 1
+            assert row["extra_info"]["reference_accuracy"] == number % 2
 
 
 def test_prompts_may_have_ids_of_their_own(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import made_runs as made
 from leanthink import metrics
 from leanthink.cli import main
 from leanthink.metrics import as_judged
-from leanthink.verify.equality import same_answers
+from leanthink.verify.same import same_answers
 
 HALF = (r"\frac{1}{2}", "0.5", r"\dfrac12", "1/2", ".5", "50/100")
 

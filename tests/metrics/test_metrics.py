@@ -85,6 +85,12 @@ def test_majority_and_sequential_compute():
     assert metrics.sequential_short_compute(THINKING, FINISHED, 3) == 21000
 
 
+def test_one_chain_after_another_is_aborted_by_those_that_ended_only():
+    """10 never ends, so 20 is the first to end; 30 is aborted there, and 15, which ends sooner, aborts 40."""
+    assert metrics.sequential_short_compute([10, 20, 30, 15, 40], [False, True, True, True, True], 1) == 80
+    assert metrics.sequential_short_compute([10, 20, 30, 15, 40], [True] * 5, 2) == 10 + 20 + 20 + 15 + 15
+
+
 def test_short_m_where_too_few_or_none_finish():
     vote = metrics.short_m_vote([9, 4, 9], ["a", "b", "c"], [False, True, False], 2)
     assert (vote.answer, vote.compute, vote.time) == ("b", 22, 9)
@@ -239,6 +245,12 @@ def test_sign_flips_against_the_slow_twin():
 def test_drawn_sign_flips_come_close_to_all_of_them():
     differences = numpy.array([1.0, -1.0] * 4 + [1.0] * 6)
     assert sign_flip_p_value(differences) == pytest.approx(slow_sign_flip_p_value(differences), abs=0.02)
+
+
+def test_drawn_sign_flips_count_the_observed_pattern_once():
+    """Of fourteen that all go one way hardly any drawn pattern is as extreme; where they cancel, every one is."""
+    assert sign_flip_p_value(numpy.ones(14), flips=10) == 1 / 11
+    assert sign_flip_p_value(numpy.array([1.0, -1.0] * 7), flips=300) == 1.0
 
 
 def test_maj_at_k_and_subsets():

@@ -52,7 +52,7 @@ def test_a_gold_that_cannot_be_read_leaves_its_responses_out_and_says_so() -> No
 
 def test_a_reward_that_remembers_prompts_knows_them_by_their_names() -> None:
     reward = HistoryLength()
-    first = batch_from_texts(["1", "1 1"], ["1", "1"], ["a", "b"], token_ids=[[1], [1, 1]]).batch
+    first = batch_from_texts(["1", "1"], ["1", "1"], ["a", "b"], token_ids=[[1], [1, 1]]).batch
     again = batch_from_texts(["1"], ["1"], ["b"], token_ids=[[1]]).batch
     state = reward(first)[1]
     fresh, known = reward(again)[0], reward(again, state)[0]

@@ -16,6 +16,7 @@ from leanthink.reporting.figures import aes, by_question, compared, dominated, f
 from leanthink.reporting.pictures import _pareto
 from leanthink.reporting.sources import Sample, read_sources
 from leanthink.reporting.variants import curve, variants
+from leanthink.runs.identity import Difference, Record
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,33 @@ def test_a_resumed_run_is_no_other_variant(tmp_path):
         resumed = "  trainer.val_before_train=False \\\n" if seed == 2 else ""
         (run / "command.txt").write_text(f"python -m verl \\\n{resumed}  trainer.save_freq=2\n")
     assert {one.label: len(one.sources) for one in variants(read_sources([tmp_path]))} == {"short": 2}
+
+
+def test_variants_are_told_apart_by_what_the_runs_are(tmp_path):
+    """The seed and versions make no other variant; data of another content do, whatever its path."""
+    files = {"one": "a" * 64, "two": "a" * 64, "three": "b" * 64}
+    for seed, (name, digest) in enumerate(files.items()):
+        run = made.write_run(tmp_path / name, "short", seed, quality=0.9, tokens=15)
+        facts = {
+            "data.train_files": [{"path": f"{name}.parquet", "rows": 3, "sha256": digest}],
+            "data.seed": seed,
+            "version.torch": str(seed),
+            "trainer.save_freq": seed,
+            "recipe.reward.short.alpha": 0.1,
+        }
+        record = Record(facts=facts)
+        if name == "two":
+            change = Difference(name="data.train_batch_size", before=8, after=16)
+            record = record.started(facts, 0).started(facts, 4, [change])
+        record.write(run / "run.json")
+    sources = read_sources([tmp_path])
+    grouped = {one.label: [source.name for source in one.sources] for one in variants(sources)}
+    assert grouped == {
+        "short train_files=3 rows aaaaaa": ["one", "two"],
+        "short train_files=3 rows bbbbbb": ["three"],
+    }
+    told = [notice for source in sources for notice in source.notices]
+    assert told == ["two went on after step 4 with a change: data.train_batch_size is 16, was 8"]
 
 
 @pytest.mark.parametrize(("quality", "tokens", "told"), [(0.1, 300, "short (dominated)"), (1.0, 5, "short")])

@@ -1,5 +1,7 @@
 """Why a training failed: each real kind of failure is named with its cure, whatever stands around its statement."""
 
+import time
+
 import pytest
 
 import made_logs as made
@@ -7,22 +9,22 @@ from leanthink.runs.failure import KINDS, LONGEST, cause_of
 
 STATEMENTS = {
     "GPU's memory": (
-        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.15 "
-        "GiB",
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of "
+        "79.15 GiB",
         "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB (GPU 3; 23.69 GiB total "
         "capacity)",
-        "RuntimeError: CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other "
-        "call",
+        "RuntimeError: CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some "
+        "other call",
         "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`.",
         "ValueError: Free memory on device (3.2/79.1 GiB) on startup is less than desired GPU memory utilization (0.6)",
     ),
     "machine's memory": (
-        "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.\nMemory on the node "
-        "was "
+        "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.\nMemory on the "
+        "node was "
         "120.0GB / 125.0GB (0.96), which exceeds the memory usage threshold of 0.95.",
         "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 7.45 GiB for an array with shape (1000000000,)",
-        "RuntimeError: [enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you "
-        "tried "
+        "RuntimeError: [enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried "
         "to allocate 1099511627776 bytes. Error code 12 (Cannot allocate memory)",
         "MemoryError",
         "OSError: [Errno 12] Cannot allocate memory",
@@ -35,7 +37,8 @@ STATEMENTS = {
         "ConnectionError: Ray is trying to start at 127.0.0.1:6379, but is already running at 127.0.0.1:6379.",
     ),
     "Ray did not start": (
-        "Exception: The current node timed out during startup. This could happen because some of the raylet failed to "
+        "Exception: The current node timed out during startup. This could happen because some of the raylet "
+        "failed to "
         "startup or the GCS has become overloaded.",
         "ConnectionError: Could not find any running Ray instance. Please specify the one to connect to",
         "RuntimeError: Failed to connect to GCS at address 10.0.0.1:6379 within 5 seconds.",
@@ -66,8 +69,8 @@ STATEMENTS = {
         "'https://huggingface.co'",
         "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': "
         "'/data/models/x/y'. Use `repo_type` argument if needed.",
-        "OSError: We couldn't connect to 'https://huggingface.co' to load the files, and couldn't find them in the "
-        "cache.",
+        "OSError: We couldn't connect to 'https://huggingface.co' to load the files, and couldn't find them in "
+        "the cache.",
         "huggingface_hub.errors.GatedRepoError: 403 Client Error. Cannot access gated repo for url "
         "https://huggingface.co",
         "OSError: /data/model does not appear to have a file named config.json.",
@@ -75,6 +78,8 @@ STATEMENTS = {
     "plug-in": (
         "ModuleNotFoundError: No module named 'leanthink'",
         "ValueError: Unknown advantage estimator simply: leanthink",
+        "ValueError: Unsupported loss mode: leanthink. Supported modes are: ['vanilla', 'gspo']",
+        "KeyError: ('leanthink_cpu', 'async')",
         "AssertionError: Agent loop leanthink not registered, registered agent loops: dict_keys(['single_turn_agent'])",
     ),
     "override": (
@@ -143,19 +148,24 @@ def test_an_error_of_ours_says_itself_what_to_do():
 @pytest.mark.parametrize(
     "text",
     [
-        "Could not override 'data.trian_files'.\nTo append to your config use +data.trian_files=x\nKey 'trian_files' "
-        "is not "
+        "Could not override 'data.trian_files'.\nTo append to your config use +data.trian_files=x\nKey "
+        "'trian_files' is not "
         "in struct\n    full_key: data.trian_files\n    object_type=dict\n",
         "no viable alternative at input '{'\nSee https://hydra.cc/docs/1.2/advanced/override_grammar/basic for "
         "details\n",
         "Ambiguous value for argument 'a'\n",
+        "Error in call to target 'verl.workers.config.actor.FSDPActorConfig':\nValueError('Invalid "
+        "loss_agg_mode: odd')\n"
+        "full_key: actor_rollout_ref.actor\n",
     ],
 )
-def test_what_hydra_says_before_anything_starts(text):
-    cause = shown(f"INFO:2026-11-29 09:46:16,842:Platform override from VERL_PLATFORM: cpu\n{text}{made.HYDRA_ENDS}")
+@pytest.mark.parametrize("before", ["", made.OVERRIDES + "\n"], ids=["first", "after the overrides"])
+def test_what_hydra_says_before_anything_starts(text, before):
+    start = "INFO:2026-11-29 09:46:16,842:Platform override from VERL_PLATFORM: cpu\n"
+    cause = shown(f"{start}{before}{text}{made.HYDRA_ENDS}")
     assert cause.kind is not None and cause.kind.name == "a wrong override"
     assert cause.said.startswith(text[:20])
-    assert cause.line == 2
+    assert cause.line == (3 if before else 2)
 
 
 def test_the_worker_that_died_first_is_named():
@@ -165,9 +175,8 @@ def test_the_worker_that_died_first_is_named():
         "Worker exit "
         "detail: Worker unexpectedly exits with a connection error code 2. End of file.\n"
     )
-    text = f"{made.START}{first}{made.WORKERS_END}{made.OVERRIDES}\n"
-    text += f"Traceback (most recent call last):\n{made.ACTOR_DIED}\n"
-    cause = shown(text + made.HYDRA_ENDS)
+    text = f"{made.START}{first}{made.WORKERS_END}{made.OVERRIDES}\nTraceback (most recent call last):\n"
+    cause = shown(f"{text}{made.ACTOR_DIED}\n{made.HYDRA_ENDS}")
     assert cause.kind is not None and cause.kind.name == "a worker was killed or crashed"
     assert cause.said == "WorkerDict, pid 16317: Worker unexpectedly exits with a connection error code 2."
     assert "16317" in text.split("\n")[cause.line - 1]
@@ -214,6 +223,15 @@ def test_progress_bars_and_loggers_are_looked_through():
     assert cause_of(text).said == "ValueError: bad"
     text = "(EngineCore_0 pid=7) ERROR 11-29 12:00:00 [core.py:700] ValueError: bad\n(EngineCore_0 pid=7) more\n"
     assert cause_of(text).said == "ValueError: bad more"
+
+
+def test_a_log_of_megabytes_is_read_in_seconds():
+    text = "\n".join(
+        ["node " * 20_000, "Error" * 20_000, "(a " * 30_000, "a." * 50_000, "x" * 100_000, "ray::x() (" * 9_000]
+    )
+    started = time.monotonic()
+    cause_of(f"Traceback (most recent call last):\n{text}\n" * 8 + made.in_ray("MemoryError"))
+    assert time.monotonic() - started < 10
 
 
 def test_every_kind_is_tried():

@@ -51,3 +51,7 @@ def test_what_may_still_be_written_is_left_alone(tmp_path):
 def test_a_floor_that_is_none(below, evaluations):
     with pytest.raises(ConfigError, match="give"):
         Floor(below=below, evaluations=evaluations)
+
+
+def test_two_evaluations_decide_unless_told_otherwise(tmp_path):
+    assert Floor(below=0.3).reached(run_with(tmp_path, {0: 0.8, 5: 0.2, 10: 0.1}))["evaluations"] == 2

@@ -85,6 +85,13 @@ def test_a_failed_run_is_named_with_its_log_and_the_exit_code_says_so(tmp_path, 
     assert (next((out / "logs").iterdir())).read_text() == "leanthink train: no luck\n"
 
 
+def test_what_may_differ_is_passed_on_to_each_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "command", lambda planned, run: ["sh", "-c", "echo leanthink train: $*; exit 1", "sh"])
+    file = write(tmp_path, "recipes: [grpo]\nsteps: 3\n")
+    _, printed, _ = sweep(capsys, file, "--out", str(tmp_path / "out"), "--allow-changed", "versions,lr")
+    assert "; exit code 1: --allow-changed versions,lr (all" in printed
+
+
 def test_bars_on_a_terminal(tmp_path):
     """With a task for each run that goes on, gone when it ends."""
     plan = load_sweep(Path(write(tmp_path, "recipes: [grpo]\nsteps: 4\n")), resolve)

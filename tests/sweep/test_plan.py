@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from leanthink.commands.sweep import resolver
@@ -164,6 +166,43 @@ def test_the_same_run_under_two_spellings_is_refused(tmp_path, real):
     text = "{profile: cpu, recipes: [trle], variants: {mild: {recipe: trle, set: {reward.sigmoid_length.alpha: 1e-1}}}}"
     with pytest.raises(ConfigError, match="'mild seed=1' would be the same run as 'trle seed=1'"):
         plan(text, tmp_path, real)
+
+
+def test_data_and_model_count_by_their_content(tmp_path, real):
+    """The same file under two names is the same run; another one under the same name is another run."""
+    for name, rows in (("one", 3), ("same", 3), ("two", 4)):
+        pyarrow.parquet.write_table(pyarrow.table({"x": list(range(rows))}), tmp_path / f"{name}.parquet")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+
+    def key(file):
+        files = f"train_files: {tmp_path / file}.parquet, val_files: {tmp_path / 'one'}.parquet"
+        return plan(f"{{profile: cpu, recipes: [grpo], model: {model}, {files}}}", tmp_path, real).runs[0].key
+
+    first = key("one")
+    assert key("same") == first
+    assert key("two") != first
+    (tmp_path / "same.parquet").write_bytes((tmp_path / "two.parquet").read_bytes())
+    assert key("same") == key("two")
+    (model / "config.json").write_text("{ }")
+    assert key("one") != first
+
+
+def test_the_testbeds_questions_are_not_looked_for_where_the_command_runs(tmp_path, real, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = plan("{profile: cpu, recipes: [grpo]}", tmp_path, real).runs[0].key
+    (tmp_path / "data").mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"x": [1]}), tmp_path / "data" / "train.parquet")
+    assert plan("{profile: cpu, recipes: [grpo]}", tmp_path, real).runs[0].key == before
+
+
+def test_what_only_says_where_a_run_lies_or_what_is_logged_makes_no_other(tmp_path, real):
+    plain = plan("{profile: cpu, recipes: [grpo]}", tmp_path, real).runs[0].key
+    told = "{trainer.logger: [console], trainer.experiment_name: x, trainer.max_actor_ckpt_to_keep: 1}"
+    assert plan(f"{{profile: cpu, recipes: [grpo], set: {told}}}", tmp_path, real).runs[0].key == plain
+    for change in ("set: {data.train_batch_size: 8}", "seeds: [2]", "steps: 3", "stop: {below: 0.2, every: 1000000}"):
+        assert plan(f"{{profile: cpu, recipes: [grpo], {change}}}", tmp_path, real).runs[0].key != plain
 
 
 def test_steps_of_the_profile_are_known(tmp_path, real):

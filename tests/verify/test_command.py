@@ -9,7 +9,7 @@ import pytest
 
 from leanthink import cli
 
-KEYS = ["verdict", "extracted", "judge", "reason", "seconds"]
+KEYS = ["verdict", "extracted", "judge", "reason", "seconds", "gold_type", "answer_type"]
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> str:
@@ -27,25 +27,25 @@ def objects(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
     [
         ([r"\frac{1}{2}", "0.5"], ["correct", "0.5", "number", "equal"]),
         (["7", r"I think \boxed{8}"], ["wrong", "8", "number", "not_equal"]),
-        (["2x", "x+x"], ["correct", "x+x", "math-verify", "equal"]),
-        (["3", "{3"], ["wrong", "{3", "math-verify", "unparsable"]),
+        (["2x", "x+x"], ["correct", "x+x", "expression", "equal"]),
+        (["3", "{3"], ["correct", "3", "number", "equal"]),
         (["7", " "], ["wrong", None, "extraction", "empty"]),
         (["--", r"-\frac{1}{2}", "-0.5"], ["correct", "-0.5", "number", "equal"]),
         (["--task", "choice", "B", "(b)"], ["correct", "(b)", "choice", "equal"]),
-        (["--task", "numeric", "--tolerance", "0.1", "10", "10.5"], ["correct", "10.5", "number", "equal"]),
+        (["--task", "numeric", "--tolerance", "0.1", "10", "10.5"], ["correct", "10.5", "math-verify", "equal"]),
     ],
 )
 def test_one_answer(capsys: pytest.CaptureFixture[str], arguments: list[str], expected: list[str | None]) -> None:
     (judgement,) = objects(capsys, *arguments)
     assert list(judgement) == KEYS
-    assert [judgement[key] for key in KEYS[:-1]] == expected
+    assert [judgement[key] for key in KEYS[:4]] == expected
     assert judgement["seconds"]
 
 
 def test_one_answer_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["verify", "7", "\ud8007 [bold]"]) == 0
+    assert cli.main(["verify", "8", "\ud8007 [bold]"]) == 0
     out = capsys.readouterr().out
-    assert "wrong" in out and r"\ud8007 [bold]" in out
+    assert "wrong" in out and "not_equal" in out
 
 
 ROWS: list[dict[str, object]] = [
@@ -62,7 +62,7 @@ def test_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     judged = objects(capsys, path, "--workers", "1", "--deadline", "60")
     assert [list(one) for one in judged] == [KEYS] * 5
     assert [one["verdict"] for one in judged] == ["correct", "wrong", "wrong", "wrong", "unknown"]
-    assert [one["judge"] for one in judged] == ["number", "extraction", "extraction", "math-verify", "math-verify"]
+    assert [one["judge"] for one in judged] == ["number", "extraction", "extraction", "expression", "none"]
     assert [one["reason"] for one in judged][:3] == ["equal", "truncated", "unfinished_thinking"]
 
 
@@ -99,9 +99,9 @@ def test_errors(capsys: pytest.CaptureFixture[str], arguments: list[str], messag
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"response": "1"}, "no 'gold'"),
-        ({"gold": "1"}, "no 'response'"),
-        ({"gold": [1], "response": "1"}, "give one answer"),
+        ({"response": "1"}, "no gold (gold, gts, reward_model.ground_truth)"),
+        ({"gold": "1"}, "no response (response, output, completion)"),
+        ({"gold": {"text": "1"}, "response": "1"}, "is a mapping; name the field within it"),
     ],
 )
 def test_a_file_without_what_it_takes(

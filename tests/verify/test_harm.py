@@ -35,12 +35,56 @@ def verifier() -> Iterator[Verifier]:
 def test_a_flood_of_slow_answers_hides_no_correct_one() -> None:
     slow = [("0.5", boxed(SLOW[number % 4] + f" + {number}")) for number in range(24)]
     right = [(rf"x^2 + {number} x", boxed(rf"x (x + {number})")) for number in range(200)]
-    with Verifier(workers=2, deadline=DEADLINE + 1) as verifier:
+    with Verifier(workers=2, deadline=DEADLINE + 1, shortcuts=False) as verifier:
         judged = verifier.check_many(slow + right)
         assert {judgement.code for judgement in judged[:24]} == {"unknown/timeout"}
         assert [judgement.correct for judgement in judged[24:]] == [1.0] * 200
         assert {judgement.judge for judgement in judged[24:]} == {"math-verify"}
         assert verifier.counts["workers_replaced"] == 24
+
+
+TOO_MUCH = [
+    *SLOW,
+    "7^{10^{12}}",
+    "(x+1)^{1000000}",
+    r"\prod_{k=1}^{10^8} k",
+    r"4 + 0 \cdot 9^{9^9}",
+    "2^{100000} - 2^{100000} + 4",
+    r"\frac{(10^7)!}{(10^7-1)!}",
+    r"\log(9^{9^9})",
+    "((3!)!)!",
+    "9!!!!!",
+    "10^{-10^{10}}",
+    "4 + 0" * 1_000,
+    "0." + "4" * 3_000,
+]
+
+
+@pytest.mark.parametrize(
+    "gold", ["4", "0.5", r"\frac{1}{2}", "x + 1", r"2\sqrt{3}", "(1, 2)", r"\text{even}", "x = 4", "18 dollars"]
+)
+def test_an_answer_too_large_to_calculate_is_wrong_and_costs_no_worker(gold: str) -> None:
+    with Verifier(workers=1) as verifier:
+        for answer in TOO_MUCH:
+            judgement = verifier.check(gold, boxed(answer))
+            assert judgement.verdict is Verdict.WRONG, (answer[:50], judgement)
+            assert judgement.seconds < 1, answer[:50]
+        assert verifier.worker_pids == ()
+
+
+def test_what_is_unreasonable_may_be_unknown() -> None:
+    with Verifier(unreasonable="unknown") as verifier:
+        assert verifier.check("4", boxed("9^{9^9}")).code == "unknown/unreasonable"
+        assert verifier.check("4", boxed("5")).code == "wrong/not_equal"
+
+
+def test_a_gold_answer_too_large_to_calculate_is_not_the_answers_fault() -> None:
+    with Verifier() as verifier:
+        assert verifier.check("9^{9^9}", boxed("9^{9^9}")).code == "correct/equal"
+        assert verifier.check("9^{9^9}", boxed("5")).code == "wrong/not_equal"
+        assert verifier.check("2^{1000000}", boxed("4^{500000}")).code == "correct/equal"
+        assert verifier.check("2^{1000000}", boxed("2^{1000001}")).code == "wrong/not_equal"
+        assert verifier.check("(10^9)!", boxed("(1000000001)!")).code == "unknown/gold_unreasonable"
 
 
 def test_slow_answers_end_by_their_deadline() -> None:
@@ -122,7 +166,7 @@ def test_nothing_but_arithmetic_is_ever_compiled(tmp_path: Path) -> None:
 
 
 def test_a_worker_has_a_limit_of_memory() -> None:
-    with Verifier(workers=1, deadline=20, memory_mb=1024) as verifier:
+    with Verifier(workers=1, deadline=20, memory_mb=1024, shortcuts=False) as verifier:
         verifier.check("2x", boxed("x+x"))
         limits = Path(f"/proc/{verifier.worker_pids[0]}/limits").read_text()
         assert f"Max address space         {1024 << 20}" in limits
@@ -139,7 +183,7 @@ def test_nothing_is_left_behind() -> None:
 
     before = held()
     for _ in range(2):
-        with Verifier(workers=2, deadline=1) as verifier:
+        with Verifier(workers=2, deadline=1, shortcuts=False) as verifier:
             verifier.check_many([("0.5", boxed(answer)) for answer in SLOW[:4]] + [("2x", boxed("x+x"))])
     assert held() == before
 

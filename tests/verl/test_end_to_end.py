@@ -146,7 +146,7 @@ def test_another_recipe_is_refused_and_nothing_is_written_over(killed_and_resume
         [*arguments, "--out", str(killed_and_resumed.folder)], cwd=place, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 1
-    assert "holds a run of another recipe" in done.stderr
+    assert "holds a run that began otherwise: recipe.reward" in done.stderr
     assert "--out" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in killed_and_resumed.folder.rglob("*.json*")} == before
 

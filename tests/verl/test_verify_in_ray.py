@@ -17,7 +17,7 @@ import ray
 class RewardWorker:
     def __init__(self):
         from leanthink.verify import Verifier
-        self.verifier = Verifier(workers=2, deadline=10)
+        self.verifier = Verifier(workers=2, deadline=10, shortcuts=False)
 
     async def judge(self, gold, response):
         return str((await self.verifier.acheck(gold, response)).code)

@@ -90,7 +90,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
 
 
 def check(job: Job) -> None:
-    """Look up every key in verl's configuration, where verl is installed.
+    """Look up every key in verl's configuration, where verl is installed, and whether it can be handed over.
 
     Raises:
         ConfigError: naming the key, the value and the cure.
@@ -98,6 +98,7 @@ def check(job: Job) -> None:
     if importlib.util.find_spec("verl") is not None:
         check_keys({**job.recipe.verl, **job.extra})  # before sums are done with them
         check_keys(job.keys())
+    job.arguments()
 
 
 def warn_of(job: Job, told: set[str] | None = None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from leanthink.commands import reading
 from leanthink.data.pairs import PairSettings, build_pairs, check_path, write_pairs
 from leanthink.data.records import files_of, read_records, storable_records
 from leanthink.data.rollouts import Rollouts, read_rollouts, unknown_rows
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tokenizer", metavar="PATH", help="folder or Hub name, to count tokens where a file has only text")
     add("--workers", type=int, default=2, help="processes that verify answers (default: 2)")
     add("--deadline", type=float, default=5.0, help="seconds to judge one answer; then it is unknown (default: 5)")
+    reading.add_arguments(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -83,4 +85,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _read(path: Path, args: argparse.Namespace) -> tuple[Rollouts, list[str]]:
     """The rollouts, and a notice where signs were replaced that no file can hold."""
     records, replaced = storable_records([record for file in files_of(path) for record in read_records(file)])
-    return read_rollouts(records, tokenizer=args.tokenizer, workers=args.workers, deadline=args.deadline), replaced
+    rollouts = read_rollouts(
+        records,
+        tokenizer=args.tokenizer,
+        workers=args.workers,
+        deadline=args.deadline,
+        fields=reading.fields_of(args),
+        source=args.source,
+        **reading.verifying(args),
+    )
+    return rollouts, replaced

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.table import Table
 
 from leanthink.core.errors import ConfigError
 from leanthink.data.budgets import KINDS, LEVELS, Budgets, Levels, with_lengths
-from leanthink.data.prepare import TEMPLATES, Prepared, Settings, free_paths, prepare, read_source, write_rows
+from leanthink.data.prepare import Prepared, free_paths, prepare, read_source, write_rows
+from leanthink.data.questions import ANSWERS, QUESTIONS, TEMPLATES, BadGolds, Settings
 from leanthink.data.records import storable_records
 from leanthink.data.reference import read_reference, reference_values, with_reference
+from leanthink.verify.golds import Lists
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("source", metavar="SOURCE", help="JSONL or parquet, or a data set on the Hub, as openai/gsm8k")
     add("--out", type=Path, required=True, metavar="DIR", help="where train.parquet and test.parquet go")
     add("--template", default="boxed", help=f"{', '.join(TEMPLATES)}, or text with {{question}} in it (default: boxed)")
-    add("--question-field", default="question", metavar="FIELD", help="default: question")
-    add("--answer-field", default="answer", metavar="FIELD", help="default: answer")
+    add("--question-field", metavar="FIELD", help=f"a field, or a path as messages[-1].content (usual: {QUESTIONS[0]})")
+    add(
+        "--answer-field", metavar="FIELD", help=f"a field, or a path as reward_model.ground_truth (usual: {ANSWERS[0]})"
+    )
+    add(
+        "--bad-golds",
+        choices=get_args(BadGolds),
+        default="refuse",
+        help="rows whose answer no response can match, as 'proof' (default: refuse)",
+    )
+    add(
+        "--gold-lists",
+        choices=get_args(Lists),
+        default="any",
+        help="of several answers, any is right, or all are asked for",
+    )
     add(
         "--answer-pattern",
         metavar="REGEX",
@@ -97,6 +114,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         test_size=args.test_size,
         seed_text=args.seed_text,
         keep=tuple(args.keep),
+        bad_golds=args.bad_golds,
+        gold_lists=args.gold_lists,
     )
     said = [one for one in (_budgets(args), _levels(args)) if one is not None]
     if args.limit is not None and args.limit < 1:

@@ -6,7 +6,6 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from leanthink.commands import trust
+from leanthink.commands import reading, trust
 from leanthink.commands.report import grid_table
 from leanthink.core.errors import ConfigError
-from leanthink.data.records import Record, files_of, iter_records, read_records
+from leanthink.data.records import ROLLOUTS, Record, files_of, iter_records, read_records
 from leanthink.data.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Recipe
@@ -28,6 +27,8 @@ from leanthink.reporting.tables import number, percent
 from leanthink.terminal import Terminal
 from leanthink.verify import Verdict
 
+SAME: Final = 1e-6
+"""How far a reward may be from the run's own."""
 LISTED: Final = 20  # rows named one by one
 
 
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
     trust.add_argument(parser)
-    add("file", metavar="FILE", type=Path, help="JSONL or parquet, verl's dumps included; or a folder of them")
+    add("file", metavar="FILE", type=Path, help="JSONL, parquet or CSV, verl's dumps included; a folder of them; a run")
     add("--recipe", action="append", default=[], metavar="R", help="a name, or a path ending in .yaml; repeatable")
     add("--reward", metavar="YAML", help="a reward tree, as YAML or a .yaml file, shown under the name 'reward'")
     add(
@@ -54,16 +55,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--png", type=Path, metavar="FOLDER", help="write the picture of reward against length there")
     add("--stream", action="store_true", help="read piece by piece: for files larger than memory, sorted by step")
     add("--json", action="store_true", help="one JSON object per response on standard output, in the file's order")
+    reading.add_arguments(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the tables, or the objects with all notices on standard error."""
-    recipes = load_recipes(args.recipe, args.reward, args.set)
+    own = run_recipe(args.file) if not args.recipe and args.reward is None else None
+    recipes = load_recipes([str(own)] if own else args.recipe, args.reward, args.set)
     for recipe in recipes.values():
         warn(recipe)
-    read = partial(
-        read_rollouts, tokenizer=args.tokenizer, step=args.step, workers=args.workers, deadline=args.deadline
-    )
+
+    def read(records: Sequence[Record]) -> Rollouts:
+        return read_rollouts(
+            records,
+            tokenizer=args.tokenizer,
+            step=args.step,
+            workers=args.workers,
+            deadline=args.deadline,
+            fields=reading.fields_of(args),
+            source=args.source,
+            **reading.verifying(args),
+        )
+
     analysis = Analysis(recipes=recipes)
     if args.stream:
         return _stream(args, console, analysis, read)
@@ -72,6 +85,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     sensitivity = _sensitivity(args, recipes, rollouts)
     graded = agreement(rollouts)
     notices = [*rollouts.notices, *(notice for one in replays.values() for notice in one.notices)]
+    if own is not None:
+        notices += as_the_run_did(rollouts, next(iter(replays.values())))
     if args.json:
         for line in json_lines(rollouts, replays):
             console.file.write(line + "\n")
@@ -90,6 +105,32 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     _write(args, console, analysis, sensitivity)
     return 0
+
+
+def run_recipe(path: Path) -> Path | None:
+    """The recipe of the run whose folder, or whose rollouts, a path is; None where it is no run's."""
+    folder = path.parent if path.name == ROLLOUTS else path
+    recipe = folder / "recipe.yaml"
+    return recipe if (folder / ROLLOUTS).is_dir() and recipe.is_file() else None
+
+
+def as_the_run_did(rollouts: Rollouts, replayed: Replay) -> Iterator[str]:
+    """Whether the rewards are those that the run itself gave, where it kept them."""
+    pairs = [
+        (float(reward), float(record.fields["shaped_reward"]))
+        for record, reward in zip(rollouts.records, replayed.reward.tolist(), strict=True)
+        if record.has("shaped_reward") and not math.isnan(reward)
+    ]
+    if not pairs:
+        return
+    apart = sum(abs(ours - its) > SAME for ours, its in pairs)
+    if not apart:
+        yield f"{replayed.recipe.name}: the rewards of {len(pairs)} responses are those that the run gave"
+    else:
+        yield (
+            f"{replayed.recipe.name}: {apart} of {len(pairs)} rewards are not those that the run gave: it began before "
+            "these steps, or was given other overrides"
+        )
 
 
 def _stream(

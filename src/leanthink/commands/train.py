@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from leanthink.commands import jobs
-from leanthink.core.errors import ConfigError
+from leanthink.core.errors import ConfigError, DataError
+from leanthink.data.golds import audit
+from leanthink.data.records import read_records
 from leanthink.reporting.tables import before_after_table, is_number, phase_table, plot_runs
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
+from leanthink.verify import Verifier
+from leanthink.verl.settings import Settings
+from leanthink.verl.start.launch import Job
 from leanthink.verl.start.train import check_model, require_verl, train
 
+GOLD: Final = "reward_model.ground_truth"
 SHOWN = (
     ("accuracy", "leanthink/accuracy", "{:.0%}"),
     ("tokens", "leanthink/length/all", "{:.1f}"),
@@ -33,8 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     jobs.add_arguments(parser)
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE); an unfinished run goes on")
-    parser.add_argument("--keep-rollouts", action="store_true", help="keep every training response, for watch, score")
     add = parser.add_argument
+    add(
+        "--bad-golds",
+        choices=("refuse", "keep"),
+        default="refuse",
+        help="your own data's answers that no response can match, as 'proof' (default: refuse; see prepare)",
+    )
+    parser.add_argument("--keep-rollouts", action="store_true", help="keep every training response, for watch, score")
     add("--stop-below", type=float, metavar="SHARE", help="stop for good where held-out accuracy stays below this")
     add(
         "--allow-changed",
@@ -60,6 +72,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     jobs.check(job)
     check_model(job)
     jobs.warn_of(job)
+    if args.train_file or args.val_file:
+        for notice in check_golds([*job.train_files, *job.val_files], settings_of(job), args.bad_golds):
+            console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     with _Follower(console, job.steps) as follower:
         write_data, allowed = partial(jobs.write_testbed, job, data), names_of(args.allow_changed)
         summary = train(job, run_, follower.on_step, write_data, floor, allowed, follower.say)
@@ -72,6 +87,39 @@ def run(args: argparse.Namespace, console: Console) -> int:
         )
     console.print(f"summary: {run_.summary}, curves: {folder / 'curves.png'}")
     return 0
+
+
+def settings_of(job: Job) -> Settings:
+    """The settings that every process of the job will read."""
+    return Settings.of(job.recipe, **job.options)
+
+
+def check_golds(files: Sequence[str], settings: Settings, bad_golds: str) -> Iterator[str]:
+    """Refuse data whose answers cannot be matched, before anything is sampled; what is kept all the same is told.
+
+    Raises:
+        DataError: an answer is none, or cannot be matched and ``bad_golds`` is "refuse".
+    """
+    if ":" in str(settings.verify.get("task", "")):  # a function of one's own says what an answer is
+        return
+    with Verifier(**{**settings.verify, "workers": 1}) as verifier:
+        for file in files:
+            if not Path(file).exists():
+                continue  # verl may fetch it, or says that it is not there
+            records = read_records(Path(file))
+            if not any(record.has(GOLD) for record in records):
+                continue  # told at the first step, where every verdict is unknown
+            bad = audit(records, GOLD, verifier, settings.gold_lists)
+            if not bad:
+                continue
+            first = f"{bad[0].record.place}: {GOLD!r} is {bad[0].gold!r:.60}: {bad[0].reason}"
+            told = f"{len(bad)} of {len(records)} answers in {file} can be matched by no response (first {first})"
+            if bad_golds == "refuse":
+                raise DataError(
+                    f"{told}; every response to them would be wrong or unknown: `leanthink verify --golds {file}` "
+                    "lists them, `leanthink prepare --bad-golds drop` drops them, --bad-golds keep trains with them"
+                )
+            yield told
 
 
 def names_of(texts: Sequence[str]) -> list[str]:

@@ -19,7 +19,8 @@ class Box(NamedTuple):
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*(\{)|\\[{}]|[{}]")
 _BARE_BOX = re.compile(
     r"\\(?:boxed|fbox)\s*"
-    r"([-+]?\d+(?:[.,/]\d+)*|[A-Za-z](?![A-Za-z])|\\[A-Za-z]+(?:\{[^{}]*\})+)"
+    r"([-+]?\d+(?:[.,/]\d+)*|[A-Za-z](?![A-Za-z])|\\[A-Za-z]+(?:\{[^{}]*\})+"
+    r"|\\[dtc]?frac ?(?:\d|\{[^{}]*\}) ?(?:\d|\{[^{}]*\})|\\sqrt ?\d)"
     r"(?=[^\w{.,/]|[.,]\s)"
 )
 

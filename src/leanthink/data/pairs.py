@@ -18,8 +18,9 @@ from typing import Any, Final, Literal, final
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.core.text import first_unstorable
-from leanthink.data.records import ENDINGS, Record
-from leanthink.data.rollouts import GOLD, PROMPT_TEXT, Rollouts
+from leanthink.data.fields import USUAL
+from leanthink.data.records import Record
+from leanthink.data.rollouts import Rollouts
 from leanthink.files.writing import whole_file
 from leanthink.verify import Verdict
 
@@ -27,6 +28,7 @@ Style = Literal["long", "short"]
 Kind = Literal["group", "instance"]
 Prompt = str | list[dict[str, Any]]
 
+WRITTEN: Final = (".jsonl", ".parquet")
 CHOICE: Final = re.compile(r"\(?[A-F]\)?")
 
 
@@ -246,8 +248,8 @@ def check_path(path: Path) -> None:
     Raises:
         ConfigError: with the cure.
     """
-    if path.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"--out {path}: give a name that ends in {' or '.join(ENDINGS)}")
+    if path.suffix.lower() not in WRITTEN:
+        raise ConfigError(f"--out {path}: give a name that ends in {' or '.join(WRITTEN)}")
     if path.exists():
         raise ConfigError(f"--out {path}: the file exists, and nothing is overwritten; give another name or remove it")
 
@@ -317,17 +319,17 @@ def _check_same(one: Record, other: Record, name: Hashable) -> None:
 
 
 def _prompt(record: Record) -> Prompt:
-    for name in PROMPT_TEXT:
-        value = record.fields.get(name)
+    for name in USUAL["prompt"]:
+        value = record.get(name)
         if isinstance(value, str) and value:
             return value
         if isinstance(value, list) and value and all(isinstance(message, dict) for message in value):
             return value
-    raise DataError(f"{record.place}: no prompt; give its text, or its messages, as {' or '.join(PROMPT_TEXT)}")
+    raise DataError(f"{record.place}: no prompt; give its text, or its messages, as {' or '.join(USUAL['prompt'])}")
 
 
 def _is_choice(record: Record) -> bool:
     """Whether the reference answer is empty or null, or the letter of a choice; not where the row has no such field."""
-    golds = [record.fields[name] for name in GOLD if name in record.fields]
-    gold = next((str(value).strip() for value in golds if value is not None), "")
-    return bool(golds) and (not gold or CHOICE.fullmatch(gold) is not None)
+    named = [name for name in USUAL["gold"] if name in record.fields or record.has(name)]
+    gold = next((str(record.get(name)).strip() for name in named if record.has(name)), "")
+    return bool(named) and (not gold or CHOICE.fullmatch(gold) is not None)

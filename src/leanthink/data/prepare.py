@@ -10,85 +10,30 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
-from leanthink.core.errors import ConfigError, DataError, DependencyError, did_you_mean
+from leanthink.core.errors import DataError, DependencyError
 from leanthink.core.text import first_unstorable
+from leanthink.data.fields import SOURCE
+from leanthink.data.questions import (
+    ANSWERS,
+    DIFFICULTY,
+    QUESTIONS,
+    Settings,
+    Split,
+    answers_of,
+    audited,
+    field_of,
+    messages_of,
+    question_of,
+)
 from leanthink.data.records import ENDINGS, Record, read_records
 from leanthink.files.writing import whole_file
 
-Split = Literal["train", "test"]
-SPLITS: Final[tuple[Split, ...]] = ("train", "test")
-
-QUESTION: Final = "{question}"
-TEMPLATES: Final[Mapping[str, str]] = {
-    "boxed": QUESTION + "\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
-    "raw": QUESTION,
-}
-DIFFICULTY: Final = ("difficulty", "level")
-MARK: Final = "####"
-
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_THOUSANDS = re.compile(r"[-+]?\$?\d{1,3}(,\d{3})+(\.\d+)?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How rows become prompts, answers and splits.
-
-    Attributes:
-        data_source: the name verl groups its validation metrics by.
-        template: a name in ``TEMPLATES``, or text that contains ``{question}``.
-        question_field: the field of the question; ``answer_field`` that of the answer.
-        answer_pattern: a regular expression that finds the answer in its field; its group, or else the whole match,
-            the last one counts. Without it, what follows ``####`` where all answers have that.
-        test_share: the share of questions held out, between 0 and 1; 0 and 1 write one file only.
-        test_size: hold out this many instead, those of the smallest hashes.
-        seed_text: another text gives another split.
-        keep: further fields to carry in ``extra_info``, for recipes that need them as columns.
-    """
-
-    data_source: str
-    template: str = "boxed"
-    question_field: str = "question"
-    answer_field: str = "answer"
-    answer_pattern: str | None = None
-    test_share: float = 0.05
-    test_size: int | None = None
-    seed_text: str = "leanthink"
-    keep: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.template not in TEMPLATES and QUESTION not in self.template:
-            raise ConfigError(
-                f"template {self.template!r}: no such name, and no {QUESTION} in it; "
-                f"{did_you_mean(self.template, TEMPLATES)}; or give text with {QUESTION} where the question goes"
-            )
-        if not 0 <= self.test_share <= 1:
-            raise ConfigError(f"test share is {self.test_share}; give a share between 0 and 1")
-        if self.test_size is not None and self.test_size < 1:
-            raise ConfigError(f"test size is {self.test_size}; give 1 or more")
-        if self.answer_pattern is not None:
-            try:
-                re.compile(self.answer_pattern)
-            except re.error as error:
-                raise ConfigError(
-                    f"answer pattern {self.answer_pattern!r}: {error}; give a regular expression"
-                ) from error
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """The splits to write."""
-        if self.test_size is None and self.test_share in (0, 1):
-            return ("test",) if self.test_share else ("train",)
-        return SPLITS
-
-    def prompt(self, question: str) -> str:
-        """The question in its template."""
-        return TEMPLATES.get(self.template, self.template).replace(QUESTION, question)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +156,20 @@ def prepare(records: Sequence[Record], settings: Settings) -> Prepared:
     Raises:
         DataError: a row without question or answer, named; or a split that would be empty.
     """
-    questions = [_text(record, settings.question_field, "--question-field") for record in records]
-    answers, notices = _answers(records, settings)
+    settings = replace(
+        settings,
+        question_field=field_of(records, settings.question_field, QUESTIONS, "question"),
+        answer_field=field_of(records, settings.answer_field, ANSWERS, "answer"),
+    )
+    answers, notices = answers_of(records, settings)
+    read = len(records)
+    places, told = audited(records, answers, settings)
+    records, answers = [records[place] for place in places], [answers[place] for place in places]
+    notices += told
+    for name in settings.keep:
+        if lacking := sum(not record.has(name) for record in records):
+            notices.append(f"{lacking} of {len(records)} rows have no {name!r}, which --keep asks for: null there")
+    questions = [question_of(record, str(settings.question_field)) for record in records]
     extra = _extra_info(records, settings)
     first: dict[str, int] = {}
     other_answer: list[tuple[int, int]] = []
@@ -230,23 +187,42 @@ def prepare(records: Sequence[Record], settings: Settings) -> Prepared:
     splits: dict[Split, list[dict[str, Any]]] = {split: [] for split in settings.splits}
     for question, row in first.items():
         split: Split = "test" if question in test else "train"
-        splits[split].append(
-            verl_row(
-                prompt=settings.prompt(questions[row]),
-                answer=answers[row],
-                split=split,
-                index=row,
-                data_source=settings.data_source,
-                extra_info=extra[row],
-            )
-        )
+        splits[split].append(_row(records[row], questions[row], answers[row], split, places[row], extra[row], settings))
     for split, rows in splits.items():
         if not rows:
             raise DataError(
                 f"no question of {len(first)} falls into the {split} split with test share {settings.test_share:g}; "
                 "choose another --test-share, or give --test-size"
             )
-    return Prepared(rows=splits, read=len(records), duplicates=len(records) - len(first), notices=notices)
+    return Prepared(rows=splits, read=read, duplicates=len(records) - len(first), notices=notices)
+
+
+def _row(
+    record: Record,
+    question: str,
+    answer: str,
+    split: Split,
+    index: int,
+    extra: Mapping[str, Any],
+    settings: Settings,
+) -> dict[str, Any]:
+    """A row for verl; of one that is in verl's schema already, its messages, source and further facts stay."""
+    given = record.get("extra_info")
+    known = dict(given) if isinstance(given, Mapping) else {}
+    row = verl_row(
+        prompt=settings.prompt(question),
+        answer=answer,
+        split=split,
+        index=index,
+        data_source=settings.data_source,
+        extra_info={**{name: value for name, value in known.items() if name not in ("index", "split")}, **extra},
+    )
+    messages = messages_of(record, str(settings.question_field))
+    if messages is not None:
+        row["prompt"] = messages
+        row["data_source"] = str(record.get(SOURCE) or settings.data_source)
+        row["ability"] = str(record.get("ability") or row["ability"])
+    return row
 
 
 def held_out(question: str, test_share: float, seed_text: str = "leanthink") -> bool:
@@ -287,50 +263,14 @@ def _plain(question: str) -> str:
     return " ".join(question.split())
 
 
-def _text(record: Record, name: str, option: str) -> str:
-    value = record.fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value or not str(value).strip():
-        given = f"{name!r} is {value!r:.80}" if name in record.fields else f"no {name!r}"
-        raise DataError(
-            f"{record.place}: {given}; fill it in, remove the row, or name another field with {option} "
-            f"(the row has: {', '.join(record.fields)})"
-        )
-    return str(value)
-
-
-def _answers(records: Sequence[Record], settings: Settings) -> tuple[list[str], list[str]]:
-    """The answers, and a notice on how they were found."""
-    texts = [_text(record, settings.answer_field, "--answer-field") for record in records]
-    if settings.answer_pattern is not None:
-        pattern, notice = re.compile(settings.answer_pattern), f"answers: found by {settings.answer_pattern!r}"
-    else:
-        marked = [MARK in text for text in texts]
-        if not any(marked):
-            return [text.strip() for text in texts], []
-        if not all(marked):
-            raise DataError(
-                f"{records[marked.index(False)].place}: no {MARK} in the answer, which "
-                f"{records[marked.index(True)].place} has; give --answer-pattern to say what the answer is"
-            )
-        pattern, notice = re.compile(rf"{MARK}\s*([^\n]+)"), f"answers: what follows {MARK}"
-    answers = []
-    for record, text in zip(records, texts, strict=True):
-        found = [match[1] if pattern.groups else match[0] for match in pattern.finditer(text)]
-        answer = (found[-1] or "").strip() if found else ""
-        if not answer:
-            raise DataError(f"{record.place}: no answer found by {pattern.pattern!r} in {text[-80:]!r}; check both")
-        answers.append(answer.replace(",", "") if _THOUSANDS.fullmatch(answer) else answer)
-    return answers, [notice]
-
-
 def _extra_info(records: Sequence[Record], settings: Settings) -> list[dict[str, Any]]:
     """What goes into ``extra_info``: the difficulty and the fields to keep, the same for every row."""
     columns: dict[str, list[Any]] = {}
     for name in settings.keep:
-        bare = next((record for record in records if not record.has(name)), None)
-        if bare is not None:
+        if not any(record.has(name) for record in records):
+            bare = records[0]
             raise DataError(f"{bare.place}: no {name!r}, which --keep asks for (the row has: {', '.join(bare.fields)})")
-        columns[name] = [record.fields[name] for record in records]
+        columns[name] = [record.get(name) for record in records]
     source = next((name for name in DIFFICULTY if any(record.has(name) for record in records)), None)
     if source is not None:
         columns["difficulty"] = _one_type(record.fields.get(source) for record in records)

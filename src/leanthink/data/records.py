@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +15,12 @@ from leanthink.core.errors import DataError
 from leanthink.core.text import REPLACEMENT, storable
 from leanthink.files.reading import lines_of, row_of
 
-ENDINGS: Final = (".jsonl", ".parquet")
+ENDINGS: Final = (".jsonl", ".parquet", ".csv")
+ROLLOUTS: Final = "rollouts"
+"""Where a run's folder has the dumps of its training rollouts; ``shaped`` in it holds their facts and rewards."""
+SHAPED: Final = "shaped"
 PARQUET_ROWS: Final = 4096  # read at once
+_STEP: Final = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(-?\d+)\]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,11 +41,32 @@ class Record:
         >>> Record(fields={}, file=Path("a.jsonl"), line=3).place
         'a.jsonl, line 3'
         """
-        return f"{self.file}, {'row' if self.file.suffix.lower() == '.parquet' else 'line'} {self.line}"
+        return f"{self.file}, {'row' if self.file.suffix.lower() in ('.parquet', '.csv') else 'line'} {self.line}"
+
+    def get(self, name: str) -> Any:
+        """A field by its name, or by a path into nested ones; None where there is none.
+
+        >>> fields = {"messages": [{"content": "1 + 1 ="}, {"content": "2"}], "a.b": 3}
+        >>> record = Record(fields=fields, file=Path("a.jsonl"), line=1)
+        >>> record.get("messages[-1].content"), record.get("a.b"), record.get("messages[7].content")
+        ('2', 3, None)
+        """
+        if name in self.fields:
+            return self.fields[name]
+        steps = _STEP.findall(name)
+        value: Any = self.fields if steps else None
+        for key, place in steps:
+            if key and isinstance(value, Mapping):
+                value = value.get(key)
+            elif place and isinstance(value, Sequence) and not isinstance(value, str):
+                value = value[int(place)] if -len(value) <= int(place) < len(value) else None
+            else:
+                return None
+        return value
 
     def has(self, name: str) -> bool:
-        """Whether there is such a field, and it is not null."""
-        return self.fields.get(name) is not None
+        """Whether there is such a field, by name or path, and it is not null."""
+        return self.get(name) is not None
 
 
 def files_of(path: Path) -> list[Path]:
@@ -52,6 +79,8 @@ def files_of(path: Path) -> list[Path]:
         raise DataError(f"{path} does not exist; check the path")
     if not path.is_dir():
         return [path]
+    if (path / ROLLOUTS).is_dir():  # a run's folder
+        path = path / ROLLOUTS
     files = sorted((file for file in path.iterdir() if file.suffix.lower() in ENDINGS), key=_natural)
     if not files:
         raise DataError(f"{path} is a folder without {' or '.join(ENDINGS)} files; give a file, or a folder of them")
@@ -79,9 +108,11 @@ def iter_records(path: Path) -> Iterator[Record]:
         raise DataError(f"{path}: cannot read {ending or 'a file without ending'}; allowed: {', '.join(ENDINGS)}{cure}")
     empty = True
     try:
-        for record in _read_parquet(path) if ending == ".parquet" else _read_jsonl(path):
+        read = {".parquet": _read_parquet, ".csv": _read_csv}.get(ending, _read_jsonl)
+        shaped = _shaped(path)
+        for record in read(path):
             empty = False
-            yield record
+            yield record if shaped is None else _joined(record, shaped)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check the path") from None
     except OSError as error:
@@ -90,10 +121,38 @@ def iter_records(path: Path) -> Iterator[Record]:
         raise DataError(f"{path} is empty; give at least one row")
 
 
+def _shaped(path: Path) -> dict[str, Mapping[str, Any]] | None:
+    """What a run wrote beside its dump of a step about each response, by uid; None where it wrote nothing."""
+    beside = path.parent / SHAPED / path.name
+    if path.suffix.lower() != ".jsonl" or not beside.is_file():
+        return None
+    return {str(record.fields.get("uid")): record.fields for record in _read_jsonl(beside)}
+
+
+def _joined(record: Record, shaped: Mapping[str, Mapping[str, Any]]) -> Record:
+    """A response of a dump with its facts, and the reward it had."""
+    facts = dict(shaped.get(str(record.fields.get("uid")), {}))
+    reward = facts.pop("reward", None)
+    for name in ("advantage", "parts"):
+        facts.pop(name, None)
+    return replace(record, fields={**record.fields, **facts, "shaped_reward": reward})
+
+
 def _read_jsonl(path: Path) -> Iterator[Record]:
     for line in lines_of(path):
         if line.text.strip():
             yield Record(fields=row_of(line.text, path, line.number), file=path, line=line.number)
+
+
+def _read_csv(path: Path) -> Iterator[Record]:
+    lines = (line.text for line in lines_of(path))
+    try:
+        for number, fields in enumerate(csv.DictReader(lines), 1):
+            if None in fields or None in fields.values():
+                raise DataError(f"{path}, row {number}: more or fewer cells than names in the first line; quote commas")
+            yield Record(fields={name: value or None for name, value in fields.items()}, file=path, line=number)
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV ({error}); write it again, or as JSONL") from error
 
 
 def _read_parquet(path: Path) -> Iterator[Record]:
@@ -152,7 +211,10 @@ def number_of(record: Record, name: str, allowed: str) -> float:
     Raises:
         DataError: it is none.
     """
-    value = record.fields[name]
+    value = record.get(name)
+    if isinstance(value, str) and record.file.suffix.lower() == ".csv":  # where all is text
+        with suppress(ValueError):
+            value = float(value)
     if isinstance(value, bool | int | float) and math.isfinite(value):
         return float(value)
     raise DataError(f"{record.place}: {name!r} is {value!r:.80}; give {allowed}")
@@ -164,7 +226,9 @@ def text_of(record: Record, name: str) -> str:
     Raises:
         DataError: it is none.
     """
-    value = record.fields.get(name)
+    value = record.get(name)
+    if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+        value = value[-1].get("content")  # a conversation: what was said last
     if not isinstance(value, str):
         raise DataError(f"{record.place}: {name!r} is {value!r:.80}; give text")
     return value

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from leanthink.core.errors import ConfigError, DataError
+from leanthink.data.fields import IDS, USUAL
 from leanthink.data.prepare import Prepared
 from leanthink.data.records import files_of, read_records, source_of
 from leanthink.data.rollouts import Rollouts, read_rollouts
@@ -25,7 +26,7 @@ def read_reference(path: Path, tokenizer: str | None = None) -> Rollouts:
         ConfigError: they are text, and there is no tokenizer to count tokens.
     """
     records = [record for file in files_of(path) for record in read_records(file)]
-    if tokenizer is None and source_of(records, ["length", "response_ids"]) is None:
+    if tokenizer is None and source_of(records, [*USUAL["length"], *IDS]) is None:
         raise ConfigError(
             f"{path} has no 'length', and training compares tokens; give the policy's tokenizer with --tokenizer"
         )

@@ -1,13 +1,8 @@
 """Stored rollouts: from rows of a file to the facts that training would have had about each response.
 
-Fields of a row, the first of each list that the file has:
-
-    prompt group   group, prompt_id, uid (of verl's dumps: the part before the session's and the turn's number)
-    length         length, response_ids (counted), response or output (counted by a tokenizer, or in words and signs)
-    verdict        correct, acc (1 right, 0 wrong), or gold or gts with response or output: then it is verified
-    optional       unknown (1: there is no verdict), truncated, step, grader_correct; any other field is a column
-    prompt's text  prompt or input, for rewards and pairs that need it
-    prompt         prompt_key, prompt_id, group or input: a name that is the same wherever the prompt is met again
+What a row needs: whose prompt it answers, a length (or token ids, or text to count), and a verdict (or a gold answer
+and a text, which is then verified). `leanthink.data.fields` has the names by which each is known. Further fields that
+all rows have are columns; ``unknown`` (1: no verdict), ``step`` and ``grader_correct`` have a meaning of their own.
 
 A verdict that is not known is never a 0: the response takes no part in its group.
 """
@@ -23,15 +18,37 @@ from typing import Any, Final
 
 from leanthink.core.batch import PROMPT_KEY, RolloutBatch
 from leanthink.core.errors import ConfigError, DataError, DependencyError
+from leanthink.data.fields import (
+    IDS,
+    ROLES,
+    Fields,
+    flag_of,
+    gold_of,
+    of_source,
+    problem_of,
+    prompt_end_of,
+    shown_names,
+    sources_of,
+    truncated_of,
+)
 from leanthink.data.records import Record, number_of, source_of, text_of
 from leanthink.verify import Judgement, Verdict, Verifier
+from leanthink.verify.extract import opening_of, opens
 
-GROUP: Final = ("group", "prompt_id", "uid")
 PROMPT: Final = (PROMPT_KEY, "prompt_id", "group", "input")
-PROMPT_TEXT: Final = ("prompt", "input")
-TEXT: Final = ("response", "output")
-GOLD: Final = ("gold", "gts")
-VERDICT: Final = ("correct", "acc")
+THINKING_END: Final = "</think>"
+OTHER_ENDS: Final = (
+    "</think>",
+    "</thinking>",
+    "</thought>",
+    "</reasoning>",
+    "</seed:think>",
+    "<|end_of_thought|>",
+    "[/THINK]",
+    "◁/think▷",
+)
+"""By what models are known to close their thinking."""
+USUALLY: Final = Fields()
 VERL_DUMP: Final = frozenset({"input", "output", "gts", "score", "step"})
 
 _VERL_UID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_\d+_\d+")
@@ -88,6 +105,9 @@ def read_rollouts(
     step: int | None = None,
     workers: int = 2,
     deadline: float = 5.0,
+    fields: Fields = USUALLY,
+    source: str | None = None,
+    **verify: Any,
 ) -> Rollouts:
     """The facts in the rows of a file, responses verified where it brings no verdicts.
 
@@ -97,11 +117,16 @@ def read_rollouts(
         step: score everything as at this step, whatever the file says.
         workers: the verifier's processes.
         deadline: seconds for one judgement.
+        fields: where the file's names are not the usual ones.
+        source: take the rows of this data source only.
+        verify: further settings of the verifier, as ``thinking_end``.
 
     Raises:
         DataError: naming file, line and field.
     """
     notices: list[str] = []
+    records = of_source(records, source)
+    _check_fields(records, fields)
     dump = all(record.fields.keys() >= VERL_DUMP for record in records)
     steps = _steps(records)
     if step is not None and step < 0:
@@ -114,11 +139,16 @@ def read_rollouts(
         clock = [max(number - 1, 0) for number in steps] if dump else steps
         if dump:
             notices.append("a dump of verl, which counts steps from 1: its step k is scored as the recipe's step k - 1")
-    group = _groups(records)
+    group = _groups(records, fields, notices)
     if len(set(zip(group, steps or clock, strict=True))) == len(group) > 1:
         notices.append("every prompt has one response only: nothing within a group to compare, advantages are 0")
-    truncated = _truncated(records, notices)
-    length, tokens = _lengths(records, tokenizer, notices)
+    truncated, told = truncated_of(records, fields)
+    notices += told
+    length, tokens = _lengths(records, fields, tokenizer, notices)
+    texts = _texts(records, fields)
+    judging = partial(Verifier, workers=workers, deadline=deadline, **verify)
+    judgements = _judgements(records, truncated, fields, judging, notices)
+    notices += tag_notices(texts or (), str(verify.get("thinking_end", THINKING_END)))
     return Rollouts(
         records=records,
         group=group,
@@ -126,12 +156,44 @@ def read_rollouts(
         clock=clock,
         length=length,
         truncated=truncated,
-        judgements=_judgements(records, truncated, partial(Verifier, workers=workers, deadline=deadline), notices),
-        texts=_texts(records),
+        judgements=judgements,
+        texts=texts,
         tokens=tokens,
         columns=_columns(records, group),
         notices=notices,
     )
+
+
+def _check_fields(records: Sequence[Record], own: Fields) -> None:
+    """Refuse rows that lack what they need, all of it named at once."""
+    found = {role: own.find(records[:1], role) for role in ROLES}
+    ids = any(records[0].has(name) for name in IDS)
+    judged = found["correct"] or records[0].has("unknown") or (found["gold"] and found["response"])
+    lacking = {
+        "prompt group (group, prompt_id or uid, or the prompt's text)": not (found["group"] or found["prompt"]),
+        "length (length or response_ids, or response, to count)": not (found["length"] or ids or found["response"]),
+        "verdict (correct or acc, or gold and response, to verify)": not judged,
+    }
+    if any(lacking.values()):
+        told = ", no ".join(what for what, lacks in lacking.items() if lacks)
+        raise DataError(
+            f"{records[0].place}: no {told}; give it in every row, under one of the names of docs/data.md, or name "
+            f"yours with --group-field, --response-field and the like (this row has: {shown_names(records[0])})"
+        )
+
+
+def tag_notices(texts: Sequence[str], thinking_end: str) -> list[str]:
+    """What to say where responses close their thinking by other tags than the one that is looked for."""
+    if not texts or any(thinking_end in text for text in texts):
+        return []
+    counts = {tag: sum(tag in text for text in texts) for tag in OTHER_ENDS if tag != thinking_end}
+    tag, count = max(counts.items(), key=lambda item: item[1])
+    if not count:
+        return []
+    return [
+        f"no response has {thinking_end!r}, and {count} of {len(texts)} have {tag!r}: what stands before it counts as "
+        f"answer; give --thinking-end {tag!r}"
+    ]
 
 
 def unknown_rows(rollouts: Rollouts) -> dict[str, list[Record]]:
@@ -146,7 +208,7 @@ def unknown_rows(rollouts: Rollouts) -> dict[str, list[Record]]:
 def agreement(rollouts: Rollouts) -> Agreement | None:
     """How our verdicts compare with the file's ``grader_correct``; None where it has none."""
     pairs = [
-        (record, judgement, _flag(record, "grader_correct"))
+        (record, judgement, flag_of(record, "grader_correct"))
         for record, judgement in zip(rollouts.records, rollouts.judgements, strict=True)
         if record.has("grader_correct")
     ]
@@ -166,14 +228,16 @@ def words_and_signs(text: str) -> list[str]:
     return _PIECE.findall(text)
 
 
-def _groups(records: Sequence[Record]) -> list[Hashable]:
-    name = source_of(records, GROUP)
+def _groups(records: Sequence[Record], own: Fields, notices: list[str]) -> list[Hashable]:
+    name = own.find(records, "group")
     if name is None:
-        raise _missing(records, "prompt group", GROUP, "the id of the prompt that the response answers")
-    assert isinstance(name, str)
+        name = own.find(records, "prompt")
+        assert name is not None
+        notices.append(f"no prompt group in the file: responses with the same {name!r} are one group")
+        return [str(record.get(name)) for record in records]
     groups: list[Hashable] = []
     for record in records:
-        value = record.fields[name]
+        value = record.get(name)
         if not isinstance(value, str | int | float) or value != value:
             raise DataError(f"{record.place}: {name!r} is {value!r:.80}; give text or a number")
         match = _VERL_UID.fullmatch(value) if name == "uid" and isinstance(value, str) else None
@@ -193,49 +257,40 @@ def _steps(records: Sequence[Record]) -> list[int] | None:
     return steps
 
 
-def _truncated(records: Sequence[Record], notices: list[str]) -> list[bool]:
-    if source_of(records, ["truncated"]) is None:
-        notices.append("no 'truncated' in the file: every response counts as finished")
-        return [False] * len(records)
-    return [_flag(record, "truncated") for record in records]
-
-
 def _lengths(
-    records: Sequence[Record], tokenizer: str | None, notices: list[str]
+    records: Sequence[Record], own: Fields, tokenizer: str | None, notices: list[str]
 ) -> tuple[list[float], list[list[int]] | None]:
     """The lengths, and the token ids where there are any."""
-    name = source_of(records, ["length", "response_ids", *TEXT])
-    if tokenizer is not None and name in ("length", "response_ids"):
-        notices.append(f"--tokenizer is not used: the file gives {name!r}")
-    if name is None:
-        raise _missing(records, "length", ["length", "response_ids", *TEXT], "the response's tokens, or its text")
-    assert isinstance(name, str)
-    tokens = _response_ids(records)
-    if name == "length":
+    name, tokens = own.find(records, "length"), _response_ids(records)
+    if tokenizer is not None and (name is not None or tokens is not None):
+        notices.append(f"--tokenizer is not used: the file gives {name or 'token ids'!r}")
+    if name is not None:
         lengths = [number_of(record, name, "a number of tokens, 0 or more") for record in records]
         for record, length in zip(records, lengths, strict=True):
             if length < 0:
-                raise DataError(f"{record.place}: 'length' is {length:g}; give a number of tokens, 0 or more")
+                raise DataError(f"{record.place}: {name!r} is {length:g}; give a number of tokens, 0 or more")
         return lengths, tokens
-    if name != "response_ids":
-        texts = [text_of(record, name) for record in records]
+    if tokens is None:
+        text = own.find(records, "response")
+        assert text is not None
+        texts = [text_of(record, text) for record in records]
         if tokenizer is None:
             notices.append("lengths are counted in words and signs, not tokens; give --tokenizer for tokens")
             return [float(len(words_and_signs(text))) for text in texts], None
         notices.append(f"lengths are tokens of {tokenizer}, the end token not counted")
         tokens = _tokenized(texts, tokenizer)
-    assert tokens is not None
     return [float(len(ids)) for ids in tokens], tokens
 
 
 def _response_ids(records: Sequence[Record]) -> list[list[int]] | None:
-    if not all(record.has("response_ids") for record in records):
+    name = source_of(records, IDS)
+    if name is None:
         return None
+    assert isinstance(name, str)
     for record in records:
-        if not isinstance(record.fields["response_ids"], list):
-            given = f"{record.fields['response_ids']!r:.80}"
-            raise DataError(f"{record.place}: 'response_ids' is {given}; give a list of token ids")
-    return [record.fields["response_ids"] for record in records]
+        if not isinstance(record.get(name), list):
+            raise DataError(f"{record.place}: {name!r} is {record.get(name)!r:.80}; give a list of token ids")
+    return [record.get(name) for record in records]
 
 
 def _tokenized(texts: Sequence[str], name: str) -> list[list[int]]:
@@ -257,62 +312,66 @@ def _tokenized(texts: Sequence[str], name: str) -> list[list[int]]:
 
 
 def _judgements(
-    records: Sequence[Record], truncated: Sequence[bool], verifier: Callable[[], Verifier], notices: list[str]
+    records: Sequence[Record],
+    truncated: Sequence[bool],
+    own: Fields,
+    verifier: Callable[[], Verifier],
+    notices: list[str],
 ) -> list[Judgement]:
-    judged = [record for record in records if not _is_unknown(record)]
-    name = source_of(judged, VERDICT)
-    if name is not None or not judged:
+    known = [record for record in records if not _is_unknown(record)]
+    try:
+        name = own.find(known, "correct") if known else None
+    except DataError as error:
+        if len(sources_of(records)) < 2:
+            raise
+        raise DataError(
+            f"{error}, or take the rows of one source with --source (there are: {', '.join(sources_of(records))})"
+        ) from error
+    if name is not None or not known:
+        if texts := sum(isinstance(record.get(str(name)), str) for record in known):
+            notices.append(f"{texts} verdicts in {name!r} are text (True, False), as older dumps have them")
         return [_stored_judgement(record, str(name)) for record in records]
-    gold, text = source_of(records, GOLD), source_of(records, TEXT)
-    if gold is None or text is None:
-        wanted = "'correct', or 'gold' and 'response'"
-        raise DataError(f"{records[0].place}: no verdict; give {wanted} in every row (this one has: {_names(records)})")
-    assert isinstance(gold, str) and isinstance(text, str)
-    pairs = [(gold_of(record, gold), text_of(record, text)) for record in records]
     started = time.perf_counter()
     with verifier() as judge:
-        judgements = judge.check_many(pairs, truncated=truncated)
-    notices.append(f"verified {len(pairs)} responses against {gold!r} in {time.perf_counter() - started:.1f} s")
+        judgements = judged(records, truncated, own, judge, notices)
+    seconds = time.perf_counter() - started
+    notices.append(f"verified {len(records)} responses against {own.find(records, 'gold')!r} in {seconds:.1f} s")
     return judgements
+
+
+def judged(
+    records: Sequence[Record], truncated: Sequence[bool], own: Fields, verifier: Verifier, notices: list[str]
+) -> list[Judgement]:
+    """Verdicts on the responses of rows, each read as training reads it: behind the tag that its prompt ends in."""
+    gold, text = own.find(records, "gold"), own.find(records, "response")
+    if gold is None or text is None:
+        raise DataError(f"{records[0].place}: no verdict; give 'correct', or 'gold' and 'response' in every row")
+    golds = [gold_of(record, gold, own.gold_lists) for record in records]
+    opening = opening_of(verifier.thinking_end) or ""
+    opened = [opens(prompt_end_of(record, own.names("prompt")), opening) for record in records]
+    texts = [f"{opening * begun}{text_of(record, text)}" for record, begun in zip(records, opened, strict=True)]
+    if any(opened):
+        notices.append(f"{sum(opened)} prompts end in {opening!r}: their responses begin within the thinking")
+    return verifier.check_many(
+        zip(golds, texts, strict=True), truncated=truncated, problems=[problem_of(record) for record in records]
+    )
 
 
 def _stored_judgement(record: Record, name: str) -> Judgement:
     """The file's own verdict; the reason and the answer where verl's dump has them from us."""
-    verdict = Verdict.UNKNOWN if _is_unknown(record) else Verdict.CORRECT if _flag(record, name) else Verdict.WRONG
+    verdict = Verdict.UNKNOWN if _is_unknown(record) else Verdict.CORRECT if flag_of(record, name) else Verdict.WRONG
     reason = str(record.fields.get("reason") or "no reason in the file").removeprefix(f"{verdict}/")
     return Judgement(verdict=verdict, extracted=record.fields.get("pred") or None, judge="file", reason=reason)
 
 
 def _is_unknown(record: Record) -> bool:
-    return record.has("unknown") and _flag(record, "unknown")
+    return record.has("unknown") and flag_of(record, "unknown")
 
 
-def _flag(record: Record, name: str) -> bool:
-    value = number_of(record, name, "0 or 1, false or true")
-    if value not in (0, 1):
-        cure = "; binarise graded scores first" if name in VERDICT else ""
-        raise DataError(f"{record.place}: {name!r} is {value:g}; give 0 or 1, false or true{cure}")
-    return value == 1
-
-
-def gold_of(record: Record, name: str) -> str:
-    """The gold answer of a row, as text.
-
-    Raises:
-        DataError: it is neither text nor a number.
-    """
-    value = record.fields[name]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise DataError(f"{record.place}: {name!r} is {value!r:.80}; give one answer, as text or a number")
-    return str(value)
-
-
-def _texts(records: Sequence[Record]) -> list[str] | None:
-    for name in TEXT:
-        texts = [record.fields.get(name) for record in records]
-        if all(isinstance(text, str) for text in texts):
-            return [str(text) for text in texts]
-    return None
+def _texts(records: Sequence[Record], own: Fields) -> list[str] | None:
+    names = own.names("response")
+    name = next((name for name in names if all(record.has(name) for record in records)), None)
+    return None if name is None else [text_of(record, name) for record in records]
 
 
 def _columns(records: Sequence[Record], group: Sequence[Hashable]) -> dict[str, list[Any]]:
@@ -322,14 +381,3 @@ def _columns(records: Sequence[Record], group: Sequence[Hashable]) -> dict[str, 
     keys = [str(record.fields[stable]) for record in records] if stable else [str(name) for name in group]
     columns = {name: [record.fields[name] for record in records] for name in names if name not in RolloutBatch.CORE}
     return {**columns, PROMPT_KEY: keys}
-
-
-def _names(records: Sequence[Record]) -> str:
-    return ", ".join(name for name in records[0].fields if records[0].has(name)) or "nothing"
-
-
-def _missing(records: Sequence[Record], what: str, allowed: Sequence[str], meaning: str) -> DataError:
-    return DataError(
-        f"{records[0].place}: no {what}; give {meaning}, as one of {', '.join(allowed)}, in every row "
-        f"(this one has: {_names(records)})"
-    )

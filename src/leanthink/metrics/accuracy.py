@@ -11,7 +11,7 @@ import numpy
 
 from leanthink.core.errors import ConfigError
 from leanthink.metrics.answers import Answer, as_judged
-from leanthink.verify.equality import Same
+from leanthink.verify.same import Same
 
 ALL_SUBSETS: Final = 20_000
 """Up to so many subsets are enumerated; of more, ``ALL_SUBSETS // 10`` are drawn at random."""

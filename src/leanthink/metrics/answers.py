@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from leanthink.verify.equality import Same, same_answers
+from leanthink.verify.same import Same, same_answers
 
 Answer = Hashable | None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from leanthink.core.errors import ConfigError
 from leanthink.metrics.accuracy import check_k, mean_over_subsets
 from leanthink.metrics.answers import Answer, as_judged
-from leanthink.verify.equality import Same
+from leanthink.verify.same import Same
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,9 @@ from torch import Tensor
 from leanthink.core.errors import BatchError, ConfigError, DataError
 from leanthink.core.groups import group_centred, group_max, group_mean
 from leanthink.core.reward import Reward, RewardN, State
+from leanthink.data.fields import USUAL
 from leanthink.data.records import Record
-from leanthink.data.rollouts import GROUP, Rollouts
+from leanthink.data.rollouts import Rollouts
 from leanthink.recipe.definition import Recipe, recipe_from
 from leanthink.recipe.overrides import apply_overrides
 from leanthink.recipe.registry import name_of
@@ -248,8 +249,8 @@ def pieces(records: Iterable[Record], size: int = PIECE) -> Iterator[list[Record
 
 
 def _key(record: Record) -> Hashable:
-    name = "step" if record.has("step") else next((name for name in GROUP if record.has(name)), None)
-    value = record.fields[name] if name else None
+    name = "step" if record.has("step") else next((name for name in USUAL["group"] if record.has(name)), None)
+    value = record.get(name) if name else None
     return str(value).partition("_")[0] if name == "uid" else str(value)
 
 

@@ -13,8 +13,9 @@ from leanthink.core.errors import BatchError, MissingColumnError
 from leanthink.core.groups import group_codes
 from leanthink.core.measured import PromptReward
 from leanthink.core.reward import Reward
+from leanthink.data.fields import USUAL
 from leanthink.data.records import Record
-from leanthink.data.rollouts import PROMPT_TEXT, Rollouts, read_rollouts, words_and_signs
+from leanthink.data.rollouts import Rollouts, read_rollouts, words_and_signs
 from leanthink.recipe.scoring import batch_of_facts, measured_rewards
 from leanthink.rewards import Correct
 from leanthink.verify import Judgement, Verdict
@@ -159,7 +160,7 @@ async def _asked(part: PromptReward, rollouts: Rollouts) -> list[float]:
     """What a part says of the correct, complete responses, asked one by one; NaN for the others, as in training."""
     values = []
     for row, (record, text) in enumerate(zip(rollouts.records, rollouts.texts or (), strict=True)):
-        prompt = next((str(record.fields[name]) for name in PROMPT_TEXT if record.has(name)), "")
+        prompt = next((str(record.get(name)) for name in USUAL["prompt"] if record.has(name)), "")
         wanted = rollouts.judgements[row].verdict is Verdict.CORRECT and not rollouts.truncated[row]
         values.append(await part.ask(prompt, text) if wanted else math.nan)
     return values

@@ -26,7 +26,7 @@ from leanthink.reporting.page import Grid, Picture, Section, page
 from leanthink.reporting.pictures import data_uri, pictures, save
 from leanthink.reporting.sources import Sample, Source
 from leanthink.reporting.variants import Variant, variants
-from leanthink.verify.equality import same_answers
+from leanthink.verify.same import same_answers
 
 START: Final = "before training"
 MORE_SAMPLES: Final = "one sample a question: pass@k needs more, as with actor_rollout_ref.rollout.val_kwargs.n=8"

@@ -30,7 +30,7 @@ from leanthink.metrics import (
 from leanthink.metrics.intervals import Sums
 from leanthink.metrics.solutions import split_solutions
 from leanthink.reporting.sources import Sample, Source
-from leanthink.verify.equality import Same
+from leanthink.verify.same import Same
 
 AES_WEIGHTS: Final = (1.0, 3.0, 5.0)
 SHORT: Final = (1, 3)  # the m of short-m@k

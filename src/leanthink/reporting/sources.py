@@ -56,7 +56,7 @@ class Source:
         evaluations: validation samples by step.
         settings: what it was started with, but for seeds and paths.
         stopped: why it was ended early, if it was.
-        judged_by: how its answers were judged, as `leanthink.verify.equality.same_answers` takes it.
+        judged_by: how its answers were judged, as `leanthink.verify.same.same_answers` takes it.
         notices: what the reader should know about it.
         origin: the file or folder it was read from.
     """

@@ -15,6 +15,9 @@ from typing import Final
 LONGEST: Final = 400
 """Signs of a cause that are shown."""
 
+LOOKED_AT: Final = 4000
+"""Signs of a statement that are compared with the kinds."""
+
 FULL: Final = 2**20
 """Bytes; a disk with less free is full."""
 
@@ -41,25 +44,28 @@ KINDS: Final = (
         name="a wrong override",
         pattern=r"Could not override|is not in struct|^no viable alternative|^mismatched input|^extraneous input"
         r"|^token recognition error|^Error parsing override|OverrideParseException|Could not find '"
-        r"|InterpolationKeyError|InterpolationResolutionError|could not be converted to|Missing mandatory value"
+        r"|InterpolationKeyError"
+        r"|InterpolationResolutionError|could not be converted to|Missing mandatory value"
         r"|is incompatible with type hint"
         r"|error: unrecognized arguments|^You must specify|MissingMandatoryValue",
         cure="correct that key=value; a key that is new to verl begins with +",
     ),
     Kind(
         name="the plug-in is not loaded",
-        pattern=r"No module named '?leanthink|Unknown advantage estimator simply: leanthink"
-        r"|Agent loop leanthink\w* not registered|Policy loss \S*leanthink\S* is not|Unsupported loss mode: leanthink",
+        pattern=r"No module named '?leanthink|leanthink\w*'? (?:is )?not (?:registered|supported)"
+        r"|Un(?:known|supported) [\w ]+: '?leanthink|KeyError\W{1,6}leanthink",
         cure="install leanthink on every machine into the Python that Ray's workers run, and ask `leanthink doctor`",
     ),
     Kind(
         name="no usable GPU",
-        pattern=r"NVIDIA driver|not compiled with CUDA|no CUDA-capable device|No CUDA GPUs|no kernel image is available"
+        pattern=r"NVIDIA driver|not compiled with CUDA|no CUDA-capable device|No CUDA GPUs"
+        r"|no kernel image is available"
         r"|CUDA driver version|lib(?:cuda|cudart|cublas|cudnn|nccl)[\w.-]*: cannot open shared object"
         r"|Failed to infer device type|CUDA (?:is|was) not available|Total available GPUs \d+ is less than"
         r"|cudaErrorNoDevice|cudaErrorInsufficientDriver|invalid device ordinal",
-        cure="see what `nvidia-smi` and `leanthink doctor` say, ask for as many GPUs as there are (--gpus, --nodes), "
-        "or train with --profile cpu",
+        cure="see what `nvidia-smi` and `leanthink doctor` say, ask for as many GPUs as there are (--gpus, "
+        "--nodes), or "
+        "train with --profile cpu",
     ),
     Kind(
         name="the model cannot be had",
@@ -74,7 +80,7 @@ KINDS: Final = (
     ),
     Kind(
         name="shared memory is used up",
-        pattern=r"(?s)(?=.*(?:/dev/shm|shared memory|torch_shm|Bus error))(?=.*(?:No space left|Bus error|exceeds"
+        pattern=r"(?s)\A(?=.*(?:/dev/shm|shared memory|torch_shm|Bus error))(?=.*(?:No space left|Bus error|exceeds"
         r"|out of"
         r"|unable to (?:open|write|allocate|resize|mmap)|insufficient))",
         cure="give /dev/shm more room (docker run --shm-size=16g, or --ipc=host)",
@@ -90,13 +96,14 @@ KINDS: Final = (
     Kind(
         name="the GPU's memory is used up",
         pattern=r"CUDA out of memory|CUDA error: out of memory|OutOfMemoryError: (?:CUDA|HIP|GPU)|HIP out of memory"
-        r"|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|No available memory for "
-        r"the cache"
-        r"|Free memory on device .* less than desired|KV cache is needed, which is larger|larger than the maximum "
-        r"number of"
+        r"|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
+        r"|No available memory for the cache"
+        r"|Free memory on device .* less than desired|KV cache is needed, which is larger"
+        r"|larger than the maximum number of"
         r" tokens that can be stored in KV cache|Failed to CUDA calloc",
         cure="smaller pieces: actor_rollout_ref.rollout.gpu_memory_utilization=0.4, a lower "
-        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu, actor_rollout_ref.actor.fsdp_config.param_offload=true and "
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu, "
+        "actor_rollout_ref.actor.fsdp_config.param_offload=true and "
         "actor_rollout_ref.actor.fsdp_config.optimizer_offload=true, all of which a started run may change; else a "
         "shorter data.max_response_length or more GPUs; and see with `nvidia-smi` who else is on the GPU",
     ),
@@ -112,7 +119,8 @@ KINDS: Final = (
         name="a port is taken",
         pattern=r"(?i)address (?:already|is already) in use|EADDRINUSE|errno: 98\b|Errno 98\b|Errno 48\b"
         r"|is trying to start at .* but is already running|port \S+ is (?:already )?(?:in use|taken|occupied)",
-        cure="another program has it, mostly an earlier run that has not ended: see `ss -ltnp`, wait a minute, or set "
+        cure="another program has it, mostly an earlier run that has not ended: see `ss -ltnp`, wait a minute, "
+        "or set "
         "another port (MASTER_PORT, ray start --port)",
     ),
     Kind(
@@ -127,14 +135,16 @@ KINDS: Final = (
         r"|Could not find any running Ray instance|GCS (?:has become|is) overloaded|failed to connect to gcs"
         r"|Unable to (?:register worker|connect to GCS|connect to the raylet)|timed out waiting for (?:the )?file"
         r"|failed to get the system config|session name .* does not match",
-        cure="the machine was too busy, or what an earlier Ray left is in the way: see whether another Ray runs there "
-        "(`ray status`), whether /tmp has space and memory is free, and start again; on a cluster, whether RAY_ADDRESS "
+        cure="the machine was too busy, or what an earlier Ray left is in the way: see whether another Ray runs "
+        "there "
+        "(`ray status`), whether /tmp has space and memory is free, and start again; on a cluster, whether "
+        "RAY_ADDRESS "
         "is right and every machine reaches the head",
     ),
     Kind(
         name="a machine was lost",
-        pattern=r"NodeDiedError|missed too many heartbeats|node .* (?:was|is) (?:terminated|dead|marked dead)|nodes? "
-        r"died"
+        pattern=r"NodeDiedError|missed too many heartbeats|node .* (?:was|is) (?:terminated|dead|marked dead)"
+        r"|nodes? died"
         r"|preempted",
         cure="see that machine's own log, and start again when it is back",
         follows=True,
@@ -154,8 +164,8 @@ KINDS: Final = (
         r"|Segmentation fault"
         r"|SIGSEGV|SIGKILL|unexpectedly exit|exited unexpectedly|connection error code 2|killed by signal"
         r"|OwnerDiedError",
-        cure="mostly by the system for want of memory (`dmesg | grep -i oom`), or by a scheduler's limit; what the "
-        "worker "
+        cure="mostly by the system for want of memory (`dmesg | grep -i oom`), or by a scheduler's limit; what "
+        "the worker "
         "said last lies in /tmp/ray/session_latest/logs",
         follows=True,
     ),
@@ -219,9 +229,8 @@ def cause_of(text: str, code: int = 1, free: int | None = None) -> Cause:
     if code < 0 and vague and (last is None or last.kind is None):
         return Cause(said=f"verl was ended by signal {-code}", line=len(lines), kind=_kind(SIGNALS.get(-code, KILLED)))
     if last is None:
-        rest = [
-            line for line in (_parted(line)[1] for line in lines) if line.strip() and not line.startswith(OVERRIDES)
-        ]
+        bare = (_parted(line)[1] for line in lines)
+        rest = [line for line in bare if line.strip() and not line.startswith((OVERRIDES, HYDRAS_END))]
         return Cause(said=_short(rest[-1]) if rest else "it printed nothing", line=len(lines))
     return _behind(last, told, lines) if last.kind is not None and last.kind.follows else last
 
@@ -244,7 +253,7 @@ def _likelihood(cause: Cause) -> int:
 
 
 def _first_dead(lines: Sequence[str]) -> tuple[int, str] | None:
-    """The first process that Ray says died of itself, by its name, and the line; those that follow are ended by Ray."""
+    """The first process that Ray says died of itself, by its name, and the line; Ray ends those that follow."""
     for number, line in enumerate(lines, 1):
         if match := _DEAD.search(line):
             names = (re.search(rf"\((\S+) pid={match[1]}\b", one) for one in lines)
@@ -271,10 +280,11 @@ _ERROR = re.compile(
     r"|Exception)(?:\(\w+\))?(?::|$)"
 )
 _LOOSE = re.compile(
-    r"Watchdog caught collective|oom_kill event|Out of memory: Killed|^Fatal Python error|^Bus error|^Segmentation "
-    r"fault"
+    r"Watchdog caught collective|oom_kill event|Out of memory: Killed|^Fatal Python error|^Bus error"
+    r"|^Segmentation fault"
     r"|^Killed$|^terminate called|^\S*: error: unrecognized|Worker exit type: (?!INTENDED)"
 )
+_BEFORE = re.compile(rf"[A-Z]+:\d{{4}}-|{OVERRIDES}")
 _END = re.compile(r"^(?:The above exception|During handling of|$)")
 _DEAD = re.compile(r"Worker PID: (\d+) Worker exit type: SYSTEM_ERROR Worker exit detail: (.*?\.)(?:\s|$)")
 _OWN = "leanthink.core.errors."
@@ -298,12 +308,12 @@ def _statements(printed: Sequence[str]) -> Iterator[Cause]:
 
 def _told_before(lines: Sequence[str], end: int) -> bool:
     """Whether the paragraph before Hydra's last words is the end of a traceback, which is a statement already."""
-    start = end - 1
-    while start > 0 and not _HEAD.match(lines[start]) and not lines[start].startswith(OVERRIDES):
-        if end - start > 300:
+    for line in reversed(lines[:end]):
+        if _HEAD.match(line):
+            return True
+        if line.startswith(OVERRIDES):  # an error of Hydra's own is shown without one
             return False
-        start -= 1
-    return _HEAD.match(lines[start]) is not None or lines[start].startswith(OVERRIDES)
+    return False
 
 
 def _hydras(lines: Sequence[str], end: int) -> Iterator[Cause]:
@@ -311,12 +321,10 @@ def _hydras(lines: Sequence[str], end: int) -> Iterator[Cause]:
     while end > 0 and not lines[end - 1].strip():
         end -= 1
     start = end
-    while (
-        start > 0 and end - start < 6 and lines[start - 1].strip() and not re.match(r"[A-Z]+:\d{4}-", lines[start - 1])
-    ):
+    while start > 0 and end - start < 12 and lines[start - 1].strip() and not _BEFORE.match(lines[start - 1]):
         start -= 1
     if start < end:
-        kind = next((one for one in KINDS if re.search(one.pattern, "\n".join(lines[start:end]))), KINDS[0])
+        kind = next((one for one in KINDS if re.search(one.pattern, "\n".join(lines[start:end])[:LOOKED_AT])), KINDS[0])
         yield Cause(said=_short(" ".join(lines[start:end])), line=start + 1, kind=kind)
 
 
@@ -342,7 +350,7 @@ def _cause(block: Sequence[str], number: int) -> Cause:
     if _OWN in block[0]:
         return Cause(said=" ".join(block[0].replace(_OWN, "").split()), line=number + 1, own=True)
     wrapped = block[0].startswith("hydra.errors.InstantiationException") and len(block) > 1
-    text = "\n".join(block[1:] if wrapped else block)
+    text = "\n".join(block[1:] if wrapped else block)[:LOOKED_AT]
     kind = next((one for one in KINDS if re.search(one.pattern, text)), None)
     return Cause(said=_short(" ".join(text.split()) if wrapped else said), line=number + 1, kind=kind)
 

@@ -239,7 +239,7 @@ def read_record(path: Path) -> Record | None:
         facts: dict[str, Any] = dict(node["facts"])
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StateError(
             f"{path} is no record of a run ({type(error).__name__}: {error}); put it back from a copy, or remove it: "
             "then only the recipe is compared at the next start"
@@ -300,16 +300,16 @@ def shown(value: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """A fact in a label: of files and models the name and the beginning of their hash.
+    """A fact in a label, the same for equal content: of files the rows, of files and models the start of their hash.
 
-    >>> brief([{"path": "a/train.parquet", "sha256": "0123456789ab"}])
-    'train.parquet:012345'
+    >>> brief([{"path": "a/train.parquet", "rows": 24, "sha256": "0123456789ab"}])
+    '24 rows 012345'
     """
     if isinstance(value, list) and value and all(isinstance(one, Mapping) and "path" in one for one in value):
         return "+".join(map(brief, value))
     if isinstance(value, Mapping) and "path" in value:
-        told = value.get("sha256", value.get("commit", ""))[:6]
-        return Path(value["path"]).name + (f":{told}" if told else "")
+        rows = f"{value['rows']} rows " if value.get("rows") is not None else ""
+        return f"{rows}{str(value['sha256'])[:6]}" if "sha256" in value else str(value["path"])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -33,7 +33,7 @@ def rows_of(run: Run, state: State) -> list[dict[str, Any]]:
     if record is not None and record.changed:
         common["changed"] = ", ".join(dict.fromkeys(one.name for _, one in record.changed))
     if state != "failed" and run.summary.exists():
-        common |= {f"version.{name}": version for name, version in run.read_summary()["versions"].items()}
+        common |= {f"version.{name}": version for name, version in run.read_summary().get("versions", {}).items()}
     rows: list[dict[str, Any]] = []
     for step, samples in evaluations.items():
         figures = evaluation(samples)

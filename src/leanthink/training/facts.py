@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from leanthink.core.batch import PROMPT_KEY, RolloutBatch
-from leanthink.core.errors import DataError
 from leanthink.core.limits import LIMIT
 from leanthink.core.measured import PromptReward
 from leanthink.recipe.scoring import measured_rewards
@@ -21,9 +20,9 @@ from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.training.names import RESPONSE_KEY, prompt_key, response_key
 from leanthink.training.responses import thinking_length, without_end
 from leanthink.training.settings import Settings
-from leanthink.training.template import check_opening, opens
-from leanthink.verify import Judgement, Verdict, Verifier
-from leanthink.verify.extract import opening_of
+from leanthink.training.template import check_opening
+from leanthink.verify import Judgement, Verdict, Verifier, gold_text
+from leanthink.verify.extract import opening_of, opens
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,8 @@ class Response:
     Attributes:
         token_ids: what was sampled, the end token included.
         messages: the prompt's, each with ``role`` and ``content``.
-        gold: the gold answer; None where the data have none, which makes the verdict unknown.
+        gold: the gold answer, or a list of them (see `leanthink.verify.gold_text`); None, or what is no answer, makes
+            the verdict unknown.
         truncated: whether it was cut off rather than ended by the model (see `leanthink.training.was_truncated`).
         prompt_ids: what it was written behind, or the end of it.
         columns: what the data say of the prompt: columns that rewards read, ``prompt_key``, ``difficulty``.
@@ -49,7 +49,7 @@ class Response:
 
     token_ids: Sequence[int]
     messages: Sequence[Mapping[str, Any]]
-    gold: str | None
+    gold: Any
     truncated: bool = False
     prompt_ids: Sequence[int] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -88,6 +88,7 @@ class FactFinder:
         if settings.check_template:
             check_opening(reward, prompt)
         self._verifier = Verifier(**settings.verify)
+        self._gold_lists = settings.gold_lists
         self._thinking_end = str(settings.verify.get("thinking_end", "</think>"))
         self._thinking_start = opening_of(self._thinking_end) or ""
         self._ends = ends
@@ -102,7 +103,8 @@ class FactFinder:
         columns, sampled = response.columns, response.sampled
         text = self._text(tokens)
         opened = opens(self._text(list(response.prompt_ids)[-TAIL:]), self._thinking_start)
-        judgement = await self._judge(response.gold, f"{self._thinking_start}{text}" if opened else text, truncated)
+        answered = f"{self._thinking_start}{text}" if opened else text
+        judgement = await self._judge(response.gold, answered, truncated, asked(response.messages))
         prompt = str(columns.get(PROMPT_KEY) or prompt_key(response.messages))
         facts: dict[str, Any] = {
             "acc": 0.0 if judgement.verdict is Verdict.UNKNOWN else judgement.correct,
@@ -145,15 +147,23 @@ class FactFinder:
         """The response's text without its end token; tags of thinking stay even where they are special tokens."""
         return str(self._tokenizer.decode(without_end(tokens, self._ends), skip_special_tokens=False))
 
-    async def _judge(self, gold: str | None, text: str, truncated: bool) -> Judgement:
+    async def _judge(self, gold: Any, text: str, truncated: bool, problem: str) -> Judgement:
         try:
-            if gold is None:
-                raise DataError("the data have no gold answer for this prompt")
-            return await self._verifier.acheck(gold, text, truncated=truncated)
+            answer = gold_text(gold, self._gold_lists)
+        except ValueError as error:
+            return Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge="none", reason=f"gold_none: {error}")
+        try:
+            return await self._verifier.acheck(answer, text, truncated=truncated, problem=problem)
         except Exception as error:  # a trainer would train the rest of the group as if nothing had happened
             logger.exception("a response could not be verified")
             reason = f"exception: {type(error).__name__}: {error}"
             return Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge="none", reason=reason)
+
+
+def asked(messages: Iterable[Mapping[str, Any]]) -> str:
+    """The problem as a prompt has it: what its last user says; the system's instructions may show what a box is."""
+    users = [message for message in messages if message.get("role") == "user"]
+    return prompt_text(users[-1:])
 
 
 def prompt_text(messages: Iterable[Mapping[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from leanthink.recipe.definition import Recipe
 from leanthink.recipe.keys import PARTS
 from leanthink.recipe.nodes import build
 from leanthink.recipe.scoring import Truncated
+from leanthink.verify.golds import Lists
 
 NAME: Final = "leanthink"
 """Before the options' names, in a trainer's configuration and in errors."""
@@ -29,6 +30,7 @@ class Settings:
             ``wrong`` counts it as wrong.
         truncated: what becomes of a response that its limit cut off: ``keep`` trains on it, ``mask`` leaves it out of
             the loss, and ``exclude`` out of its group's statistics, too.
+        gold_lists: how a list of gold answers is meant: ``any`` of them is right, or ``all`` are asked for.
         max_unknown: training stops when a larger share of a batch's verdicts, or of its probes, is unknown.
         changed_recipe: what becomes of a resume whose reward, limit or advantage is not the checkpoint's: ``refuse``
             it, or ``migrate``, so that each part goes on with the state saved under its name.
@@ -48,6 +50,7 @@ class Settings:
     verify: Mapping[str, Any] = field(default_factory=dict)
     unknown: Literal["mask", "wrong"] = "mask"
     truncated: Truncated = "keep"
+    gold_lists: Lists = "any"
     max_unknown: float = 0.5
     changed_recipe: Literal["refuse", "migrate"] = "refuse"
     check_template: bool = True
@@ -60,6 +63,8 @@ class Settings:
             raise ConfigError(f"leanthink.unknown is {self.unknown!r}; give mask or wrong")
         if self.truncated not in get_args(Truncated):
             raise ConfigError(f"leanthink.truncated is {self.truncated!r}; give keep, mask or exclude")
+        if self.gold_lists not in get_args(Lists):
+            raise ConfigError(f"leanthink.gold_lists is {self.gold_lists!r}; give any or all")
         if self.changed_recipe not in ("refuse", "migrate"):
             raise ConfigError(f"leanthink.changed_recipe is {self.changed_recipe!r}; give refuse or migrate")
         if not isinstance(self.max_unknown, int | float) or not 0 <= self.max_unknown <= 1:

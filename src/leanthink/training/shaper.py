@@ -35,6 +35,10 @@ from leanthink.training.state import States, load_states, save_states
 logger = logging.getLogger(__name__)
 
 NOT_COLUMNS: Final = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason", RESPONSE_KEY})
+UNREASONABLE: Final = "wrong/unreasonable"
+BAD_GOLD: Final = "unknown/gold"
+"""How the reason of a verdict begins for which the gold answer is to blame."""
+MANY_UNREASONABLE: Final = 0.05
 
 
 class Shaped(NamedTuple):
@@ -129,7 +133,15 @@ class Shaper:
         """
         self.resume(step)
         unknown_N = torch.tensor([fact["unknown"] == 1 for fact in facts], dtype=torch.bool)
-        metrics = unknown_metrics(facts)
+        metrics = verdict_metrics(facts)
+        if metrics.get(UNREASONABLE, 0.0) > MANY_UNREASONABLE:
+            logger.warning(
+                "step %d: %.0f%% of the answers are too large to calculate (%s); they count as wrong, so look at some: "
+                "the policy may be trying what the verifier cannot judge",
+                step,
+                100 * metrics[UNREASONABLE],
+                UNREASONABLE,
+            )
         share = float(unknown_N.double().mean()) if len(facts) else 0.0
         if share > self.settings.max_unknown:
             raise BatchError(
@@ -249,15 +261,22 @@ def group_order(facts: Sequence[Mapping[str, Any]], uids: Sequence[str], step: i
     return [(drawn[one], uid, name) for one, uid, name in zip(prompts, uids, names, strict=True)]
 
 
-def unknown_metrics(facts: list[dict[str, Any]]) -> dict[str, float]:
-    """The share of unknown verdicts, overall and by reason, and the seconds spent on judging."""
+def verdict_metrics(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Shares of the responses by what was said against them, and the seconds of judging.
+
+    ``unknown_share``; ``unknown/REASON`` and ``wrong/REASON`` for each reason met; ``gold_unmatchable_share``, that of
+    the prompts whose gold answer no response can match.
+    """
     count = max(len(facts), 1)
+    prompts = [str(fact.get(RESPONSE_KEY, "")).partition("-")[0] for fact in facts]
+    blamed = {prompt for prompt, fact in zip(prompts, facts, strict=True) if str(fact["reason"]).startswith(BAD_GOLD)}
     metrics = {
         "unknown_share": sum(fact["unknown"] for fact in facts) / count,
+        "gold_unmatchable_share": len(blamed) / max(len(set(prompts)), 1),
         "verify_seconds": float(sum(fact["verify_seconds"] for fact in facts)),
     }
     for fact in facts:
-        if fact["unknown"]:
+        if fact["unknown"] or fact["acc"] != 1:
             key = fact["reason"]
             metrics[key] = metrics.get(key, 0.0) + 1 / count
     return metrics

@@ -14,6 +14,7 @@ from leanthink.core.errors import ConfigError
 from leanthink.core.reward import Reward
 from leanthink.recipe.registry import name_of
 from leanthink.rewards import ModeSwitchReward
+from leanthink.verify.extract import opens
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +44,6 @@ def end_of_prompt(
     except Exception as error:  # a template is a program of somebody's
         logger.warning("the chat template renders no plain question (%s): whether it opens the thinking is open", error)
         return ""
-
-
-def opens(prompt: str, tag: str) -> bool:
-    r"""Whether a prompt ends in a tag, whatever white space follows.
-
-    >>> opens("1 + 1 =<think>\n", "<think>"), opens("1 + 1 =", "")
-    (True, False)
-    """
-    return bool(tag.rstrip()) and prompt.rstrip().endswith(tag.rstrip())
 
 
 def check_opening(reward: Reward, prompt: str) -> None:

@@ -1,17 +1,19 @@
-r"""Where the answer stands in a response: after the thinking, in a box or behind another mark.
+r"""Where the answer stands in a response: after the thinking, behind its last mark.
 
 Only text after the end of thinking counts, and of that only the tail, so a response of 100 kB costs what a short one
-does; a box that reaches into the tail is followed to its start. Marks, best first:
+does; a box that reaches into the tail is followed to its start. The last mark counts, of whatever kind:
 
-1. `\boxed{...}` or `\fbox{...}`, braces balanced, `\boxed 5` too; a box that is never closed is no mark. The last box
-   counts; the boxes before it join it as math-verify joins them (see `_join`), so `\boxed{3} and \boxed{4}` answers
-   "3,4" and hedging is not rewarded.
-2. `<answer>...</answer>`, the last one.
-3. `#### 18`, a line of its own holding a plain number (`#### Step 3` is a heading).
-4. "final answer is ...", "Final Answer: ...", up to the end of its line or sentence.
+- `\boxed{...}` or `\fbox{...}`, braces balanced, `\boxed 5` too; a box that is never closed is no mark. Boxes between
+  which nothing but "and", "or", a comma or a name like `x =` stands are one answer (see `_joined`).
+- `<answer>...</answer>`
+- `#### 18`, a line of its own that begins with a number (`#### Step 3` and `#### 3. Solve it` are headings).
+- "final answer is ...", "Final Answer: ...", or a line "Answer: ...", up to the end of its line or sentence.
 
-An unmarked response may be searched by math-verify (form "search"): its last sentences, never a piece of one. A
-truncated one may not: its last number is where it was cut, not what it answered.
+Where a mark is followed by another question ("Question:", "Problem 2:", a turn of the user's), the response has run on:
+what follows is not its answer.
+
+An unmarked response may be searched (form "search"): its last sentences, never a piece of one. A truncated one may not:
+its last number is where it was cut, not what it answered.
 
 Reasons for having no answer: `unfinished_thinking`, `empty_box`, `truncated`, `unmarked`, `empty`.
 """
@@ -19,7 +21,7 @@ Reasons for having no answer: `unfinished_thinking`, `empty_box`, `truncated`, `
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from leanthink.core.boxes import Box, boxes_in, unwrap
@@ -34,13 +36,14 @@ Form = Literal["boxed", "text", "search"]
 class Found:
     """An answer's text and how to read it, or the reason why there is none.
 
-    The form is "boxed" for bare mathematics, "text" for a marked sentence in which math-verify finds the value, and
-    "search" for an unmarked tail.
+    The form is "boxed" for bare mathematics, "text" for a marked sentence in which the value is found, and "search" for
+    an unmarked tail. ``line`` is what stands on the box's line beside it.
     """
 
     text: str | None = None
     form: Form = "boxed"
     reason: str = ""
+    line: str = field(default="", compare=False)
 
 
 def extract_answer(
@@ -94,18 +97,24 @@ def find_answer(
     filled = [box for box in boxes if box.content]
     if not filled and len(part) > TAIL and "}" in tail:
         tail, filled = _box_into_tail(part)
-    if filled:
-        return Found(text=_join(tail, filled))
-    if boxes:
-        return Found(reason="empty_box")
-    marked = _marked_text(tail, truncated=truncated)
+    if (end := _runs_on(tail, filled)) is not None:
+        tail, truncated, filled = tail[:end], False, [box for box in filled if box.end <= end]
+    marked = _marked_text(tail, filled[-1].end if filled else 0, truncated=truncated)
+    if filled and not marked:
+        return Found(text=_joined(tail, filled), line=_line_of(tail, filled[-1]))
     if marked:
         return Found(text=marked, form="text" if _PROSE.search(marked) else "boxed")
+    if boxes:
+        return Found(reason="empty_box")
     if truncated:
         return Found(reason="truncated")
     if not part.strip():
         return Found(reason="empty")
-    sentences = None if require_marked else _last_sentences(part, search_tail)
+    if require_marked:
+        return Found(reason="unmarked")
+    if formula := _LONE_FORMULA.fullmatch(part.strip()):
+        return Found(text=next(group for group in formula.groups() if group is not None).strip())
+    sentences = _last_sentences(part, search_tail)
     return Found(text=sentences, form="search") if sentences else Found(reason="unmarked")
 
 
@@ -116,6 +125,15 @@ def opening_of(thinking_end: str) -> str | None:
     ('<think>', None)
     """
     return thinking_end.replace("/", "", 1) if "/" in thinking_end else None
+
+
+def opens(prompt: str, tag: str) -> bool:
+    r"""Whether a prompt ends in a tag, whatever white space follows.
+
+    >>> opens("1 + 1 =<think>\n", "<think>"), opens("1 + 1 =", "")
+    (True, False)
+    """
+    return bool(tag.rstrip()) and prompt.rstrip().endswith(tag.rstrip())
 
 
 def answer_part(response: str, *, thinking_end: str, require_thinking_end: bool) -> str | None:
@@ -157,53 +175,99 @@ def _last_sentences(part: str, limit: int) -> str | None:
 
 
 _BREAK = re.compile(r"\n|[.!?]\s")
-_CLOSED_MATHS = re.compile(r"[^$]*?(?:\$|\\\)|\\\])\s*(.*?)\s*(?:\$|\\\(|\\\[)[^$]*", re.DOTALL)
-_CONNECTOR = re.compile(r",?\s*and|,?\s*or|,|")
-_SEPARATOR = re.compile(r"\b(?:and|or)\b|,|;")
+_LONE_FORMULA = re.compile(
+    r"\$\$([^$]+)\$\$\.?|\$([^$]+)\$\.?|\\\(((?:(?!\\\)).)+)\\\)\.?|\\\[((?:(?!\\\]).)+)\\\]\.?", re.DOTALL
+)
+_DELIMITERS = re.compile(r"\$+|\\[()\[\]]|\\(?:text|quad|qquad|[,;: ])|[{}\s]|\*\*")
+_NAME = r"(?:[A-Za-z](?:_\{?\w\}?)?=)?"
+_CONNECTOR = re.compile(rf"(?:,?(?:and|or)|[,;&]|\\\\)*{_NAME}")
+_RUN_ON = re.compile(
+    r"\n[ \t]*(?:\*\*|#{1,6} *)?(?:Question|Problem|Exercise|Instruction|Human|User|Q) *\d{0,3} *(?:\*\*)?[:.]"
+    r"|<\|im_start\|>|<\|user\|>"
+)
 
 
-def _join(text: str, boxes: list[Box]) -> str:
+def _joined(text: str, boxes: list[Box]) -> str:
     r"""The last box and those before it that belong to the same answer, joined by commas.
 
-    math-verify's rules: boxes in separate maths environments belong together when nothing but "and", "or" or a comma
-    stands between the environments; boxes in one environment, or in none, when fewer than 10 characters stand between
-    them, or fewer than 70 with a separator among them and different contents. Repeats count once.
+    They belong together when nothing but "and", "or", a comma and the name of the next value stands between them, so
+    that hedging is not rewarded; repeats count once. A box that `\approx` leads to only says the one before it again.
     """
     last, *earlier = reversed(boxes)
     contents, start = [last.content], last.start
     for box in earlier:
-        between = text[box.end : start]
-        if apart := len(between) < 200 and _CLOSED_MATHS.fullmatch(between):
-            together = _CONNECTOR.fullmatch(apart[1]) is not None
-        else:
-            near = len(between) < 70 and box.content != contents[-1] and _SEPARATOR.search(between)
-            together = len(between) < 10 or bool(near)
-        if not together:
+        between = _DELIMITERS.sub("", text[box.end : start]) if start - box.end < 200 else "."
+        if between in ("\\approx", "≈"):
+            contents[-1] = box.content
+        elif _CONNECTOR.fullmatch(between) is None:
             break
-        if box.content != contents[-1]:
+        elif box.content != contents[-1]:
             contents.append(box.content)
         start = box.start
-    return ",".join(reversed(contents))
+    separated = any(re.match(r"\d{3}(?!\d)", one) for one in contents[:-1])  # 42 and 277 are not 42,277
+    return (", " if separated else ",").join(reversed(contents))
 
 
-_HASHES = re.compile(r"^####[ \t]*([-+]?\$?\d[\d,]*(?:\.\d+)?(?:/\d+)?)[ \t]*(\.?[ \t]*(?:\n|\Z))", re.MULTILINE)
-_FINAL = re.compile(r"final\s+answer[^.\n:=]{0,80}?(?:\bis\b|[:=])[\s:*_]*([^\n]+)(\n|\Z)", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?](?:\*\*)?(?:\s|\Z)")
+def _line_of(text: str, box: Box) -> str:
+    """What stands on a box's line beside it."""
+    end = text.find("\n", box.end)
+    return text[text.rfind("\n", 0, box.start) + 1 : box.start] + " " + text[box.end : end if end >= 0 else len(text)]
+
+
+def _runs_on(text: str, boxes: list[Box]) -> int | None:
+    """Where another question begins after an answer; None where none does."""
+    if not any(word in text for word in _TURNS):
+        return None
+    for match in _RUN_ON.finditer(text):
+        before = text[: match.start()]
+        if any(box.end <= match.start() for box in boxes) or _marked_text(before, 0, truncated=False):
+            return match.start()
+    return None
+
+
+_TURNS = ("Question", "Problem", "Exercise", "Instruction", "Human", "User", "Q:", "Q ", "<|")
+_TAG = ("<answer>", "</answer>")
+_HASHES = re.compile(
+    r"^####[ \t]*((?:[-+(]|\\?\$|\\[a-z])*\d(?!\d*[.)][ \t]+\S)[^\n]*?)[ \t]*(\.?[ \t]*(?:\n|\Z))", re.MULTILINE
+)
+_FINAL = re.compile(
+    r"(?:final\s+answer[^.\n:=]{0,80}?(?:\bis\b|[:=])|(?:^|(?<=\[)|(?<=\$)|(?<=\\\())[ \t*_]*answer[ \t*_]*:)[\s:*_]*"
+    r"((?:(?!final\s+answer)[^\n])+)(\n|\Z)?",
+    re.IGNORECASE | re.MULTILINE,
+)
+_MATHS = re.compile(r"[\d$\\]")
+_SENTENCE_END = re.compile(r"[.!](?:\*\*)?(?:\s|\Z)")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 
 
-def _marked_text(text: str, *, truncated: bool) -> str | None:
-    """The answer behind a mark other than a box; None where there is none or where it may have been cut."""
-    end = text.rfind("</answer>")
-    start = text.rfind("<answer>", 0, end) if end >= 0 else -1
+def _marked_text(text: str, box_end: int, *, truncated: bool) -> str | None:
+    """The answer behind the last mark after the last box; None where there is none.
+
+    After a box, words alone are no other answer: "the final answer is boxed above".
+    """
+    text, boxed = text[box_end:], box_end > 0
+    found: list[tuple[int, str]] = []
+    end = text.rfind(_TAG[1])
+    start = text.rfind(_TAG[0], 0, end) if end >= 0 else -1
     if start >= 0:
-        return unwrap(text[start + len("<answer>") : end])
-    for match in reversed(list(_HASHES.finditer(text))):
+        found.append((start + len(_TAG[0]), unwrap(text[start + len(_TAG[0]) : end])))
+    for match in reversed(list(_HASHES.finditer(text)) if "####" in text else []):
         if not truncated or "\n" in match[2]:
-            return unwrap(match[1].replace("$", ""))
-    for match in reversed(list(_FINAL.finditer(text))):
+            found.append((match.start(1), unwrap(_without_dollar(match[1]))))
+            break
+    for match in reversed(list(_FINAL.finditer(text)) if "nswer" in text or "NSWER" in text else []):
+        if start >= 0 and start < match.start() < end:
+            continue
         sentence = _SENTENCE_END.search(match[1])
         if truncated and not match[2] and (sentence is None or sentence.end() == len(match[1]) == sentence.start() + 1):
             continue
-        return unwrap((match[1][: sentence.start()] if sentence else match[1]).strip("* "))
-    return None
+        said = unwrap((match[1][: sentence.start()] if sentence else match[1]).strip("* "))
+        if said not in ("", "\\[", "\\(", "$$", "$") and (not boxed or _MATHS.search(said)):
+            found.append((match.start(1), said.removesuffix("\\]").removesuffix("\\)").strip()))
+            break
+    return max(found, default=(-1, None))[1]
+
+
+def _without_dollar(text: str) -> str:
+    """`$18` is money, `$18$` is maths; neither sign belongs to the number."""
+    return re.sub(r"\\?\$(?=\d)", "", text, count=1) if text.count("$") == 1 else text

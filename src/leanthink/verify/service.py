@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import threading
 import weakref
 from collections import Counter, OrderedDict
@@ -20,10 +21,11 @@ from leanthink.core.errors import ConfigError, DataError, did_you_mean
 from leanthink.verify.extract import SEARCH_TAIL, TAIL, Found, extract_answer, find_answer
 from leanthink.verify.judge import REPAIRS
 from leanthink.verify.pool import Pool, Reply, VerifierError
-from leanthink.verify.tasks import TASKS, Decision, decide_by
+from leanthink.verify.tasks import TASKS, Decision, Question, decide_by, decide_plainly
 from leanthink.verify.verdict import Judgement, Verdict
 
 _Key = tuple[str, str, str]
+_SOLUTION = re.compile(r"\\boxed|^#### ?\S|(?i:final answer)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class _Pending:
     found: Found
     future: Future[Reply]
     shared: bool
+    question: Question
     seconds: float = 0.0
 
 
@@ -56,7 +59,12 @@ class Verifier:
         relative_tolerance: Of a numeric answer, as a share of the gold answer.
         absolute_tolerance: Of a numeric answer, as a number; the larger tolerance counts.
         repair: Which of math-verify's faults are repaired (`leanthink.verify.judge`); default: all that are known.
-        shortcuts: Without them every marked answer goes to the judge, which says the same, later.
+        shortcuts: Without them every marked answer goes to math-verify and its repairs: no shortcuts, and no types.
+            Where not all repairs are made, there are no types either.
+        unevaluated: What an answer is that leaves undone what the gold answer does, or copies the problem: "wrong" or
+            "accept".
+        unreasonable: What an answer is that is too large to calculate, or that a worker does not come to an end of,
+            where the gold answer is not at fault: "wrong" or "unknown".
 
     >>> with Verifier(workers=1) as verifier:
     ...     verifier.check("18", r"<think>10 + 8</think> \boxed{18}").verdict
@@ -78,6 +86,8 @@ class Verifier:
         absolute_tolerance: float = 0.0,
         repair: Collection[str] = REPAIRS,
         shortcuts: bool = True,
+        unevaluated: str = "wrong",
+        unreasonable: str = "wrong",
     ) -> None:
         for name, value, least in (
             ("workers", workers, 1),
@@ -96,7 +106,21 @@ class Verifier:
         if isinstance(repair, str) or (odd := [name for name in repair if name not in REPAIRS]):
             hint = f"give a list of {', '.join(REPAIRS)}" if isinstance(repair, str) else did_you_mean(odd[0], REPAIRS)
             raise ConfigError(f"verifier: repair is {repair!r}; {hint}")
-        self._decide = decide_by(task, relative=relative_tolerance, absolute=absolute_tolerance)
+        for name, chosen, allowed in (
+            ("unevaluated", unevaluated, ("wrong", "accept")),
+            ("unreasonable", unreasonable, ("wrong", "unknown")),
+        ):
+            if chosen not in allowed:
+                raise ConfigError(f"verifier: {name} is {chosen!r}; give one of {', '.join(allowed)}")
+        self._decide = decide_by(
+            task,
+            relative=relative_tolerance,
+            absolute=absolute_tolerance,
+            accept_unevaluated=unevaluated == "accept",
+        )
+        self.thinking_end = thinking_end
+        self._typed = task == "math" and shortcuts and set(repair) == set(REPAIRS)
+        self._unreasonable = Verdict(unreasonable)
         self._task = task
         self._shortcuts = shortcuts
         setup = {"task": task, "repair": list(repair), "tolerances": [relative_tolerance, absolute_tolerance]}
@@ -117,31 +141,43 @@ class Verifier:
         self._pool: Pool | None = None
         self._closed = False
 
-    def check(self, gold: str, response: str, *, truncated: bool = False) -> Judgement:
-        """Judge one response; waits for the worker."""
-        return self._settle(self._begin(gold, response, truncated))
+    def check(self, gold: str, response: str, *, truncated: bool = False, problem: str | None = None) -> Judgement:
+        """Judge one response; waits for the worker. ``problem``: its text, so that a copy of it is no answer."""
+        return self._settle(self._begin(gold, response, truncated, problem))
 
-    def check_answer(self, gold: str, answer: str) -> Judgement:
+    def check_answer(self, gold: str, answer: str, *, problem: str | None = None) -> Judgement:
         """Judge an answer that stands alone already, as the content of a box does."""
         start = perf_counter()
         _check_text(gold=gold, answer=answer)
         found = Found(text=answer) if answer.strip() else Found(reason="empty")
-        return self._settle(self._decided(gold, found, start))
+        return self._settle(self._decided(gold, found, problem, start))
 
     def check_many(
-        self, pairs: Iterable[tuple[str, str]], *, truncated: Sequence[bool] | None = None
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        truncated: Sequence[bool] | None = None,
+        problems: Sequence[str | None] | None = None,
     ) -> list[Judgement]:
         """Judge pairs of gold and response side by side; judgements in the order given."""
         pairs = list(pairs)
         flags = [False] * len(pairs) if truncated is None else list(truncated)
         if len(flags) != len(pairs):
             raise DataError(f"check_many: {len(flags)} truncated flags for {len(pairs)} pairs; give one for each")
-        begun = [self._begin(gold, response, cut) for (gold, response), cut in zip(pairs, flags, strict=True)]
+        texts = [None] * len(pairs) if problems is None else list(problems)
+        if len(texts) != len(pairs):
+            raise DataError(f"check_many: {len(texts)} problems for {len(pairs)} pairs; give one for each")
+        begun = [
+            self._begin(gold, response, cut, problem)
+            for (gold, response), cut, problem in zip(pairs, flags, texts, strict=True)
+        ]
         return [self._settle(pending) for pending in begun]
 
-    async def acheck(self, gold: str, response: str, *, truncated: bool = False) -> Judgement:
+    async def acheck(
+        self, gold: str, response: str, *, truncated: bool = False, problem: str | None = None
+    ) -> Judgement:
         """Judge one response without blocking the event loop; giving up waiting disturbs nobody else."""
-        begun = self._begin(gold, response, truncated)
+        begun = self._begin(gold, response, truncated, problem)
         if isinstance(begun, _Pending):
             await asyncio.shield(asyncio.wrap_future(begun.future))
         return self._settle(begun)
@@ -178,27 +214,34 @@ class Verifier:
     ) -> None:
         self.close()
 
-    def _begin(self, gold: str, response: str, truncated: bool) -> Judgement | _Pending:
+    def _begin(self, gold: str, response: str, truncated: bool, problem: str | None) -> Judgement | _Pending:
         start = perf_counter()
-        _check_text(gold=gold, response=response)
-        return self._decided(gold, self._find(response, truncated=truncated), start)
+        _check_text(gold=gold, response=response, problem=problem or "")
+        return self._decided(gold, self._find(response, truncated=truncated), problem, start)
 
-    def _decided(self, gold: str, found: Found, start: float) -> Judgement | _Pending:
+    def _decided(self, gold: str, found: Found, problem: str | None, start: float) -> Judgement | _Pending:
         """The judgement where no worker is needed, and otherwise the promise of one."""
-        solution = extract_answer(gold) if "\\boxed" in gold else None  # a gold answer may be a whole solution
+        solution = extract_answer(gold) if _SOLUTION.search(gold) else None  # a gold answer may be a whole solution
         gold = (solution or gold).strip()
-        decision: Decision | None = None
+        decision: Decision | Question | None = None
         if found.text is None:
             decision = Decision(Verdict.WRONG, "extraction", found.reason, None)
-        elif self._shortcuts or self._task in ("choice", "exact"):
-            decision = self._decide(gold, found)
+        elif self._typed or self._task in ("choice", "exact"):
+            decision = self._decide(gold, found, problem)
+        elif self._shortcuts:
+            decision = decide_plainly(gold, found) if self._task == "math" else self._decide(gold, found, problem)
         if decision is None:
-            return self._ask(gold, found, start)
+            decision = Question(
+                found.form, found.text or "", judge="math-verify" if self._task in TASKS else self._task
+            )
+        if isinstance(decision, Question):
+            return self._ask(gold, found, decision, start)
+        if decision.reason == "unreasonable":
+            decision = decision._replace(verdict=self._unreasonable)
         return Judgement(**decision._asdict(), seconds=perf_counter() - start)
 
-    def _ask(self, gold: str, found: Found, start: float) -> _Pending:
-        text = found.text or ""
-        key = (_short(gold), _short(text), found.form)
+    def _ask(self, gold: str, found: Found, question: Question, start: float) -> _Pending:
+        key = (_short(gold), _short(question.answer), question.form)
         with self._lock:
             if self._closed:
                 raise VerifierError("verifier: it is closed; build a new one")
@@ -206,13 +249,14 @@ class Verifier:
                 self._cache.move_to_end(key)
                 future: Future[Reply] = Future()
                 future.set_result(reply)
-                return _Pending(found, future, shared=True, seconds=perf_counter() - start)
+                return _Pending(found, future, True, question, perf_counter() - start)
             if flying := self._in_flight.get(key):
-                return _Pending(found, flying, shared=True, seconds=perf_counter() - start)
-            future = self._workers().submit({"gold": gold, "answer": text, "form": found.form})
+                return _Pending(found, flying, True, question, perf_counter() - start)
+            job = {"gold": gold, "answer": question.answer, "form": question.form, "pairs": question.pairs}
+            future = self._workers().submit(job)
             self._in_flight[key] = future
         future.add_done_callback(partial(self._remember, key))
-        return _Pending(found, future, shared=False, seconds=perf_counter() - start)
+        return _Pending(found, future, False, question, perf_counter() - start)
 
     def _workers(self) -> Pool:
         if self._pool is None:
@@ -237,12 +281,16 @@ class Verifier:
             judgement = begun
         else:
             reply = begun.future.result()
-            extracted = reply.extracted if begun.found.form == "search" else begun.found.text
+            searched = begun.found.form == "search"
+            extracted = (reply.extracted or begun.question.answer) if searched else begun.found.text
+            verdict, reason = Verdict(reply.verdict), reply.reason
+            if begun.question.blame and reason.startswith(("timeout", "memory")):
+                verdict, reason = self._unreasonable, f"unreasonable: {reason}"
             judgement = Judgement(
-                verdict=Verdict(reply.verdict),
-                extracted=extracted,
-                judge="math-verify" if self._task in TASKS else self._task,
-                reason=reply.reason,
+                verdict=verdict,
+                extracted=None if searched and reason == "unmarked" else extracted,
+                judge=begun.question.judge,
+                reason=reason,
                 seconds=begun.seconds + (0.0 if begun.shared else reply.seconds),
             )
         with self._lock:

@@ -2,10 +2,11 @@ r"""What is asked of an answer: mathematics, a number, one of several choices, o
 
 A task decides in this process what it can, and leaves the rest to a worker:
 
-- `math`: equal as mathematics; the shortcuts of `leanthink.verify.shortcuts`, then math-verify.
+- `math`: equal by its type, and as far evaluated as the gold answer: the shortcuts of `leanthink.verify.shortcuts`,
+  then `leanthink.verify.typed`, then a worker.
 - `numeric`: a number within a tolerance of the gold answer; plain numbers exactly, others as sympy evaluates them.
-- `choice`: the same letter, or letters: `B`, `(b)`, `\text{(B)}`, `B. Paris`, `A, C`. Otherwise, and
-  in an unmarked response, what follows the last "answer is" or "Answer:".
+- `choice`: the same letter, or letters: `B`, `(b)`, `\text{(B)}`, `B. Paris`, `A, C`. Otherwise, and in an unmarked
+  response, what follows the last "answer is" or "Answer:"; else the letter that stands beside the box.
 - `exact`: the same text, but for white space and the marks of text, bold and maths around it.
 - `"pkg.mod:fn"`: a function of yours, `fn(gold, answer) -> bool | None`, called in a worker.
 """
@@ -13,16 +14,21 @@ A task decides in this process what it can, and leaves the rest to a worker:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.functions import load_function
+from leanthink.verify.evaluated import is_echo
 from leanthink.verify.extract import Found
 from leanthink.verify.numbers import plain_number
+from leanthink.verify.reading import read
+from leanthink.verify.search import value_in
 from leanthink.verify.shortcuts import shortcut
+from leanthink.verify.tokens import Unreadable
+from leanthink.verify.typed import told_by_types
+from leanthink.verify.values import Items, Text, Value
 from leanthink.verify.verdict import Verdict
 
 
@@ -35,20 +41,90 @@ class Decision(NamedTuple):
     extracted: str | None
 
 
-Decide = Callable[[str, Found], Decision | None]
+class Question(NamedTuple):
+    """What only a worker can decide: how it has to read the answer, and the answer.
+
+    Attributes:
+        form: "proof", or how `leanthink.verify.judge` reads it.
+        answer: the text.
+        pairs: of a proof, the formulas as JSON.
+        judge: who will have decided.
+        blame: whether the answer is at fault if there is no end to it.
+    """
+
+    form: str
+    answer: str
+    pairs: str = ""
+    judge: str = "math-verify"
+    blame: bool = False
 
 
-def decide_math(gold: str, found: Found) -> Decision | None:
+class Decide(Protocol):
+    """Decides a pair without a worker, or says what to ask one."""
+
+    def __call__(self, gold: str, found: Found, problem: str | None) -> Decision | Question | None:
+        """A verdict, a question for a worker, or None: ask the worker about the answer as it is."""
+
+
+def decide_math(
+    gold: str, found: Found, problem: str | None, *, accept_unevaluated: bool = False
+) -> Decision | Question:
+    r"""By a shortcut, where one applies; then by the types.
+
+    >>> decide_math("437", Found(text=r"19 \cdot 23"), None).reason
+    'unevaluated'
+    """
+    text = (found.text or "").strip()
+    if found.form == "boxed" and (decided := shortcut(gold, text)) is not None:
+        if decided[1] and problem and not accept_unevaluated and is_echo(gold, text, problem):
+            return Decision(Verdict.WRONG, decided[0], "echo", found.text)
+        return _compared(*decided, found.text)
+    if found.form != "boxed":
+        text = _told_value(gold, text, marked=found.form == "text")
+        if not text:
+            return Decision(Verdict.WRONG, "extraction", "unmarked", None)
+    told = told_by_types(gold, text, problem=problem, accept_unevaluated=accept_unevaluated)
+    extracted = text if found.form == "search" else found.text
+    if told.verdict == "ask":
+        form = "proof" if told.reason == "proof" else "boxed"
+        return Question(form, text, told.pairs, "sympy" if form == "proof" else "math-verify", told.blame)
+    return Decision(Verdict(told.verdict), told.type, told.reason, extracted)
+
+
+def decide_plainly(gold: str, found: Found) -> Decision | None:
     """By a shortcut, where one applies; a marked answer only."""
-    text = found.text or ""
-    decided = shortcut(gold, text.strip()) if found.form == "boxed" else None
-    return None if decided is None else _compared(*decided, text)
+    decided = shortcut(gold, (found.text or "").strip()) if found.form == "boxed" else None
+    return None if decided is None else _compared(*decided, found.text)
 
 
-def decide_numeric(gold: str, found: Found, *, relative: float, absolute: float) -> Decision | None:
+def _told_value(gold: str, text: str, *, marked: bool) -> str:
+    """The answer in a sentence: all of it where that reads as one, else the value it ends in."""
+    if marked or (len(text) <= SHORT and "\n" not in text):
+        try:
+            if not _holds_text(read(text)) or _is_text(gold):
+                return text
+        except Unreadable:
+            pass
+    return value_in(text) or (text if marked else "")
+
+
+def _holds_text(value: Value) -> bool:
+    return isinstance(value, Text) or (isinstance(value, Items) and any(map(_holds_text, value.parts)))
+
+
+def _is_text(gold: str) -> bool:
+    try:
+        return isinstance(read(gold), Text)
+    except Unreadable:
+        return True
+
+
+def decide_numeric(
+    gold: str, found: Found, problem: str | None, *, relative: float, absolute: float
+) -> Decision | None:
     """Plain numbers only.
 
-    >>> decide_numeric("3", Found(text="3.01"), relative=0.01, absolute=0.0).verdict
+    >>> decide_numeric("3", Found(text="3.01"), None, relative=0.01, absolute=0.0).verdict
     <Verdict.CORRECT: 'correct'>
     """
     text = found.text or ""
@@ -59,7 +135,7 @@ def decide_numeric(gold: str, found: Found, *, relative: float, absolute: float)
     return _compared("number", abs(left.value - right.value) <= allowed, text)
 
 
-def decide_exact(gold: str, found: Found) -> Decision:
+def decide_exact(gold: str, found: Found, problem: str | None = None) -> Decision:
     r"""Always; an unmarked response has no answer.
 
     >>> decide_exact("New York", Found(text=r"\text{New  York}")).verdict
@@ -73,7 +149,7 @@ def decide_exact(gold: str, found: Found) -> Decision:
     return _compared("exact", bare_text(found.text or "") == wanted, found.text)
 
 
-def decide_choice(gold: str, found: Found) -> Decision:
+def decide_choice(gold: str, found: Found, problem: str | None = None) -> Decision:
     """Always; naming more choices than the gold answer does is wrong."""
     wanted = letters(gold)
     if wanted is None:
@@ -83,6 +159,8 @@ def decide_choice(gold: str, found: Found) -> Decision:
     if given is None and (told := list(_ANSWER_IS.finditer(text))):
         text = told[-1][1]
         given = letters(text)
+    if given is None and (beside := _letter_beside(found.line)):
+        text, given = beside, frozenset(beside)
     if given is not None:
         return _compared("choice", given == wanted, text)
     if found.form == "search":
@@ -90,25 +168,27 @@ def decide_choice(gold: str, found: Found) -> Decision:
     return Decision(Verdict.WRONG, "choice", "unparsable", text)
 
 
-def decide_function(gold: str, found: Found) -> None:
+def decide_function(gold: str, found: Found, problem: str | None = None) -> None:
     """Never: a user's function runs in a worker, where it cannot do harm."""
 
 
+SHORT: Final = 60  # characters of an unmarked response that may be the answer as a whole
 TASKS: Final = ("math", "numeric", "choice", "exact")
 
 
-def decide_by(task: str, *, relative: float, absolute: float) -> Decide:
+def decide_by(task: str, *, relative: float, absolute: float, accept_unevaluated: bool = False) -> Decide:
     """What decides without a worker in a task.
 
     Args:
         task: one of `TASKS`, or "pkg.mod:fn".
         relative: tolerance of a numeric answer as a share of the gold answer.
         absolute: the same as a number; the larger of the two counts.
+        accept_unevaluated: an answer of the task "math" may leave undone what the gold answer does.
 
     Raises:
         ConfigError: no such task, or no such function.
 
-    >>> decide_by("choice", relative=0.0, absolute=0.0)("(B)", Found(text="b")).reason
+    >>> decide_by("choice", relative=0.0, absolute=0.0)("(B)", Found(text="b"), None).reason
     'equal'
     """
     if ":" in task:
@@ -118,13 +198,22 @@ def decide_by(task: str, *, relative: float, absolute: float) -> Decide:
         raise ConfigError(f"verifier: no task {task!r}; {did_you_mean(task, TASKS)} (your own function: 'pkg.mod:fn')")
     if task == "numeric":
         return partial(decide_numeric, relative=relative, absolute=absolute)
-    return {"math": decide_math, "choice": decide_choice, "exact": decide_exact}[task]
+    if task == "math":
+        return partial(decide_math, accept_unevaluated=accept_unevaluated)
+    return decide_choice if task == "choice" else decide_exact
 
 
 _WRAPPER = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}|\$([^$]*)\$|\*\*([^*]*)\*\*")
 _ONE = r"\(?([A-Za-z])\)?"
 _NAMED = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[.):])\s+\S.*", re.DOTALL)
+_BESIDE = re.compile(r"\(([A-J])\)|(?<![A-Za-z])([A-J])[.:)](?=[\s$]|\Z)|(?i:option|choice)\s+\**([A-J])\b")
 _ANSWER_IS = re.compile(r"(?i:answer)\**\s*(?:(?i:is)\b|[:=])[\s*$:]*(?:\\\w+\{)?(\(?[A-Z]\)?)(?![A-Za-z'])")
+
+
+def _letter_beside(line: str) -> str | None:
+    r"""The one letter that a box's line names: `(B) \boxed{24}`, `B: \boxed{24}`, `option B`."""
+    named = {next(filter(None, match)) for match in _BESIDE.findall(line)}
+    return named.pop() if len(named) == 1 else None
 
 
 def bare_text(text: str) -> str:

@@ -38,10 +38,7 @@ def load(setup: Mapping[str, Any]) -> Callable[[Mapping[str, str]], Answer]:
     Raises:
         ImportError: math-verify, or the user's function, is not there.
     """
-    spec = importlib.util.spec_from_file_location("leanthink_judge", Path(__file__).with_name("judge.py"))
-    assert spec is not None and spec.loader is not None
-    judge = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(judge)
+    judge, symbolic = _beside("judge"), _beside("symbolic")
     task, repair, tolerances = setup["task"], frozenset(setup["repair"]), tuple(setup["tolerances"])
     if ":" in task:
         module, _, name = task.partition(":")
@@ -53,7 +50,23 @@ def load(setup: Mapping[str, Any]) -> Callable[[Mapping[str, str]], Answer]:
         judge.judge(gold, answer, "boxed", repair)
     if task == "numeric":
         return lambda job: judge.judge_number(job["gold"], job["answer"], job["form"], tolerances)
-    return lambda job: judge.judge(job["gold"], job["answer"], job["form"], repair)
+
+    def answer_of(job: Mapping[str, str]) -> Answer:
+        if job["form"] == "proof":
+            return *symbolic.prove(job["pairs"]), job["answer"]
+        told: Answer = judge.judge(job["gold"], job["answer"], job["form"], repair)
+        return told
+
+    return answer_of
+
+
+def _beside(name: str) -> Any:
+    """A module that lies beside this file, loaded by its path."""
+    spec = importlib.util.spec_from_file_location(f"leanthink_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def main(descriptor: int, parent: int, memory_mb: int, orphan_seconds: float) -> None:

@@ -1,6 +1,7 @@
 """Every recipe composes with verl's own Hydra configuration and passes verl's own validation, on both profiles."""
 
 import dataclasses
+import re
 import shlex
 
 import pytest
@@ -13,9 +14,11 @@ from leanthink.algorithms import PpoClip
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Recipe, load_recipe, recipe_names
 from leanthink.rewards import Correct
+from leanthink.runs.failure import KINDS
 from leanthink.testbed import policy_path
 from leanthink.verl.settings import Settings
 from leanthink.verl.start.launch import Job
+from leanthink.verl.start.schema import check_keys
 
 
 def job(name="trle", profile="gpu", **changes):
@@ -109,3 +112,15 @@ def test_rollouts_that_change_a_tokens_context_need_old_log_probabilities(name):
     assert job(recipe=dataclasses.replace(recipe, cpu={}, verl={}), profile="cpu").keys()[key] is False
     with pytest.raises(ConfigError, match="bypass_mode is true"):
         job(recipe=recipe, profile="cpu", extra={key: True}).keys()
+
+
+def test_cures_of_failures_name_keys_that_verl_has():
+    named = {
+        key
+        for kind in KINDS
+        for key in re.findall(r"\b(?:actor_rollout_ref|data|trainer|reward)\.[a-z_.]+[a-z]", kind.cure)
+    }
+    assert len(named) >= 8
+    for key in named:
+        with pytest.raises(ConfigError, match="no 'no_such_key'"):
+            check_keys({f"{key}.no_such_key": 1})  # the error is about what stands below the key

@@ -10,8 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from leanthink import cli
+from leanthink.commands.sweep import resolver
 from leanthink.runs.folder import Run
-from leanthink.runs.identity import read_record
+from leanthink.runs.identity import key_of, read_record
 from leanthink.verl.start import train as training
 
 VERL = """
@@ -39,6 +40,7 @@ folder.mkdir(exist_ok=True)
 (folder / "data.pt").write_text(keys["data.train_files"])
 (folder / "leanthink.json").write_text("{}")
 tracker.write_text(str(steps))
+pathlib.Path("node.txt").write_text(keys["+leanthink"])
 if os.path.exists("dies"):
     os.kill(os.getpid(), 9)
 """
@@ -197,6 +199,33 @@ def test_the_number_of_steps_may_not_where_the_learning_rate_goes_by_it(files, c
     assert train(capsys, 4, cosine, "--allow-changed", "total_training_steps")[0] == 0
 
 
+def test_a_sweep_knows_the_run_by_the_same_facts(files, capsys):
+    train(capsys, 2, "--seed", "5", "--stop-below", "0.3")
+    options = ["--profile", "cpu", "--model", "model", "--train-file", "one.parquet", "--val-file", "held.parquet"]
+    resolve = resolver()
+    planned = resolve(["grpo", *options, "--steps", "2", "--seed", "5", "--stop-below", "0.3"])
+    assert key_of(planned.facts) == key_of(read_record(files / "run" / "run.json").facts)
+    other = resolve(["grpo", *options, "--steps", "2", "--seed", "6", "--stop-below", "0.3"])
+    assert key_of(planned.facts) != key_of(other.facts)
+
+
+def test_state_passes_to_a_recipe_that_was_changed_by_leave(files, capsys):
+    """Until the next checkpoint, whose state is the new recipe's own."""
+    train(capsys, 2)
+    assert "migrate" not in (files / "node.txt").read_text()
+    other = "advantage.grpo.scale=none"
+    assert train(capsys, 3, "leanthink.changed_recipe=migrate", other)[0] == 0  # who asks for it allows it
+    assert train(capsys, 4, "--allow-changed", "recipe")[0] == 0
+    assert "changed_recipe:migrate" in (files / "node.txt").read_text()
+    tracker = files / "run" / "checkpoints" / "latest_checkpointed_iteration.txt"
+    tracker.write_text("3")  # killed before the next checkpoint was whole
+    (files / "run" / "summary.json").unlink()
+    assert train(capsys, 4)[0] == 0
+    assert "changed_recipe:migrate" in (files / "node.txt").read_text()
+    assert train(capsys, 5)[0] == 0
+    assert "migrate" not in (files / "node.txt").read_text()
+
+
 def test_before_verl_got_anywhere_everything_may_change(files, capsys):
     (files / "fails").touch()
     assert train(capsys, 2)[0] == 1
@@ -284,6 +313,7 @@ def test_a_model_that_is_not_there_is_told_before_anything_starts(files, capsys,
         ("data.train_batch_size=abc", "data.train_batch_size: 'abc' is not a number"),
         ("data.trian_batch_size=8", "did you mean 'train_batch_size'?"),
         ("data.train_batch_size=8.5", "data.train_batch_size: 8.5 is no whole number"),
+        ('trainer.project_name="\\ud835"', "trainer.project_name: its text holds half of a surrogate pair"),
     ],
 )
 def test_a_wrong_key_is_told_before_anything_starts(files, capsys, change, said):

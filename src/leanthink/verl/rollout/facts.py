@@ -53,7 +53,7 @@ def response_of(
     return Response(
         token_ids=tokens,
         messages=columns["raw_prompt"],
-        gold=None if gold is None else str(gold),
+        gold=gold,
         truncated=bool(fields.get("truncated", False)),
         prompt_ids=prompt_tokens,
         columns=columns.get("extra_info") or {},

@@ -14,8 +14,8 @@ from typing import Any, Final
 from leanthink.core.errors import BatchError
 from leanthink.rewards.probed import CUT_TOKENS, PROBE_ACCURACIES, Prefix, ProbedReward
 from leanthink.training.responses import was_truncated, without_end
-from leanthink.training.template import opens
 from leanthink.verify import Verdict, Verifier
+from leanthink.verify.extract import opens
 
 logger = logging.getLogger(__name__)
 

@@ -136,8 +136,21 @@ class Job:
         return keys
 
     def arguments(self) -> list[str]:
-        """The arguments of ``python -m verl.trainer.main_ppo``."""
-        return overrides(self.keys())
+        """The arguments of ``python -m verl.trainer.main_ppo``.
+
+        Raises:
+            ConfigError: a value cannot be handed to a program.
+        """
+        arguments = overrides(self.keys())
+        for argument in arguments:
+            try:
+                os.fsencode(argument)
+            except UnicodeEncodeError as error:
+                raise ConfigError(
+                    f"{argument.partition('=')[0]}: its text holds half of a surrogate pair ({error.reason}), which no "
+                    "program can be given; replace it"
+                ) from error
+        return arguments
 
     def command(self) -> str:
         """The whole command, to be pasted into a shell."""

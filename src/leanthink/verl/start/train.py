@@ -22,35 +22,20 @@ import yaml
 from leanthink.core import code
 from leanthink.core.errors import DataError, DependencyError, LeanthinkError, StateError
 from leanthink.core.text import storable
-from leanthink.files.writing import is_bare, make_folder, open_lock, open_log, write_text, writing
-from leanthink.recipe.keys import PARTS
+from leanthink.files.writing import make_folder, open_lock, open_log, write_text
 from leanthink.runs.failure import Cause, cause_of
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run, evaluation, seconds_by_phase
-from leanthink.runs.identity import (
-    EPOCHS,
-    MODEL,
-    STEPS,
-    TRAIN_FILES,
-    VAL_FILES,
-    Difference,
-    Record,
-    allows,
-    check_allowed,
-    differences,
-    facts_of,
-    model_fact,
-    read_record,
-    shortest_name,
-)
+from leanthink.runs.identity import MODEL, TRAIN_FILES, VAL_FILES, model_fact
 from leanthink.verl.cpu import profile as cpu
+from leanthink.verl.start.claim import check_folder, compared, forget_position, is_finished, with_migration
 from leanthink.verl.start.identity import identity_of, versions
 from leanthink.verl.start.launch import Job
 
 MAINS: Final = {"cpu": "leanthink.verl.cpu.main", "gpu": "verl.trainer.main_ppo"}
 POLL_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = 20.0
-SHOWN: Final = 5  # differences that a refusal spells out
+LAST_BYTES: Final = 16 * 2**20  # of a log, in which the cause of a failure is looked for
 
 OnStep = Callable[[Mapping[str, Any]], None]
 Say = Callable[[str], None]
@@ -96,24 +81,28 @@ def train(
     make_folder(run.folder)
     with open_lock(run.folder / "lock") as lock:
         _lock(lock, run)
-        _check_folder(run)
+        check_folder(run)
         run.mend_checkpoints()
         write_data()
         facts = identity_of(job, floor)
-        record, differing = _compared(job, run, facts, allowed)
-        if _is_finished(job, run, differing):
-            say(_finished(run, differing))
+        record, differing = compared(job, run, facts, allowed)
+        if is_finished(job, run, differing):
+            told = f"; differing now, and without effect: {'; '.join(map(str, differing))}" if differing else ""
+            say(f"{run.folder} is finished: {run.finished_steps()} steps are done, nothing was trained{told}")
             return run.read_summary()
         resumed = run.last_checkpoint()
         for one in differing:
             say(f"changed: {one}")
         if resumed and any(one.name == TRAIN_FILES for one in differing):
-            say(_from_the_first_row(job, run, resumed))
+            forget_position(job, run)
+            say("the new training files are read from their first row")
         where = f"from step {resumed}" if resumed else "from the start"
         say(f"training {job.recipe.name} ({job.profile} profile) in {run.folder}, {where}; verl prints to {run.log}")
         write_text(run.recipe, yaml.safe_dump(job.recipe.to_node(), sort_keys=False))
         make_folder(run.attempts)
-        record.started(facts, resumed, differing).write(run.record)
+        record = record.started(facts, resumed, differing)
+        record.write(run.record)
+        job = replace(job, options={**with_migration(record, resumed), **job.options})
         started = time.time()
         evaluated = not any(one.name in (MODEL, VAL_FILES) for one in differing) or resumed > 0
         files = _files(run, evaluated=evaluated)
@@ -170,83 +159,6 @@ def _lock(lock: IO[str], run: Run) -> None:
             f"{run.folder} is being trained by another process; wait for it, stop it, or choose another folder "
             "with --out"
         ) from None
-
-
-def _check_folder(run: Run) -> None:
-    """Refuse a folder that is not empty and holds no run."""
-    if not run.recipe.exists() and not is_bare(run.folder, "lock", "data"):
-        raise StateError(f"{run.folder} is not empty and holds no run; give another folder with --out")
-
-
-def _compared(job: Job, run: Run, facts: Mapping[str, Any], allowed: Sequence[str]) -> tuple[Record, list[Difference]]:
-    """The folder's record, and how this start differs from it; what is neither free nor allowed is refused.
-
-    Nothing is, before verl has got anywhere.
-    """
-    record = read_record(run.record)
-    before = _facts_without_record(run) if record is None else record.facts
-    check_allowed(allowed, before, facts)
-    known = facts if record is not None else {name: facts.get(name) for name in before}
-    differing = differences(before, known)
-    begun = bool(run.evaluated_steps() or run.last_checkpoint() or any(run.attempts.glob("*.jsonl")))
-    if record is not None and not begun:
-        return Record(facts={}), []
-    refused = [one for one in differing if not one.free and not any(allows(name, one.name) for name in allowed)]
-    if refused:
-        told = "; ".join(map(str, refused[:SHOWN])) + (f"; and {len(refused) - SHOWN} more" * (len(refused) > SHOWN))
-        if _is_finished(job, run, differing):
-            raise StateError(
-                f"{run.folder} holds a run that is finished ({run.finished_steps()} steps) and was otherwise: {told}; "
-                "give another folder with --out"
-            )
-        names = ",".join(dict.fromkeys(shortest_name(one.name, [*before, *facts]) for one in refused))
-        raise StateError(
-            f"{run.folder} holds a run that began otherwise: {told}; give another folder with --out, or go on with the "
-            f"changes by --allow-changed {names}"
-        )
-    return record or Record(facts=before), differing
-
-
-def _facts_without_record(run: Run) -> dict[str, Any]:
-    """What a folder of an earlier version tells of its run: the recipe's parts; nothing where it is new."""
-    try:
-        node = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StateError(
-            f"{run.recipe} is no recipe ({' '.join(str(error).split()):.200}); give another folder with --out"
-        ) from error
-    parts = {part: node[part] for part in PARTS if part in node} if isinstance(node, Mapping) else {}
-    return facts_of({}, parts, {}, {})
-
-
-def _is_finished(job: Job, run: Run, differing: Sequence[Difference]) -> bool:
-    """Whether there is nothing left to train: stopped for good, or as many steps done as are asked for."""
-    steps = run.finished_steps()
-    if steps is None:
-        return False
-    if "stopped" in run.read_summary():
-        return True
-    return steps >= job.steps if job.steps is not None else not any(one.name in (STEPS, EPOCHS) for one in differing)
-
-
-def _finished(run: Run, differing: Sequence[Difference]) -> str:
-    told = f"; differing now, and without effect: {'; '.join(map(str, differing))}" if differing else ""
-    return f"{run.folder} is finished: {run.finished_steps()} steps are done, nothing was trained{told}"
-
-
-def _from_the_first_row(job: Job, run: Run, step: int) -> str:
-    """Put away where the checkpoint stood in the earlier files, which says nothing about the new ones."""
-    keys = job.keys()
-    folder = run.checkpoints / f"global_step_{step}"
-    if keys.get("trainer.resume_mode") == "resume_path":
-        folder = Path(str(keys.get("trainer.resume_from_path")))
-    position = folder / "data.pt"
-    if position.exists():
-        with writing(position):
-            position.replace(folder / "data.pt.of-earlier-files")
-    return "the new training files are read from their first row"
 
 
 def _files(run: Run, *, evaluated: bool) -> dict[str, Any]:
@@ -348,9 +260,11 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _cause(run: Run, start: int, code: int) -> Cause:
     """Why this start failed, as the log tells it from ``start`` on."""
+    start, before = max(start, run.log.stat().st_size - LAST_BYTES), 0
     with run.log.open("rb") as file:
-        before = file.read(start).count(b"\n")
-        text = file.read().decode("utf-8", "replace")
+        while left := start - file.tell():
+            before += file.read(min(left, 2**20)).count(b"\n")
+        text = file.read(LAST_BYTES).decode("utf-8", "replace")
     cause = cause_of(text, code, shutil.disk_usage(run.folder).free)
     return replace(cause, line=before + cause.line)
 
