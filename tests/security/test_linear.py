@@ -13,6 +13,7 @@ import pytest
 import leanthink
 from leanthink.core.boxes import boxes_in, last_box, unwrap
 from leanthink.core.measured import TextReward, TokenReward
+from leanthink.core.text import as_label, printable, storable
 from leanthink.data.rollouts import words_and_signs
 from leanthink.metrics.solutions import split_solutions
 from leanthink.recipe.registry import REGISTRY
@@ -31,6 +32,7 @@ SECONDS = 1.0  # what is quadratic takes many times that
 READERS: dict[str, Callable[[str], object]] = {
     "boxes_in": boxes_in,
     "last_box": last_box,
+    "halves of pairs": lambda text: (storable(text + "\ud800"), printable(text), as_label(text)),
     "unwrap": unwrap,
     "words_and_signs": words_and_signs,
     "split_solutions": lambda text: split_solutions(text, "5"),
@@ -166,7 +168,9 @@ SHOWN = {  # a module that holds expressions -> the readers above that run them,
     "recipe/yaml.py": "numbers in a recipe",
     "sweep/plan.py": "names of runs",
     "verl/hydra.py": "values of a recipe",
-    "reporting/labels.py": "labels of runs, cut to a length",
+    "core/text.py": ["halves of pairs"],
+    "data/questions.py": "answers in a data set, and the pattern that is typed",
+    "runs/failure.py": "what verl printed, after training has ended",
 }
 
 

@@ -145,7 +145,7 @@ def _read_jsonl(path: Path) -> Iterator[Record]:
 
 
 def _read_csv(path: Path) -> Iterator[Record]:
-    lines = (line for _, line in numbered_lines(path))
+    lines = (line.text for line in lines_of(path))
     try:
         for number, fields in enumerate(csv.DictReader(lines), 1):
             if None in fields or None in fields.values():
