@@ -24,7 +24,7 @@ from leanthink.verify import Judgement, Verdict, Verifier
 DEADLINE = 3.0
 LATE = 3.0  # seconds a thread may notice the deadline late, on a machine that has other work
 PAIRS = 20_000
-SHORTCUTS = ("identical", "number", "letter")
+SHORTCUTS = ("identical", "number", "letter")  # "number" is a type, too
 
 anything = st.one_of(texts, texts, st.text(st.characters(max_codepoint=127), max_size=12), st.text(max_size=8))
 pairs = st.one_of(

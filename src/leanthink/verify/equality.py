@@ -168,9 +168,10 @@ def _by_points(gold: Tree, answer: Tree) -> Outcome:
 def _points(gold: Tree, answer: Tree, base: float, tolerance: float) -> tuple[int, int]:
     """At how many points both have a value, and at how many it is the same."""
     letters = letters_of(gold) | letters_of(answer)
+    signed = _has_modulus(gold) or _has_modulus(answer)  # only then does it matter which sign a letter has
     seen = agreed = 0
     for turn in range(POINTS if letters else 1):
-        sign = -1.0 if turn == POINTS - 1 else 1.0
+        sign = -1.0 if signed and turn % 2 else 1.0
         at = {name: sign * sample(name, turn) for name in letters}
         try:
             (one, size), (other, other_size) = numeric(gold, at, base), numeric(answer, at, base)
@@ -182,6 +183,10 @@ def _points(gold: Tree, answer: Tree, base: float, tolerance: float) -> tuple[in
         seen += 1
         agreed += abs(one - other) <= tolerance * scale
     return seen, agreed
+
+
+def _has_modulus(tree: Tree) -> bool:
+    return tree[:2] == ("fn", "abs") or any(_has_modulus(part) for part in tree[1:] if isinstance(part, tuple))
 
 
 def _rounds(tree: Tree) -> bool:

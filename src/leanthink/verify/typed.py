@@ -63,10 +63,10 @@ def told_by_types(gold: str, answer: str, *, problem: str | None = None, accept_
         return Told("unknown", f"gold_unparsable: {gold[:100]!a}", "none")
     golds = _readings(gold)
     if not isinstance(golds, tuple):
-        if isinstance(golds, Sentence):
-            return Told("unknown", f"gold_unparsable: {gold[:100]!a}", "sentence")
         if compact(gold) == compact(answer) and compact(gold):
             return Told("correct", "equal", "text")
+        if isinstance(golds, Sentence):
+            return Told("unknown", f"gold_unparsable: {gold[:100]!a}", "sentence")
         return Told("ask", "text", "unreadable")
     kind = golds[0].type
     if compact(gold) == compact(answer):
