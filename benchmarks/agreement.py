@@ -133,7 +133,7 @@ def _forms(gold: str) -> tuple[Forms, Forms]:
     angle = plain.removesuffix(r"^\circ")
     number = plain_number(angle)
     if number is not None:
-        return _number(number.value, angle, gold)
+        return _number(number.value, angle, gold, "dollars" if angle == plain else "degrees")
     if word := re.fullmatch(r"\\text\{\(?([A-Za-z]+)\)?\}", plain):
         return _word(word[1], gold)
     inner = re.sub(r"\\left|\\right", "", plain).strip()
@@ -183,7 +183,7 @@ def _wrong_anyhow(gold: str) -> Forms:
     ]
 
 
-def _number(value: Fraction, text: str, gold: str) -> tuple[Forms, Forms]:
+def _number(value: Fraction, text: str, gold: str, unit: str) -> tuple[Forms, Forms]:
     over, under = value.numerator, value.denominator
     exact = _fraction(value)
     whole, rest = divmod(abs(over), under)
@@ -200,7 +200,7 @@ def _number(value: Fraction, text: str, gold: str) -> tuple[Forms, Forms]:
         ("a sum", f"{_fraction(value - 1)} + 1"),
         ("a product", rf"{'-' * (over < 0)}2 \cdot {half}"),
         ("an equation", f"x = {exact}"),
-        ("with a unit", rf"{exact} \text{{ dollars}}"),
+        ("with a unit", rf"{exact} \text{{ {unit}}}"),
         ("in parentheses", rf"\left({exact}\right)"),
         ("full stop", f"{exact}."),
     ]

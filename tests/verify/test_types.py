@@ -155,8 +155,9 @@ def test_a_copy_of_the_problem_is_no_answer() -> None:
 
 BESIDE = (
     "is wrong", "is not the answer", "or so", "or 6", "million", "thousand", "dozen", "squared", "plus one",
-    "minus one", "more than x", "if n is even", "otherwise", "percent less", "halves", "times ten", "at least", "and a half",
-    "mod 7", "but maybe not", "to 10", "negative", "factorial", "degrees or radians", "I think", "unless x = 2",
+    "minus one", "more than x", "if n is even", "otherwise", "percent less", "halves", "times ten", "at least",
+    "and a half", "mod 7", "but maybe not", "to 10", "negative", "factorial", "degrees or radians", "I think",
+    "unless x = 2",
 )  # fmt: skip
 
 

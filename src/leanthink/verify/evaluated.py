@@ -15,7 +15,7 @@ from leanthink.verify.arithmetic import TooLarge, exact
 from leanthink.verify.clean import clean
 from leanthink.verify.equality import PLACES, places
 from leanthink.verify.reading import read
-from leanthink.verify.relations import labelled
+from leanthink.verify.relations import labelled, rounded_value
 from leanthink.verify.tokens import Unreadable
 from leanthink.verify.trees import HYPERBOLIC, INVERSE, TRIG, Tree, has, letters_of
 from leanthink.verify.values import Choice, Formula, Items, Matrix, Quantity, Relation, Text, Time, Tuple, Union, Value
@@ -77,7 +77,7 @@ def _trees(value: Value) -> Iterator[Tree]:
         for part in value.parts:
             yield from _trees(part)
     elif isinstance(value, Relation):
-        if (side := labelled(value)) is not None:
+        if (side := rounded_value(value) or labelled(value)) is not None:
             yield from _trees(side)
         elif set(value.signs) <= {"=", "\\equiv", "\\approx"}:
             yield ("add", *(tree for side in value.sides for tree in _trees(side)))

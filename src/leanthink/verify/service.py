@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import os
 import re
@@ -12,7 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from math import inf
 from time import perf_counter
 from types import TracebackType
@@ -112,6 +113,7 @@ class Verifier:
         ):
             if chosen not in allowed:
                 raise ConfigError(f"verifier: {name} is {chosen!r}; give one of {', '.join(allowed)}")
+        _collect_once()
         self._decide = decide_by(
             task,
             relative=relative_tolerance,
@@ -297,6 +299,12 @@ class Verifier:
             self._counts["cached"] += isinstance(begun, _Pending) and begun.shared
             self._seconds += judgement.seconds
         return judgement
+
+
+@cache
+def _collect_once() -> None:
+    """Collect what importing left, a tenth of a second once, so that no answer is judged while the collector does."""
+    gc.collect()
 
 
 def _check_text(**texts: str) -> None:
