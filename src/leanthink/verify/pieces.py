@@ -82,6 +82,14 @@ def is_word(tokens: Sequence[Token], place: int) -> bool:
         return len(tokens) == 1 or token.spaced
     if place and tokens[place - 1].kind == "number" and (lower in UNITS or lower in ("sq", "cu")):
         return True
+    if (
+        token.spaced
+        and lower in UNITS
+        and len(lower) > 1
+        and place
+        and not any(one.kind == "word" for one in tokens[:place])
+    ):
+        return True
     if lower in SHOUTED:
         return True
     vowel = re.search("[aeiou]", lower) is not None and not token.text.isupper()

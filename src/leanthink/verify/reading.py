@@ -140,11 +140,18 @@ def _value(tokens: Sequence[Token]) -> Value:
     if groups := _split(tokens):
         return _list(groups, _joiner(tokens))
     if any(token.text == "\\cup" for token in tokens) and len(parts := apart(tokens, ("\\cup",))) > 1:
-        return Union(tuple(_value(part) for part in parts))
+        return _united([_value(part) for part in parts])
     signs = [place for place, depth in depths(tokens) if depth == 0 and tokens[place].text in SIGNS]
     if signs and tokens[signs[0]].kind != "prose":
         return _relation(tokens, signs)
     return _single(tokens)
+
+
+def _united(parts: Sequence[Value]) -> Value:
+    """A union; of finite sets, the set of all their members."""
+    if all(isinstance(part, Items) and part.braces for part in parts):
+        return Items(tuple(one for part in parts if isinstance(part, Items) for one in part.parts), braces=True)
+    return Union(tuple(parts))
 
 
 def _single(tokens: Sequence[Token], *, letter_units: bool = True) -> Value:
