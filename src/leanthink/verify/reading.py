@@ -46,6 +46,10 @@ _CHOICE = re.compile(
     re.DOTALL,
 )
 _SMALL_CHOICE = re.compile(r"(?:\\text\s*\{\s*)?\(([a-j])\)\s*\}?")
+_NO_VALUE = re.compile(  # behind the letter of a choice: it is calculated with, or another follows
+    r"[+*/^_=<>|!?%&;,-]|\\(?:cdot|times|div|pm|mp|cup|cap|to|ne|approx|in|le|ge|equiv|sim|%|wedge|vee|Rightarrow)(?![A-Za-z])"
+    r"|\\text\s*\{\s*\("
+)
 _MODULUS = re.compile(
     r"\s*,?\s*(?:\\p?mod\s*(?:\{([^{}]+)\}|(\d+|[A-Za-z]))|\(\s*(?:\\b?mod|\\text\s*\{\s*mod\s*\}|mod)\s*\{?([^{}()]+)\}?\s*\))\s*\Z"
 )
@@ -105,13 +109,23 @@ def type_of(text: str) -> str:
 
 def _choice(match: re.Match[str], commas: bool) -> Choice:
     letter = next(match[group] for group in (1, 2, 3, 5, 6, 7) if match[group])
-    rest = f"{match[4] or ''} {match[8]}".strip().lstrip(".):,").strip()
+    rest = f"{match[4] or ''} {match[8]}".strip().lstrip(".):").strip()
     if not rest:
         return Choice(frozenset({letter}))
+    if _NO_VALUE.match(rest):
+        raise Unreadable("something beside a choice")
     try:
-        return Choice(frozenset({letter}), read(rest, commas))
+        value = read(rest, commas)
     except Unreadable:
-        return Choice(frozenset({letter}), Text(words_of(tokens_of(rest))))
+        value = Text(words_of(tokens_of(rest)))
+    said = value.words.split() if isinstance(value, Text) else ()
+    if (
+        any(word in HEDGES or scale_of(word)[0] != 1 for word in said)
+        or isinstance(value, Items | Relation)
+        or "?" in rest
+    ):
+        raise Unreadable("something beside a choice")
+    return Choice(frozenset({letter}), value)
 
 
 def _with_modulus(value: Value, modulus: str) -> Value:

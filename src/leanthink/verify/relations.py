@@ -11,6 +11,7 @@ from leanthink.verify.arithmetic import PRIMES, TooLarge, Undefined, exact, modu
 from leanthink.verify.equality import DIFFERENT, EQUAL, LEFT, NEAR, UNREASONABLE, Outcome, all_of, compare_trees
 from leanthink.verify.trees import Tree, has, letters_of, num
 from leanthink.verify.values import Formula, Items, Relation, Text, Tuple, Union, Value
+from leanthink.verify.words import HEDGES
 
 _EQUATIONS: Final = frozenset(["=", "\\equiv", "\\approx", "\\cong"])
 _TURNED: Final = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
@@ -22,7 +23,7 @@ _WHOLE: Final = frozenset("kmn")  # letters that stand for positive whole number
 def is_label(value: Value) -> bool:
     r"""What may stand before an equals sign as a name: `x`, `AB`, `f(x)`, `\text{Area}`."""
     if isinstance(value, Text):
-        return not any(sign.isdigit() for sign in value.words)
+        return not any(sign.isdigit() for sign in value.words) and HEDGES.isdisjoint(value.words.split())
     if not isinstance(value, Formula):
         return isinstance(value, Tuple) and all(map(is_label, value.parts))
     head, *parts = value.tree

@@ -228,7 +228,11 @@ class Verifier:
         if found.text is None:
             decision = Decision(Verdict.WRONG, "extraction", found.reason, None)
         elif self._typed or self._task in ("choice", "exact"):
-            decision = self._decide(gold, found, problem)
+            try:
+                decision = self._decide(gold, found, problem)
+            except Exception as error:  # a fault of ours, as in a worker: never a verdict on the answer
+                told = f"judge_error: {type(error).__name__}: {error}"[:200]
+                decision = Decision(Verdict.UNKNOWN, "types", told, found.text)
         elif self._shortcuts:
             decision = decide_plainly(gold, found) if self._task == "math" else self._decide(gold, found, problem)
         if decision is None:

@@ -11,9 +11,10 @@ import re
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from leanthink.verify.arithmetic import TooLarge, exact
 from leanthink.verify.compare import compare
-from leanthink.verify.equality import GOLD_TOO_LARGE, LEFT, Outcome
-from leanthink.verify.evaluated import compact, is_echo, unevaluated
+from leanthink.verify.equality import GOLD_TOO_LARGE, LEFT, UNREASONABLE, Outcome
+from leanthink.verify.evaluated import compact, is_echo, trees_of, unevaluated
 from leanthink.verify.reading import read
 from leanthink.verify.tokens import Sentence, Unreadable
 from leanthink.verify.trees import Tree, has
@@ -80,7 +81,7 @@ def told_by_types(gold: str, answer: str, *, problem: str | None = None, accept_
         if plain or not strange:
             return Told("wrong", "unparsable", kind)
         return Told("ask", "text", kind, blame=_nodes(golds[0]) <= _CHEAP)
-    best = _best([(one, other, compare(one, other)) for one in golds for other in answers])
+    best = _best([(one, other, _compared(one, other)) for one in golds for other in answers])
     one, other, outcome = best
     if outcome.equal is False:
         return Told("wrong", outcome.reason, kind)
@@ -130,6 +131,22 @@ def _readings(text: str) -> tuple[Value, ...] | Unreadable:
         if other != values[0]:
             values.append(other)
     return tuple(values)
+
+
+def _compared(gold: Value, answer: Value) -> Outcome:
+    """What the types say; where a size is met outside of two formulas, whose fault that is."""
+    try:
+        return compare(gold, answer)
+    except TooLarge:
+        return GOLD_TOO_LARGE if any(map(_is_large, trees_of(gold))) else UNREASONABLE
+
+
+def _is_large(tree: Tree) -> bool:
+    try:
+        exact(tree)
+    except TooLarge:
+        return True
+    return False
 
 
 def _best(found: list[tuple[Value, Value, Outcome]]) -> tuple[Value, Value, Outcome]:
