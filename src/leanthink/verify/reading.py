@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from leanthink.verify.clean import LONGEST, clean
 from leanthink.verify.grammar import Parser
-from leanthink.verify.numerals import ORDINAL, named_value, number_in_base, time_of
+from leanthink.verify.numerals import CHOICE, NO_VALUE, ORDINAL, SMALL_CHOICE, named_value, number_in_base, time_of
 from leanthink.verify.pieces import (
     PROSE_WORDS,
     apart,
@@ -40,16 +40,6 @@ from leanthink.verify.values import (
 )
 from leanthink.verify.words import HEDGES, NEARLY, SIGNS
 
-_CHOICE = re.compile(
-    r"(?:\\text\s*\{\s*(?:(?i:option|choice|answer)\s+)?(?:\(([A-Z])\)|([A-Z])[.):]|([A-Z])(?=\s*\}))\s*([^{}]*)\}"
-    r"|(?:(?i:option|choice)\s+)?\(([A-Z])\)(?=\s|\Z)|([A-Z])[.):](?=\s)|(?i:option|choice)\s+([A-Z])\b)\s*(.*)",
-    re.DOTALL,
-)
-_SMALL_CHOICE = re.compile(r"(?:\\text\s*\{\s*)?\(([a-j])\)\s*\}?")
-_NO_VALUE = re.compile(  # behind the letter of a choice: it is calculated with, or another follows
-    r"[+*/^_=<>|!?%&;,-]|\\(?:cdot|times|div|pm|mp|cup|cap|to|ne|approx|in|le|ge|equiv|sim|%|wedge|vee|Rightarrow)(?![A-Za-z])"
-    r"|\\text\s*\{\s*\("
-)
 _MODULUS = re.compile(
     r"\s*,?\s*(?:\\p?mod\s*(?:\{([^{}]+)\}|(\d+|[A-Za-z]))|\(\s*(?:\\b?mod|\\text\s*\{\s*mod\s*\}|mod)\s*\{?([^{}()]+)\}?\s*\))\s*\Z"
 )
@@ -82,9 +72,9 @@ def read(text: str, commas: bool = True) -> Value:
         return read(match[1], commas)
     if (named := named_value(text)) is not None:
         return named
-    if match := _SMALL_CHOICE.fullmatch(text):
+    if match := SMALL_CHOICE.fullmatch(text):
         return Choice(frozenset(match[1].upper()))
-    if match := _CHOICE.fullmatch(text):
+    if match := CHOICE.fullmatch(text):
         return _choice(match, commas)
     if (match := _MODULUS.search(text)) and match.start():
         return _with_modulus(read(text[: match.start()], commas), match[1] or match[2] or match[3])
@@ -112,7 +102,7 @@ def _choice(match: re.Match[str], commas: bool) -> Choice:
     rest = f"{match[4] or ''} {match[8]}".strip().lstrip(".):").strip()
     if not rest:
         return Choice(frozenset({letter}))
-    if _NO_VALUE.match(rest):
+    if NO_VALUE.match(rest):
         raise Unreadable("something beside a choice")
     try:
         value = read(rest, commas)
