@@ -170,6 +170,35 @@ def test_words_behind_a_value_are_not_dropped(gold: str) -> None:
         assert verifier.worker_pids == ()
 
 
+GOLDS = (
+    "437", r"\frac{3}{7}", "0.25", "x^2+1", r"2\sqrt{3}", r"2\pi", "3+4i", "(1, 2)", "[0, 1)", "1, 2",
+    r"\text{east}", "B", "18 dollars", r"30^\circ", r"50\%", "y = 2x + 1", "x > 3",
+    r"(-\infty, 1) \cup (3, \infty)", "4:30 p.m.", "52_8", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "60 km/h",
+    r"n \text{ even}",
+)  # fmt: skip
+CHANGED = (
+    "@ t", "@'", r"@\text{ million}", "@_7", "7 @", r"\text{not }@", r"@\text{ or }7", r"@ \text{ wrong}", "-(@)-1",
+    "(@)^3+1", r"@ \pm 1", r"@ \cup \{7919\}", "@, 7919", "(@, 7919)", "@ = 7919", "7919 = @", r"@ \ne 7919",
+    "@ > 7919", r"@ \approx 7919", "@ + 9^{9^9}", r"@ \cdot (9^{9^9})", r"@\text{ dozen}", "@ and 7919", "@; 7919",
+    "@ + 0.001", r"@ \text{ if } x>0", "@ + 10^{-9}", "@ or not", r"\{@, 7919\}", r"@\text{ minus }1", "@ (maybe)",
+    "about @ or so", r"@\text{ hours and }5\text{ minutes}", r"@ \cdot 1000", r"@\%\text{ of it}", "@?",
+    r"@ \to 7919", "@-7919", r"@ \text{ to } 7919", "@ | 7919", r"\lfloor @ \rfloor + 7919", r"@ \text{ cm or in}",
+    "x^{@} + 7919",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("gold", GOLDS)
+def test_a_changed_answer_is_wrong(gold: str) -> None:
+    with Verifier(workers=1, deadline=60) as verifier:
+        assert verifier.check(gold, rf"\boxed{{{gold}}}").correct == 1
+        for change in CHANGED:
+            if (gold, change) in ((r"\text{east}", "@'"), ("B", "@'"), ("B", "@ t")):
+                continue  # a quotation mark; a choice with what it stands for
+            judgement = verifier.check(gold, rf"\boxed{{{change.replace('@', gold)}}}")
+            assert judgement.verdict is Verdict.WRONG, (change, judgement)
+        assert len(verifier.worker_pids) <= (gold == r"2\sqrt{3}")  # 10^{-9} more than a root takes a proof
+
+
 HEDGES = (
     "The final answer is {} or {}.", "final answer is either {} or {}", "<answer>{} or {}</answer>", "#### {} or {}",
     "<answer>either {} or {}</answer>", "It is {} or maybe {}.", "Final Answer: {}, or possibly {}", "{} or {}",

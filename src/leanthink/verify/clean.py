@@ -56,6 +56,9 @@ _DRESS = re.compile(
 _COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}|\\(?:cellcolor|colorbox)\s*\{[^{}]*\}")
 _SPACE_COMMANDS = re.compile(r"(?<!\\)\\(?:quad|qquad|enspace|thinspace|space|hspace\*?\s*\{[^{}]*\}|[;: >])|~")
 _FRACTION_NAMES = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_UPRIGHT = re.compile(
+    r"\\math(?:rm|bf)\s*\{\s*(?:([A-Za-z]|[^A-Za-z{}\\]+)|((?:[A-Za-z /]|\\,|\\ )+|\([A-Za-z]\)))\s*\}"
+)
 _RAISED_PRIMES = re.compile(r"\^\s*(?:\{\s*(?:'\s*)+\}|')")
 _DEGREES = re.compile(r"\^\s*\{\s*\\(?:circ|deg|degree)\s*\}|\^?\s*\\(?:deg|degree|textdegree)(?![A-Za-z])")
 _LINES = re.compile(
@@ -98,9 +101,7 @@ def clean(text: str) -> str:
         text = _SPACE_COMMANDS.sub(" ", _RENAMED.sub(_renamed, _DRESS.sub("", text)))
         text = re.sub(r"\\operatorname\*?\s*\{\s*([A-Za-z]+)\s*\}", r"\\\1 ", text)
         text = _DEGREES.sub(r"^\\circ ", text)
-        text = re.sub(
-            r"\\math(?:rm|bf)\s*\{\s*(?:([A-Za-z]|[^A-Za-z{}\\]+)|((?:[A-Za-z /]|\\,|\\ )+))\s*\}", _upright, text
-        )
+        text = _UPRIGHT.sub(_upright, text)
         text = re.sub(r"\\prime(?![A-Za-z])", "'", text)
         text = _RAISED_PRIMES.sub(lambda found: "'" * found[0].count("'"), text)
         if "\\begin" in text:

@@ -18,14 +18,12 @@ from leanthink.verify.evaluated import compact, is_echo, trees_of, unevaluated
 from leanthink.verify.reading import read
 from leanthink.verify.tokens import Sentence, Unreadable
 from leanthink.verify.trees import Tree, has
-from leanthink.verify.values import Formula, Items, Quantity, Relation, Text, Tuple, Value
+from leanthink.verify.values import Formula, Items, Relation, Tuple, Value
 
 NO_ANSWERS: Final = frozenset(
     {"", "proof", "notfound", "not found", "none", "nan", "null", "n/a", "no answer", "-", "?"}
 )
 _GROUPS = re.compile(r"\d,\d{3}(?!\d)")
-_HEAVY = re.compile(r"\^|!|\\(?:sum|prod|int|binom|lim|gcd|lcm|operatorname)|\*\*")
-_HARMLESS: Final = 300  # characters of a text that the judge may be given though the grammar does not read it
 _CHEAP: Final = 80  # nodes of a gold answer that is no excuse for a slow judgement
 
 
@@ -76,11 +74,7 @@ def told_by_types(gold: str, answer: str, *, problem: str | None = None, accept_
         return Told("wrong", "echo", kind)
     answers = _readings(answer)
     if not isinstance(answers, tuple):
-        plain = (isinstance(golds[0], Formula) and golds[0].number) or isinstance(golds[0], Quantity | Text)
-        strange = str(answers).startswith("command") and len(answer) <= _HARMLESS and not _HEAVY.search(answer)
-        if plain or not strange:
-            return Told("wrong", "unparsable", kind)
-        return Told("ask", "text", kind, blame=_nodes(golds[0]) <= _CHEAP)
+        return Told("wrong", "unparsable", kind)
     best = _best([(one, other, _compared(one, other)) for one in golds for other in answers])
     one, other, outcome = best
     if outcome.equal is False:
