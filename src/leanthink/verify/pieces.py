@@ -111,7 +111,9 @@ def words_of(tokens: Sequence[Token]) -> str:
         elif is_word(tokens, place) or (token.kind == "word" and len(text) > 1 and len(tokens) == 1):
             text = text.lower()
         pieces.append((" " if token.spaced or token.kind == "prose" else "") + text + " " * (token.kind == "prose"))
-    words = " ".join(re.sub(r"[\"`*]", "", "".join(pieces)).split()).strip(" ,;:!()'")
+    words = " ".join(re.sub(r"[\"`*]", "", "".join(pieces)).split()).strip(" ,;:!()")
+    if words[:1] == words[-1:] == "'":
+        words = words.strip("' ")
     words = words if words.endswith("..") else words.removesuffix(".")
     if len(words.split()) >= PROSE_WORDS:
         raise Sentence("a sentence")
