@@ -102,7 +102,7 @@ def _choice(match: re.Match[str], commas: bool) -> Choice:
     rest = f"{match[4] or ''} {match[8]}".strip().lstrip(".):").strip()
     if not rest:
         return Choice(frozenset({letter}))
-    if NO_VALUE.match(rest):
+    if NO_VALUE.match(rest) or not any(map(str.isalnum, rest)):
         raise Unreadable("something beside a choice")
     try:
         value = read(rest, commas)

@@ -59,6 +59,8 @@ def labelled(relation: Relation) -> Value | None:
         return None
     between = rest if named else [first, *rest]
     for side in between:
+        if isinstance(side, Items | Text):
+            return None
         if not (isinstance(side, Formula) and isinstance(last, Formula)) or has(side.tree, "big"):
             continue
         if compare_trees(last.tree, side.tree).equal is False:
