@@ -4,7 +4,8 @@ r"""Who is right: gold answers rewritten in ten equal and ten different forms ea
 
 Each FILE is JSONL with `answer` (or `gold`), as GSM8K's and MATH's test sets have it. Truth is by construction: a form
 is equal or different whatever any judge says. Printed is every form in which one of the two judges errs, with counts
-and an example; `--out` takes every single case.
+and an example; `--out` takes every single case. Equality alone is asked for (`unevaluated="accept"`); then, by default,
+the forms in which something is left to calculate (`17 + 1` for 18) have to be wrong, too.
 """
 
 from __future__ import annotations
@@ -34,6 +35,17 @@ class Case(NamedTuple):
     form: str
     equal: bool
 
+    @property
+    def evaluated(self) -> bool:
+        """Whether nothing is left to calculate."""
+        return self.form not in LEFT_UNDONE
+
+
+LEFT_UNDONE = (
+    "a sum", "a product", "plus 0", "plus 1 minus 1", "1 times", "twice its half", "twice less once", "minus minus",
+    "first plus 0", "first twice its half", "first plus 1 minus 1",
+)  # fmt: skip
+
 
 def main() -> int:
     """Print the report."""
@@ -50,11 +62,23 @@ def main() -> int:
         golds = list(dict.fromkeys(str(row.get("answer", row.get("gold"))) for row in rows))
         cases = [case for gold in golds for case in rewritten(gold)]
         pairs = [(case.gold, rf"\boxed{{{case.answer}}}") for case in cases]
-        with Verifier(workers=args.workers, deadline=args.deadline) as verifier:
+        with Verifier(workers=args.workers, deadline=args.deadline, unevaluated="accept") as verifier:
             ours = [str(judgement.verdict) for judgement in verifier.check_many(pairs)]
         with Verifier(workers=args.workers, deadline=args.deadline, repair=(), shortcuts=False) as verifier:
             theirs = [str(judgement.verdict) for judgement in verifier.check_many(pairs)]
+        with Verifier(workers=args.workers, deadline=args.deadline) as verifier:
+            strict = [str(judgement.verdict) for judgement in verifier.check_many(pairs)]
         report(path.name, golds, cases, ours, theirs)
+        undone = [verdict for case, verdict in zip(cases, strict, strict=True) if case.equal and not case.evaluated]
+        others = [
+            verdict == truth(case)
+            for case, verdict in zip(cases, strict, strict=True)
+            if case.evaluated or not case.equal
+        ]
+        print(
+            f"  by default: {sum(others)} of {len(others)} evaluated or different forms right; of {len(undone)} with "
+            f"something left to calculate {undone.count('wrong')} are wrong"
+        )
         if out:
             for case, mine, plain in zip(cases, ours, theirs, strict=True):
                 if not (mine == plain == truth(case)):
@@ -109,7 +133,7 @@ def _forms(gold: str) -> tuple[Forms, Forms]:
     angle = plain.removesuffix(r"^\circ")
     number = plain_number(angle)
     if number is not None:
-        return _number(number.value, angle, gold)
+        return _number(number.value, angle, gold, "dollars" if angle == plain else "degrees")
     if word := re.fullmatch(r"\\text\{\(?([A-Za-z]+)\)?\}", plain):
         return _word(word[1], gold)
     inner = re.sub(r"\\left|\\right", "", plain).strip()
@@ -159,7 +183,7 @@ def _wrong_anyhow(gold: str) -> Forms:
     ]
 
 
-def _number(value: Fraction, text: str, gold: str) -> tuple[Forms, Forms]:
+def _number(value: Fraction, text: str, gold: str, unit: str) -> tuple[Forms, Forms]:
     over, under = value.numerator, value.denominator
     exact = _fraction(value)
     whole, rest = divmod(abs(over), under)
@@ -176,7 +200,7 @@ def _number(value: Fraction, text: str, gold: str) -> tuple[Forms, Forms]:
         ("a sum", f"{_fraction(value - 1)} + 1"),
         ("a product", rf"{'-' * (over < 0)}2 \cdot {half}"),
         ("an equation", f"x = {exact}"),
-        ("with a unit", rf"{exact} \text{{ dollars}}"),
+        ("with a unit", rf"{exact} \text{{ {unit}}}"),
         ("in parentheses", rf"\left({exact}\right)"),
         ("full stop", f"{exact}."),
     ]

@@ -56,6 +56,14 @@ def json_rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[Row]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+def test_a_copy_of_the_prompt_is_no_answer(tmp_path: Path) -> None:
+    rows = [
+        {"group": "a", "gold": r"\frac{3}{4}", "response": r"\boxed{0.75}", "prompt": f"Of ${share}$?"}
+        for share in (0.75, 1)
+    ]
+    assert [one.code for one in read(tmp_path / "r.jsonl", rows).judgements] == ["wrong/echo", "correct/equal"]
+
+
 def test_grpo_trle_and_kimi_by_hand(tmp_path: Path) -> None:
     rollouts = read(tmp_path / "r.jsonl", ROWS, step=20)
     a, b = [0, 2, 4], [1, 3]

@@ -50,6 +50,15 @@ def test_an_unknown_verdict_leaves_its_groups_statistics_alone():
     assert metrics["accuracy"] == 1.0
 
 
+def test_what_a_policy_tries_is_counted_and_much_of_it_told(caplog):
+    tried = ["wrong/unevaluated", "wrong/echo", "wrong/unreasonable", "wrong/not_equal"]
+    facts = [fact(), *(fact(acc=0.0, reason=reason) for reason in tried)]
+    metrics = Shaper(Settings.of(load_recipe("grpo"))).shape(facts, ["a"] * 5, step=1).metrics
+    assert {name: metrics[name] for name in tried[:3]} == dict.fromkeys(tried[:3], 0.2)
+    assert "wrong/not_equal" not in metrics and metrics["unknown_share"] == 0
+    assert "20% of the answers are too large to calculate (wrong/unreasonable)" in caplog.text
+
+
 def test_the_order_in_which_responses_end_decides_nothing():
     recipe = load_recipe("grpo_lambda")
     facts = [fact(length=9 + number // 2) for number in range(20)]

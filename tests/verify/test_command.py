@@ -74,6 +74,37 @@ def test_a_file_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert "5 responses in" in "".join(lines)
 
 
+def test_a_copied_problem_is_no_answer_wherever_the_file_has_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    problem = "Write $0.75$ as a fraction."
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": problem}]
+    asked: list[dict[str, object]] = [{name: problem} for name in ("problem", "question", "prompt", "input")]
+    rows = [{"gold": r"\frac{3}{4}", "response": r"\boxed{0.75}", **row} for row in [*asked, {"prompt": messages}, {}]]
+    judged = objects(capsys, write(tmp_path / "rows.jsonl", rows))
+    assert [one["reason"] for one in judged] == ["echo"] * 5 + ["equal"]
+    (one,) = objects(capsys, r"\frac{3}{4}", "0.75", "--problem", problem)
+    assert one["reason"] == "echo"
+    (one,) = objects(capsys, "437", r"19 \cdot 23", "--accept-unevaluated")
+    assert one["verdict"] == "correct"
+
+
+def test_the_types_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    (one,) = objects(capsys, "18 dollars", r"so \boxed{(1, 2)}")
+    assert (one["gold_type"], one["answer_type"]) == ("quantity", "tuple")
+    (one,) = objects(capsys, "7", "7 0")
+    assert one["answer_type"] == "unreadable: two numbers side by side"
+
+
+def test_a_response_that_was_cut_says_so_by_its_finish_reason(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows: list[dict[str, object]] = [
+        {"gold": "7", "response": "so the sum is 7", "finish_reason": reason} for reason in ("length", "stop")
+    ]
+    assert [one["verdict"] for one in objects(capsys, write(tmp_path / "rows.jsonl", rows))] == ["wrong", "correct"]
+
+
 def test_options_reach_the_verifier(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [{"gold": "18", "response": "so x = 18"}])
     assert [one["reason"] for one in objects(capsys, path)] == ["equal"]

@@ -31,6 +31,12 @@ from leanthink.verify import Verdict, Verifier
         ("B", "I do not know.", "wrong/unmarked"),
         ("B", "<think>Answer: B", "wrong/unfinished_thinking"),
         ("Paris", r"\boxed{B}", "unknown/gold_unparsable"),
+        ("B", r"So it is (B) $\boxed{24}$.", "correct/equal"),
+        ("B", r"\textbf{(B)} \boxed{\frac{1}{2}}", "correct/equal"),
+        ("B", r"B. \boxed{24}", "correct/equal"),
+        ("B", r"(C) $\boxed{24}$", "wrong/not_equal"),
+        ("B", r"(B) or (C): $\boxed{24}$", "wrong/unparsable"),
+        ("B", "(B)\nso \\boxed{24}", "wrong/unparsable"),
     ],
 )
 def test_choice(gold: str, response: str, code: str) -> None:
@@ -139,6 +145,8 @@ def test_a_function_that_a_worker_cannot_import(function: str, tmp_path: Path) -
     ("options", "message"),
     [
         ({"task": "maths"}, "no task 'maths'; did you mean 'math'"),
+        ({"unevaluated": "right"}, "unevaluated is 'right'; give one of wrong, accept"),
+        ({"unreasonable": "mask"}, "unreasonable is 'mask'; give one of wrong, unknown"),
         ({"task": "nowhere.at.all:fn"}, "cannot import 'nowhere.at.all'"),
         ({"task": "math:nothing"}, "has no function 'nothing'"),
         ({"task": ":fn"}, "cannot import ''"),

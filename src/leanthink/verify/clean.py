@@ -56,8 +56,15 @@ _DRESS = re.compile(
 _COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}|\\(?:cellcolor|colorbox)\s*\{[^{}]*\}")
 _SPACE_COMMANDS = re.compile(r"(?<!\\)\\(?:quad|qquad|enspace|thinspace|space|hspace\*?\s*\{[^{}]*\}|[;: >])|~")
 _FRACTION_NAMES = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_UPRIGHT = re.compile(
+    r"\\math(?:rm|bf)\s*\{\s*(?:([A-Za-z]|[^A-Za-z{}\\]+)|((?:[A-Za-z /]|\\,|\\ )+|\([A-Za-z]\)))\s*\}"
+)
 _RAISED_PRIMES = re.compile(r"\^\s*(?:\{\s*(?:'\s*)+\}|')")
 _DEGREES = re.compile(r"\^\s*\{\s*\\(?:circ|deg|degree)\s*\}|\^?\s*\\(?:deg|degree|textdegree)(?![A-Za-z])")
+_LINES = re.compile(
+    r"(?:\\\{\s*)?\\begin\s*\{(cases|aligned|align\*?|gathered|split)\}(.*)\\end\s*\{\1\}"
+    r"|\\\{\s*\\begin\s*\{array\}\s*\{[^{}]*\}(.*)\\end\s*\{array\}\s*\.?"
+)
 _ARRAY = re.compile(r"\\(begin|end)\s*\{(?:array|smallmatrix)\}(?:\s*\{[^{}]*\})?")
 _BRACKETED = re.compile(r"[(\[]\s*\\begin\s*\{matrix\}(.*)\\end\s*\{matrix\}\s*[)\]]")
 _TIMES_TEN = re.compile(r"(?<=\d) ?[xX] ?10 ?\^")
@@ -73,6 +80,7 @@ _NAMES = {
 }  # fmt: skip
 _RENAMED = re.compile(rf"\\({'|'.join(_NAMES)})(?![A-Za-z])")
 _PLAIN_RENAMED = {"<", ">", "*", "[", "]", "|", ":", "i"}
+_INNER_MATHS = re.compile(r"(?<!\\)\$(?=\S)([^$]*[^\s$\\])\$(?!\d)")
 _MARKS = (('"', '"'), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("`", "`"))
 
 
@@ -85,18 +93,19 @@ def clean(text: str) -> str:
     """
     if not text.isascii():
         text = _from_unicode(text)
+    if text.count("$") > 2:
+        text = _INNER_MATHS.sub(r" \1 ", text)
     text = " ".join(text.split()).strip()
     if "\\" in text:
         text = _FRACTION_NAMES.sub(r"\\frac", _SIZES.sub(" ", _COLOUR.sub("", text)))
         text = _SPACE_COMMANDS.sub(" ", _RENAMED.sub(_renamed, _DRESS.sub("", text)))
         text = re.sub(r"\\operatorname\*?\s*\{\s*([A-Za-z]+)\s*\}", r"\\\1 ", text)
         text = _DEGREES.sub(r"^\\circ ", text)
-        text = re.sub(
-            r"\\math(?:rm|bf)\s*\{\s*(?:([A-Za-z]|[^A-Za-z{}\\]+)|((?:[A-Za-z /]|\\,|\\ )+))\s*\}", _upright, text
-        )
+        text = _UPRIGHT.sub(_upright, text)
         text = re.sub(r"\\prime(?![A-Za-z])", "'", text)
         text = _RAISED_PRIMES.sub(lambda found: "'" * found[0].count("'"), text)
         if "\\begin" in text:
+            text = _LINES.sub(_listed, text)
             text = _BRACKETED.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", _ARRAY.sub(r"\\\1{matrix}", text))
     if "10" in text:
         text = _TIMES_TEN.sub(r"\\times 10^", text)
@@ -155,6 +164,11 @@ def _from_unicode(text: str) -> str:
 def _renamed(found: re.Match[str]) -> str:
     name = _NAMES[found[1]]
     return f" {name} " if name in _PLAIN_RENAMED else f"\\{name}" + (" " if name.isalpha() and name != "text" else "")
+
+
+def _listed(found: re.Match[str]) -> str:
+    """The lines of a system, one after the other."""
+    return (found[2] or found[3]).replace("\\\\", ", ").replace("&", "").strip(", ")
 
 
 def _upright(found: re.Match[str]) -> str:

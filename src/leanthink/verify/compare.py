@@ -11,7 +11,7 @@ from typing import Final
 
 from leanthink.verify.arithmetic import TooLarge, exact
 from leanthink.verify.equality import DIFFERENT, EQUAL, UNREASONABLE, Outcome, all_of, compare_trees
-from leanthink.verify.relations import as_set, labelled, relations
+from leanthink.verify.relations import as_set, labelled, relations, rounded_value
 from leanthink.verify.trees import Tree, num
 from leanthink.verify.values import (
     Choice,
@@ -334,7 +334,10 @@ def _related(gold: Value, answer: Value) -> Outcome:
     relation, other = (gold, answer) if isinstance(gold, Relation) else (answer, gold)
     assert isinstance(relation, Relation)
     if (side := labelled(relation)) is not None:
-        return compare(side, other) if relation is gold else compare(other, side)
+        told = compare(side, other) if relation is gold else compare(other, side)
+        if told.equal is False and relation is answer and (rounded := rounded_value(relation)) is not None:
+            return compare(other, rounded)
+        return told
     if (allowed := as_set(relation)) is not None and isinstance(other, Tuple | Union | Items):
         if isinstance(other, Items) and not other.braces and (as_other := as_set(other)) is not None:
             other = as_other

@@ -20,7 +20,7 @@ from leanthink.verify.trees import Tree, has, letters_of
 
 POINTS: Final = 6
 NEAR: Final = 1e-9  # relative to the largest number met on the way
-ROUNDED: Final = 5e-6  # the same, where decimals of six or more digits stand in a formula
+LEAST_ROUNDED: Final = 1e-9  # the same at least, where a rounded decimal stands in an exponent
 PLACES: Final = 6  # from which on a decimal may be a rounded one
 _DIGITS: Final = 3  # that a rounded decimal shows
 
@@ -149,15 +149,15 @@ def _rounded(gold: Tree, answer: Tree) -> Outcome:
 
 def _by_points(gold: Tree, answer: Tree) -> Outcome:
     """Values at some points, then modulo some primes."""
-    loose = _rounds(gold) or _rounds(answer)
+    loose = max(_rounding(gold), _rounding(answer))
     seen = agreed = 0
     for base in (math.e, 10.0) if has(gold, "fn") or has(answer, "fn") else (math.e,):
-        seen, agreed = _points(gold, answer, base, ROUNDED if loose else NEAR)
+        seen, agreed = _points(gold, answer, base, max(loose, LEAST_ROUNDED) if loose else NEAR)
         if seen == agreed:
             break
     if agreed < seen:
         return DIFFERENT
-    if seen and loose:
+    if seen and loose:  # no proof of a number that was rounded
         return EQUAL
     same = _by_residues(gold, answer)
     if same is not None:
@@ -168,9 +168,10 @@ def _by_points(gold: Tree, answer: Tree) -> Outcome:
 def _points(gold: Tree, answer: Tree, base: float, tolerance: float) -> tuple[int, int]:
     """At how many points both have a value, and at how many it is the same."""
     letters = letters_of(gold) | letters_of(answer)
+    signed = _has_modulus(gold) or _has_modulus(answer)  # only then does it matter which sign a letter has
     seen = agreed = 0
     for turn in range(POINTS if letters else 1):
-        sign = -1.0 if turn == POINTS - 1 else 1.0
+        sign = -1.0 if signed and turn % 2 else 1.0
         at = {name: sign * sample(name, turn) for name in letters}
         try:
             (one, size), (other, other_size) = numeric(gold, at, base), numeric(answer, at, base)
@@ -184,11 +185,16 @@ def _points(gold: Tree, answer: Tree, base: float, tolerance: float) -> tuple[in
     return seen, agreed
 
 
-def _rounds(tree: Tree) -> bool:
-    """Whether a decimal of six digits or more stands in a formula: one that was calculated, and rounded."""
+def _has_modulus(tree: Tree) -> bool:
+    return tree[:2] == ("fn", "abs") or any(_has_modulus(part) for part in tree[1:] if isinstance(part, tuple))
+
+
+def _rounding(tree: Tree) -> float:
+    """By how much, in proportion, the decimals of six digits or more in a formula may be off: they were rounded."""
     if tree[0] == "num":
-        return bool(tree[2]) and abs(tree[1]) * 10 ** tree[2] >= 10 ** (PLACES - 1)
-    return any(_rounds(part) for part in tree[1:] if isinstance(part, tuple))
+        digits = abs(tree[1]) * 10 ** tree[2]
+        return float(Fraction(1, 2) / digits) if tree[2] and digits >= 10 ** (PLACES - 1) else 0.0
+    return max((_rounding(part) for part in tree[1:] if isinstance(part, tuple)), default=0.0)
 
 
 def _by_residues(gold: Tree, answer: Tree) -> bool | None:

@@ -15,7 +15,7 @@ from leanthink.verify.arithmetic import TooLarge, exact
 from leanthink.verify.clean import clean
 from leanthink.verify.equality import PLACES, places
 from leanthink.verify.reading import read
-from leanthink.verify.relations import labelled
+from leanthink.verify.relations import labelled, rounded_value
 from leanthink.verify.tokens import Unreadable
 from leanthink.verify.trees import HYPERBOLIC, INVERSE, TRIG, Tree, has, letters_of
 from leanthink.verify.values import Choice, Formula, Items, Matrix, Quantity, Relation, Text, Time, Tuple, Union, Value
@@ -46,7 +46,7 @@ def unevaluated(gold: Value, answer: Value) -> bool:
         gold = gold.value
     if isinstance(gold, Formula) and gold.base:
         return False
-    golds, answers = list(_trees(gold)), list(_trees(answer))
+    golds, answers = list(trees_of(gold)), list(trees_of(answer))
     if not golds or not answers:
         return False
     allowed = frozenset[str]().union(*(_features(tree) for tree in golds))
@@ -64,7 +64,7 @@ def unevaluated(gold: Value, answer: Value) -> bool:
     return len(golds) == len(answers) == 1 and _factors(golds[0]) > 1 >= _factors(answers[0])
 
 
-def _trees(value: Value) -> Iterator[Tree]:
+def trees_of(value: Value) -> Iterator[Tree]:
     """The formulas that a value is made of; of an equation for something the last side."""
     if isinstance(value, Formula):
         yield value.tree
@@ -72,17 +72,17 @@ def _trees(value: Value) -> Iterator[Tree]:
         yield from (number.tree for number, _ in value.parts)
     elif isinstance(value, Choice):
         if value.value is not None:
-            yield from _trees(value.value)
+            yield from trees_of(value.value)
     elif isinstance(value, Items | Tuple | Union):
         for part in value.parts:
-            yield from _trees(part)
+            yield from trees_of(part)
     elif isinstance(value, Relation):
-        if (side := labelled(value)) is not None:
-            yield from _trees(side)
+        if (side := rounded_value(value) or labelled(value)) is not None:
+            yield from trees_of(side)
         elif set(value.signs) <= {"=", "\\equiv", "\\approx"}:
-            yield ("add", *(tree for side in value.sides for tree in _trees(side)))
+            yield ("add", *(tree for side in value.sides for tree in trees_of(side)))
         else:
-            yield from (tree for side in value.sides for tree in _trees(side) if tree[0] != "sym")
+            yield from (tree for side in value.sides for tree in trees_of(side) if tree[0] != "sym")
     elif isinstance(value, Matrix):
         for row in value.rows:
             yield from row

@@ -1,4 +1,4 @@
-r"""Times of the day, whole numbers in a base, ordinals, and values that have a name: `no solution`, `\mathbb{R}`."""
+r"""What is known by its looks: times of the day, numbers in a base, ordinals, choices, `no solution`, `\mathbb{R}`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ _NUMBERS = {
     "sixteen": 16,
 }  # fmt: skip
 
+CHOICE: Final = re.compile(
+    r"(?:\\text\s*\{\s*(?:(?i:option|choice|answer)\s+)?(?:\(([A-Z])\)|([A-Z])[.):]|([A-Z])(?=\s*\}))\s*([^{}]*)\}"
+    r"|(?:(?i:option|choice)\s+)?\(([A-Z])\)(?=\s|\Z)|([A-Z])[.):](?=\s)|(?i:option|choice)\s+([A-Z])\b)\s*(.*)",
+    re.DOTALL,
+)
+SMALL_CHOICE: Final = re.compile(r"(?:\\text\s*\{\s*)?\(([a-j])\)\s*\}?")
+NO_VALUE: Final = re.compile(  # behind the letter of a choice: it is calculated with, or another follows
+    r"[+*/^_=<>|!?%&;,-]|\\(?:cdot|times|div|pm|mp|cup|cap|to|ne|approx|in|le|ge|equiv|sim|%|wedge|vee|Rightarrow)(?![A-Za-z])"
+    r"|\\text\s*\{\s*\("
+)
 ORDINAL: Final = re.compile(r"(\d[\d,]*)\s*(?:\^\s*)?\{?\s*(?:\\text\s*\{)?\s*(?:st|nd|rd|th)\s*\}{0,2}")
 _REALS = Tuple("(", (Formula(("neg", ("oo",)), number=True), Formula(("oo",), number=True)), ")")
 _NAMED: Final[dict[str, Value]] = {

@@ -82,6 +82,14 @@ def is_word(tokens: Sequence[Token], place: int) -> bool:
         return len(tokens) == 1 or token.spaced
     if place and tokens[place - 1].kind == "number" and (lower in UNITS or lower in ("sq", "cu")):
         return True
+    if (
+        token.spaced
+        and lower in UNITS
+        and len(lower) > 1
+        and place
+        and not any(one.kind == "word" for one in tokens[:place])
+    ):
+        return True
     if lower in SHOUTED:
         return True
     vowel = re.search("[aeiou]", lower) is not None and not token.text.isupper()
@@ -103,7 +111,10 @@ def words_of(tokens: Sequence[Token]) -> str:
         elif is_word(tokens, place) or (token.kind == "word" and len(text) > 1 and len(tokens) == 1):
             text = text.lower()
         pieces.append((" " if token.spaced or token.kind == "prose" else "") + text + " " * (token.kind == "prose"))
-    words = " ".join(re.sub(r"[\"`*]", "", "".join(pieces)).split()).strip(" .,;:!?()'")
+    words = " ".join(re.sub(r"[\"`*]", "", "".join(pieces)).split()).strip(" ,;:!()")
+    if words[:1] == words[-1:] == "'":
+        words = words.strip("' ")
+    words = words if words.endswith("..") else words.removesuffix(".")
     if len(words.split()) >= PROSE_WORDS:
         raise Sentence("a sentence")
     if not words:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from leanthink.verify.clean import LONGEST, clean
 from leanthink.verify.grammar import Parser
-from leanthink.verify.numerals import ORDINAL, named_value, number_in_base, time_of
+from leanthink.verify.numerals import CHOICE, NO_VALUE, ORDINAL, SMALL_CHOICE, named_value, number_in_base, time_of
 from leanthink.verify.pieces import (
     PROSE_WORDS,
     apart,
@@ -40,12 +40,6 @@ from leanthink.verify.values import (
 )
 from leanthink.verify.words import HEDGES, NEARLY, SIGNS
 
-_CHOICE = re.compile(
-    r"(?:\\text\s*\{\s*(?:(?i:option|choice|answer)\s+)?(?:\(([A-Z])\)|([A-Z])[.):]|([A-Z])(?=\s*\}))\s*([^{}]*)\}"
-    r"|(?:(?i:option|choice)\s+)?\(([A-Z])\)(?=\s|\Z)|([A-Z])[.):](?=\s)|(?i:option|choice)\s+([A-Z])\b)\s*(.*)",
-    re.DOTALL,
-)
-_SMALL_CHOICE = re.compile(r"(?:\\text\s*\{\s*)?\(([a-j])\)\s*\}?")
 _MODULUS = re.compile(
     r"\s*,?\s*(?:\\p?mod\s*(?:\{([^{}]+)\}|(\d+|[A-Za-z]))|\(\s*(?:\\b?mod|\\text\s*\{\s*mod\s*\}|mod)\s*\{?([^{}()]+)\}?\s*\))\s*\Z"
 )
@@ -78,9 +72,9 @@ def read(text: str, commas: bool = True) -> Value:
         return read(match[1], commas)
     if (named := named_value(text)) is not None:
         return named
-    if match := _SMALL_CHOICE.fullmatch(text):
+    if match := SMALL_CHOICE.fullmatch(text):
         return Choice(frozenset(match[1].upper()))
-    if match := _CHOICE.fullmatch(text):
+    if match := CHOICE.fullmatch(text):
         return _choice(match, commas)
     if (match := _MODULUS.search(text)) and match.start():
         return _with_modulus(read(text[: match.start()], commas), match[1] or match[2] or match[3])
@@ -105,13 +99,23 @@ def type_of(text: str) -> str:
 
 def _choice(match: re.Match[str], commas: bool) -> Choice:
     letter = next(match[group] for group in (1, 2, 3, 5, 6, 7) if match[group])
-    rest = f"{match[4] or ''} {match[8]}".strip().lstrip(".):,").strip()
+    rest = f"{match[4] or ''} {match[8]}".strip().lstrip(".):").strip()
     if not rest:
         return Choice(frozenset({letter}))
+    if NO_VALUE.match(rest) or not any(map(str.isalnum, rest)):
+        raise Unreadable("something beside a choice")
     try:
-        return Choice(frozenset({letter}), read(rest, commas))
+        value = read(rest, commas)
     except Unreadable:
-        return Choice(frozenset({letter}), Text(words_of(tokens_of(rest))))
+        value = Text(words_of(tokens_of(rest)))
+    said = value.words.split() if isinstance(value, Text) else ()
+    if (
+        any(word in HEDGES or scale_of(word)[0] != 1 for word in said)
+        or isinstance(value, Items | Relation)
+        or "?" in rest
+    ):
+        raise Unreadable("something beside a choice")
+    return Choice(frozenset({letter}), value)
 
 
 def _with_modulus(value: Value, modulus: str) -> Value:
@@ -140,11 +144,18 @@ def _value(tokens: Sequence[Token]) -> Value:
     if groups := _split(tokens):
         return _list(groups, _joiner(tokens))
     if any(token.text == "\\cup" for token in tokens) and len(parts := apart(tokens, ("\\cup",))) > 1:
-        return Union(tuple(_value(part) for part in parts))
+        return _united([_value(part) for part in parts])
     signs = [place for place, depth in depths(tokens) if depth == 0 and tokens[place].text in SIGNS]
     if signs and tokens[signs[0]].kind != "prose":
         return _relation(tokens, signs)
     return _single(tokens)
+
+
+def _united(parts: Sequence[Value]) -> Value:
+    """A union; of finite sets, the set of all their members."""
+    if all(isinstance(part, Items) and part.braces for part in parts):
+        return Items(tuple(one for part in parts if isinstance(part, Items) for one in part.parts), braces=True)
+    return Union(tuple(parts))
 
 
 def _single(tokens: Sequence[Token], *, letter_units: bool = True) -> Value:

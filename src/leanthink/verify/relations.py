@@ -11,6 +11,7 @@ from leanthink.verify.arithmetic import PRIMES, TooLarge, Undefined, exact, modu
 from leanthink.verify.equality import DIFFERENT, EQUAL, LEFT, NEAR, UNREASONABLE, Outcome, all_of, compare_trees
 from leanthink.verify.trees import Tree, has, letters_of, num
 from leanthink.verify.values import Formula, Items, Relation, Text, Tuple, Union, Value
+from leanthink.verify.words import HEDGES
 
 _EQUATIONS: Final = frozenset(["=", "\\equiv", "\\approx", "\\cong"])
 _TURNED: Final = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
@@ -22,7 +23,7 @@ _WHOLE: Final = frozenset("kmn")  # letters that stand for positive whole number
 def is_label(value: Value) -> bool:
     r"""What may stand before an equals sign as a name: `x`, `AB`, `f(x)`, `\text{Area}`."""
     if isinstance(value, Text):
-        return not any(sign.isdigit() for sign in value.words)
+        return not any(sign.isdigit() for sign in value.words) and HEDGES.isdisjoint(value.words.split())
     if not isinstance(value, Formula):
         return isinstance(value, Tuple) and all(map(is_label, value.parts))
     head, *parts = value.tree
@@ -32,14 +33,22 @@ def is_label(value: Value) -> bool:
 
 
 def labelled(relation: Relation) -> Value | None:
-    """The value that a relation gives a name to, or that a chain of equal sides ends in; None where it is neither.
+    r"""The value that a relation gives a name to, or that a chain of equal sides ends in; None where it is neither.
 
-    The sides between must be equal to the last one, as far as they can be calculated.
+    The sides between must be equal to the last one, as far as they can be calculated; what `\approx` leads to must be
+    near, and only says again, rounded, what stands before it.
     """
     if not set(relation.signs) <= _EQUATIONS:
         if relation.signs == ("\\in",) and is_label(relation.sides[0]):
             return relation.sides[1]
         return None
+    if "\\approx" in relation.signs[1:] or (relation.signs == ("\\approx",) and not is_label(relation.sides[0])):
+        place = relation.signs.index("\\approx", 0 if len(relation.signs) == 1 else 1)
+        if not _near(relation.sides[place], relation.sides[place + 1]) or place + 2 < len(relation.sides):
+            return None
+        if place == 0:
+            return relation.sides[0]
+        relation = Relation(relation.sides[: place + 1], relation.signs[:place])
     first, *rest, last = relation.sides
     named = is_label(first)
     if named and isinstance(first, Formula) and isinstance(last, Formula):
@@ -50,11 +59,30 @@ def labelled(relation: Relation) -> Value | None:
         return None
     between = rest if named else [first, *rest]
     for side in between:
+        if isinstance(side, Items | Text):
+            return None
         if not (isinstance(side, Formula) and isinstance(last, Formula)) or has(side.tree, "big"):
             continue
-        if "\\approx" not in relation.signs and compare_trees(last.tree, side.tree).equal is False:
+        if compare_trees(last.tree, side.tree).equal is False:
             return None
     return last
+
+
+def rounded_value(relation: Relation) -> Value | None:
+    r"""What stands behind the last `\approx`, where it only rounds what stands before it; else None."""
+    if relation.signs[-1] != "\\approx" or labelled(relation) is None or is_label(relation.sides[-2]):
+        return None
+    return relation.sides[-1]
+
+
+def _near(one: Value, other: Value) -> bool:
+    if not (isinstance(one, Formula) and isinstance(other, Formula)):
+        return False
+    try:
+        (exact_value, _), (rounded, _) = numeric(one.tree, {}), numeric(other.tree, {})
+    except (Undefined, KeyError):
+        return False
+    return abs(exact_value - rounded) <= 0.01 * abs(exact_value)
 
 
 def as_set(value: Value) -> Value | None:

@@ -23,7 +23,8 @@ class Piece(NamedTuple):
 
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _FOREIGN = re.compile(r"[\u2e80-\u2fff\u3001-\u9fff\uac00-\ud7af]+")
-_ANSWER_IS = re.compile(r"(?i:answer|result|total)\**\s*(?:(?i:is|are|was)\b|[:=])[\s*:]*")
+_ANSWER_IS = re.compile(r"(?i:answer|result|total|option|choice)\**\s*(?:(?i:is|are|was)\b|[:=])[\s*:]*")
+_LETTER = re.compile(r"\(?([A-J])\)?(?=\**[.\s]|\Z)")
 _SENTENCES = re.compile(r"(?<=[.!?])[\s*]+|\n+|。")
 _MATHS = re.compile(r"\$\$([^$]+)\$\$|\$([^$\n]+)\$|\\\(((?:(?!\\\)).)+)\\\)|\\\[((?:(?!\\\]).)+)\\\]", re.DOTALL)
 _MONEY = re.compile(r"\$\s*\d[\d,.]*(?:\s+[a-z]{2,})")
@@ -38,6 +39,7 @@ _OR = re.compile(
     r"|[\s,]*\b(?:(?i:or|maybe|perhaps|possibly))\s+(?:\w+\s+){0,3}\Z"
 )
 _AND = re.compile(r"\s*,?\s*(?:and|&)\s*\Z|\s*,\s*\Z")
+_NOT = re.compile(r"\b(?:not|isn't|never)\s*\Z", re.IGNORECASE)
 _DENIED = re.compile(r"\?|\b(?:wrong|incorrect|not|isn't|false|impossible|nonsense)\b", re.IGNORECASE)
 
 
@@ -49,6 +51,8 @@ def value_in(text: str) -> str | None:
     """
     text = _FOREIGN.sub(lambda found: ". " if "。" in found[0] else " ", _CODE.sub(" ", text))
     told = list(_ANSWER_IS.finditer(text))
+    if told and (letter := _LETTER.match(text, told[-1].end())):
+        return letter[1]
     for part in ([text[told[-1].end() :]] if told else []) + [text]:
         first = part is not text
         sentences = [sentence for sentence in _SENTENCES.split(part) if sentence.strip()]
@@ -83,18 +87,28 @@ def _runs(sentence: str, start: int, end: int) -> Iterator[Piece]:
             yield Piece(text, match.start(), match.start() + len(match[1].rstrip(".,;:!?* ")))
 
 
+def _name(text: str) -> str:
+    """The name that a value is given, if it is given one."""
+    name, equals, _ = text.partition("=")
+    return name.strip() if equals else ""
+
+
 def _last(sentence: str, pieces: list[Piece]) -> str | None:
+    while pieces and _NOT.search(sentence[: pieces[-1].start]):
+        pieces = pieces[:-1]
+    if not pieces:
+        return None
     last = pieces[-1]
     after = sentence[last.end :]
-    if denied := _DENIED.search(after):
-        return None if denied else last.text
+    if _DENIED.search(after) and not re.match(r"[\s,;]*not\b", after):
+        return None
     factor, _ = scale_of(after.strip())
     text = f"{last.text} {after.split()[0]}" if factor != 1 else last.text
     for before in reversed(pieces[:-1]):
         between = sentence[before.end : last.start]
         if _OR.fullmatch(between) or _OR.search(between):
             text = f"{before.text} or {text}"
-        elif _AND.fullmatch(between) and not re.search(r"=", before.text):
+        elif _AND.fullmatch(between) and _name(before.text) in ("", _name(last.text)):
             text = f"{before.text}, {text}"
         else:
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import os
 import re
@@ -12,7 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from math import inf
 from time import perf_counter
 from types import TracebackType
@@ -112,6 +113,7 @@ class Verifier:
         ):
             if chosen not in allowed:
                 raise ConfigError(f"verifier: {name} is {chosen!r}; give one of {', '.join(allowed)}")
+        _collect_once()
         self._decide = decide_by(
             task,
             relative=relative_tolerance,
@@ -227,7 +229,11 @@ class Verifier:
         if found.text is None:
             decision = Decision(Verdict.WRONG, "extraction", found.reason, None)
         elif self._typed or self._task in ("choice", "exact"):
-            decision = self._decide(gold, found, problem)
+            try:
+                decision = self._decide(gold, found, problem)
+            except Exception as error:  # a fault of ours, as in a worker: never a verdict on the answer
+                told = f"judge_error: {type(error).__name__}: {error}"[:200]
+                decision = Decision(Verdict.UNKNOWN, "types", told, found.text)
         elif self._shortcuts:
             decision = decide_plainly(gold, found) if self._task == "math" else self._decide(gold, found, problem)
         if decision is None:
@@ -298,6 +304,12 @@ class Verifier:
             self._counts["cached"] += isinstance(begun, _Pending) and begun.shared
             self._seconds += judgement.seconds
         return judgement
+
+
+@cache
+def _collect_once() -> None:
+    """Collect what importing left, a tenth of a second once, so that no answer is judged while the collector does."""
+    gc.collect()
 
 
 def _check_text(**texts: str) -> None:

@@ -28,7 +28,7 @@ from leanthink.verify.search import value_in
 from leanthink.verify.shortcuts import shortcut
 from leanthink.verify.tokens import Unreadable
 from leanthink.verify.typed import told_by_types
-from leanthink.verify.values import Items, Text, Value
+from leanthink.verify.values import Formula, Items, Text, Value
 from leanthink.verify.verdict import Verdict
 
 
@@ -101,7 +101,9 @@ def _told_value(gold: str, text: str, *, marked: bool) -> str:
     """The answer in a sentence: all of it where that reads as one, else the value it ends in."""
     if marked or (len(text) <= SHORT and "\n" not in text):
         try:
-            if not _holds_text(read(text)) or _is_text(gold):
+            value = read(text)
+            prose = not marked and isinstance(value, Formula) and _PROSE.search(text)
+            if _is_text(gold) or not (prose or _holds_text(value)):
                 return text
         except Unreadable:
             pass
@@ -206,6 +208,7 @@ def decide_by(task: str, *, relative: float, absolute: float, accept_unevaluated
 _WRAPPER = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}|\$([^$]*)\$|\*\*([^*]*)\*\*")
 _ONE = r"\(?([A-Za-z])\)?"
 _NAMED = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[.):])\s+\S.*", re.DOTALL)
+_PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 _BESIDE = re.compile(r"\(([A-J])\)|(?<![A-Za-z])([A-J])[.:)](?=[\s$]|\Z)|(?i:option|choice)\s+\**([A-J])\b")
 _ANSWER_IS = re.compile(r"(?i:answer)\**\s*(?:(?i:is)\b|[:=])[\s*$:]*(?:\\\w+\{)?(\(?[A-Z]\)?)(?![A-Za-z'])")
 

@@ -11,20 +11,19 @@ import re
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from leanthink.verify.arithmetic import TooLarge, exact
 from leanthink.verify.compare import compare
-from leanthink.verify.equality import GOLD_TOO_LARGE, LEFT, Outcome
-from leanthink.verify.evaluated import compact, is_echo, unevaluated
+from leanthink.verify.equality import GOLD_TOO_LARGE, LEFT, UNREASONABLE, Outcome
+from leanthink.verify.evaluated import compact, is_echo, trees_of, unevaluated
 from leanthink.verify.reading import read
 from leanthink.verify.tokens import Sentence, Unreadable
 from leanthink.verify.trees import Tree, has
-from leanthink.verify.values import Formula, Items, Quantity, Relation, Text, Tuple, Value
+from leanthink.verify.values import Formula, Items, Relation, Tuple, Value
 
 NO_ANSWERS: Final = frozenset(
     {"", "proof", "notfound", "not found", "none", "nan", "null", "n/a", "no answer", "-", "?"}
 )
 _GROUPS = re.compile(r"\d,\d{3}(?!\d)")
-_HEAVY = re.compile(r"\^|!|\\(?:sum|prod|int|binom|lim|gcd|lcm|operatorname)|\*\*")
-_HARMLESS: Final = 300  # characters of a text that the judge may be given though the grammar does not read it
 _CHEAP: Final = 80  # nodes of a gold answer that is no excuse for a slow judgement
 
 
@@ -63,10 +62,10 @@ def told_by_types(gold: str, answer: str, *, problem: str | None = None, accept_
         return Told("unknown", f"gold_unparsable: {gold[:100]!a}", "none")
     golds = _readings(gold)
     if not isinstance(golds, tuple):
-        if isinstance(golds, Sentence):
-            return Told("unknown", f"gold_unparsable: {gold[:100]!a}", "sentence")
         if compact(gold) == compact(answer) and compact(gold):
             return Told("correct", "equal", "text")
+        if isinstance(golds, Sentence):
+            return Told("unknown", f"gold_unparsable: {gold[:100]!a}", "sentence")
         return Told("ask", "text", "unreadable")
     kind = golds[0].type
     if compact(gold) == compact(answer):
@@ -75,12 +74,8 @@ def told_by_types(gold: str, answer: str, *, problem: str | None = None, accept_
         return Told("wrong", "echo", kind)
     answers = _readings(answer)
     if not isinstance(answers, tuple):
-        plain = (isinstance(golds[0], Formula) and golds[0].number) or isinstance(golds[0], Quantity | Text)
-        strange = str(answers).startswith("command") and len(answer) <= _HARMLESS and not _HEAVY.search(answer)
-        if plain or not strange:
-            return Told("wrong", "unparsable", kind)
-        return Told("ask", "text", kind, blame=_nodes(golds[0]) <= _CHEAP)
-    best = _best([(one, other, compare(one, other)) for one in golds for other in answers])
+        return Told("wrong", "unparsable", kind)
+    best = _best([(one, other, _compared(one, other)) for one in golds for other in answers])
     one, other, outcome = best
     if outcome.equal is False:
         return Told("wrong", outcome.reason, kind)
@@ -130,6 +125,22 @@ def _readings(text: str) -> tuple[Value, ...] | Unreadable:
         if other != values[0]:
             values.append(other)
     return tuple(values)
+
+
+def _compared(gold: Value, answer: Value) -> Outcome:
+    """What the types say; where a size is met outside of two formulas, whose fault that is."""
+    try:
+        return compare(gold, answer)
+    except TooLarge:
+        return GOLD_TOO_LARGE if any(map(_is_large, trees_of(gold))) else UNREASONABLE
+
+
+def _is_large(tree: Tree) -> bool:
+    try:
+        exact(tree)
+    except TooLarge:
+        return True
+    return False
 
 
 def _best(found: list[tuple[Value, Value, Outcome]]) -> tuple[Value, Value, Outcome]:

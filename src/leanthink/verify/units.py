@@ -39,6 +39,9 @@ _SCALES: Final = {
 }  # fmt: skip
 
 
+_OTHER_COMMAND = re.compile(r"\\(?!(?:text|mathrm|rm|mathbf|,|\s|\$|%)(?![A-Za-z]))")
+
+
 @lru_cache(maxsize=4096)
 def unit_of(text: str, *, plain: bool = False) -> str | None:
     r"""The one name of a unit or of what is counted; None where the words are neither.
@@ -51,7 +54,10 @@ def unit_of(text: str, *, plain: bool = False) -> str | None:
     ('km/h', 'in^2', 'm^2', '#apples', None)
     """
     text = text.replace("\\circ", "°").replace("^ °", "°").replace("\\cdot", "*").replace("\\times", "*")
-    text = re.sub(r"\\(?!\$)\w*|[{}]", " ", text).replace("\\$", "$").strip(" .")
+    if _OTHER_COMMAND.search(text):
+        return None
+    text = re.sub(r"\\(?!\$)\w*|[{}]", " ", text).replace("\\$", "$").strip()
+    text = text if text.endswith("..") else text.removesuffix(".").strip()
     if (text[:1], text[-1:]) in (("(", ")"), ("[", "]")):
         text = text[1:-1].strip()
     text = re.sub(r"\s*\^\s*", "^", text)
@@ -88,9 +94,9 @@ def _power(text: str, *, plain: bool) -> str | None:
     elif len(words) > 1 and words[-1].lower() in ("squared", "cubed"):
         power = "2" if words[-1].lower() == "squared" else "3"
         words = words[:-1]
+    if words and (match := re.fullmatch(r"(\D+?)\^?(-?[123])", words[-1])):
+        words, power = [*words[:-1], match[1]], match[2]
     name = "".join(words)
-    if match := re.fullmatch(r"(.+?)\^?(-?[123])", name):
-        name, power = match[1], match[2]
     if not name or (len(words) > 1 and name.lower() not in UNITS):
         return None
     if plain and len(name) == 1 and name.isalpha() and name not in UNIT_LETTERS:

@@ -135,6 +135,14 @@ def test_wrong_answer_is_wrong_and_not_shaped(manager):
     assert run(manager(), response(GOOD, gold="5"))["reward_score"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("question", "reason"), [("Write $4$ as a fraction.", "wrong/echo"), ("8 over 2", "correct/equal")]
+)
+def test_a_copy_of_the_question_is_no_answer(manager, question, reason):
+    got = run(manager(), response(GOOD, gold=r"\frac{8}{2}", question=question))["reward_extra_info"]
+    assert got["reason"] == reason
+
+
 def test_a_failing_verifier_is_unknown_and_counted(manager, monkeypatch):
     broken = manager()
 
