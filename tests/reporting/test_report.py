@@ -16,6 +16,7 @@ from leanthink.reporting.figures import aes, by_question, compared, dominated, f
 from leanthink.reporting.pictures import _pareto
 from leanthink.reporting.sources import Sample, read_sources
 from leanthink.reporting.variants import curve, variants
+from leanthink.runs.folder import Run
 from leanthink.runs.identity import Difference, Record
 
 
@@ -140,6 +141,14 @@ def test_names_of_runs_are_escaped(tmp_path):
     made.write_run(tmp_path / "<b>run", "short", 1, quality=0.5, tokens=20)
     assert main(["report", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     assert "<b>run" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_runs_own_metrics_file(tmp_path):
+    folder = made.write_run(tmp_path / "one", "grpo", 1, quality=0.6, tokens=30)
+    run = Run(folder=folder)
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in run.read_metrics()))
+    (source,) = read_sources([run.metrics])
+    assert source.name == "one" and source.metrics == run.read_metrics() and not source.evaluations
 
 
 def test_plain_dumps_of_verl_and_its_metrics_file(tmp_path):

@@ -149,7 +149,16 @@ def _of_file(path: Path) -> Source:
             step, data = step_of(line, f"{path}, line {number}")
             rows.setdefault(step, {"step": step}).update(data)
         return Source(name=path.stem, label=path.stem, metrics=[rows[step] for step in sorted(rows)], evaluations={})
+    if "step" in first and any(key.startswith("leanthink/") for key in first):  # metrics.jsonl of a run's folder
+        name = path.parent.name if path.name == Run(folder=path.parent).metrics.name else path.stem
+        flat_rows = {whole_number(row["step"], f"{path}, line {n}, step"): row for n, row in _numbered(path)}
+        return Source(name=name, label=name, metrics=[flat_rows[step] for step in sorted(flat_rows)], evaluations={})
     return _of_dumps(path.stem, {whole_number(first.get("step") or 0, f"{path}, line 1, step"): path}, [])
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a file that have a step, with their lines."""
+    return ((n, row) for n, row in enumerate(read_jsonl(path, whole=False), 1) if "step" in row)
 
 
 def _of_run(folder: Path) -> Source:
