@@ -35,6 +35,13 @@ def test_verdicts_lengths_groups_and_measured_columns() -> None:
     assert reward_N.isfinite().all() and reward_N[0] == 1 + 1 - 4  # "2", "<", "think", ">" again
 
 
+def test_a_form_that_no_response_has_is_told() -> None:
+    _, _, _, notices = batch_from_texts(TEXTS[1:], GOLDS[1:], GROUPS[1:], reward=FORM)
+    assert any("measured/format looks for '</think>', and none of 3 responses has it: 100 %" in one for one in notices)
+    _, _, _, notices = batch_from_texts(TEXTS, GOLDS, GROUPS, reward=FORM)
+    assert not any("looks for" in one for one in notices)
+
+
 def test_tokens_cuts_and_steps_as_given() -> None:
     cut = [False, True, False, False]
     batch, _, _, notices = batch_from_texts(

@@ -153,6 +153,13 @@ def _measured(reward: Reward, rollouts: Rollouts, who: str) -> tuple[dict[str, S
             values[name] = asyncio.run(_asked(part, rollouts))
         else:
             values[name] = [part.value_of(*pair) for pair in zip(texts, ids, strict=True)]
+    for tag in dict.fromkeys(getattr(part, "close_tag", "") for part in parts.values() if not part.of_tokens):
+        if tag and rollouts.texts and not any(tag in text for text in rollouts.texts):
+            named = ", ".join(name for name, part in parts.items() if getattr(part, "close_tag", "") == tag)
+            notices.append(
+                f"{who}: {named} looks for {tag!r}, and none of {len(texts)} responses has it: 100 % count as without; "
+                "give the recipe your model's tags (open_tag, close_tag), or drop that part"
+            )
     return values, notices
 
 
