@@ -12,7 +12,7 @@ INFO:2026-11-29 09:47:12,560:Platform override from VERL_PLATFORM: cpu
 ModuleNotFoundError("No module named 'torchtitan'")
 \x1b[36m(TaskRunnerV1 pid=15531)\x1b[0m {'actor_rollout_ref': {'actor': {'nccl_timeout': 600, 'on_error': 'MemoryError',
 \x1b[36m(TaskRunnerV1 pid=15531)\x1b[0m  'reward': {'timeout': 300}}}
-\x1b[33m(raylet)\x1b[0m file_system_monitor.cc:105: /tmp/ray/session_1 is over 95% full, available space: 40 GB.
+\x1b[33m(raylet)\x1b[0m file_system_monitor.cc:105: /var/ray/session_1 is over 95% full, available space: 40 GB.
 \x1b[36m(WorkerDict pid=16317)\x1b[0m NCCL version 2.27.3+cuda12.9
 \x1b[36m(TaskRunnerV1 pid=15531)\x1b[0m step:3 - timing_s/gen:1.2 - perf/max_memory_allocated_gb:11.5
 """

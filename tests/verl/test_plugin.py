@@ -12,7 +12,7 @@ import pytest
 
 from leanthink.core import code
 from leanthink.training import settings
-from leanthink.verl.names import NAME
+from leanthink.verl import NAME
 
 pytest.importorskip("verl")
 

@@ -164,9 +164,8 @@ KINDS: Final = (
         r"|Segmentation fault"
         r"|SIGSEGV|SIGKILL|unexpectedly exit|exited unexpectedly|connection error code 2|killed by signal"
         r"|OwnerDiedError",
-        cure="mostly by the system for want of memory (`dmesg | grep -i oom`), or by a scheduler's limit; what "
-        "the worker "
-        "said last lies in /tmp/ray/session_latest/logs",
+        cure="mostly by the system for want of memory (`dmesg | grep -i oom`), or by a scheduler's limit; what the "
+        "worker said last lies in session_latest/logs of Ray's own folder",
         follows=True,
     ),
     Kind(

@@ -17,8 +17,8 @@ from typing import Any, Final, NoReturn
 
 from leanthink.core.code import FOLDERS
 from leanthink.core.errors import DependencyError
+from leanthink.verl import LOOPS, NAME
 from leanthink.verl.hydra import keep_text
-from leanthink.verl.names import LOOPS, NAME
 
 Action = Callable[[Any], None]
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from leanthink.core.errors import ConfigError
 from leanthink.training import settings as base
-from leanthink.verl.names import NAME
+from leanthink.verl import NAME
 
 
 @dataclass(frozen=True, kw_only=True)

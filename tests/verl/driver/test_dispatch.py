@@ -10,8 +10,8 @@ from verl.utils import tensordict_utils as tu
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
 from leanthink.training import prompt_key
+from leanthink.verl import PROBING
 from leanthink.verl.driver import dispatch
-from leanthink.verl.names import PROBING
 from leanthink.verl.rollout.loops import COMPRESSING
 from leanthink.verl.settings import Settings
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leanthink.core.errors import DependencyError
-from leanthink.verl.names import LOOPS, NAME
+from leanthink.verl import LOOPS, NAME
 
 
 def check_registered() -> None:

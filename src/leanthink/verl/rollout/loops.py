@@ -13,7 +13,7 @@ from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import Recipe
 from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
 from leanthink.rewards.probed import ProbedReward, probed_part
-from leanthink.verl.names import COMPRESSING, MODES, PROBING, SERIAL, STOPPING
+from leanthink.verl import COMPRESSING, MODES, PROBING, SERIAL, STOPPING
 from leanthink.verl.settings import Settings
 
 Kind = TypeVar("Kind", bound=Reward)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from leanthink.recipe.keys import PARTS
 from leanthink.runs.floor import Floor
 from leanthink.runs.identity import facts_of
-from leanthink.verl.names import NAME
+from leanthink.verl import NAME
 from leanthink.verl.start.launch import Job
 
 VERSIONS_OF: Final = ("leanthink", "verl", "torch", "transformers", "ray", "TransferQueue", "math-verify", "vllm")

@@ -14,9 +14,9 @@ from leanthink.core import code
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Profile, Recipe
 from leanthink.recipe.keys import tree_keys
+from leanthink.verl import NAME
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import Reference, overrides
-from leanthink.verl.names import NAME
 from leanthink.verl.rollout.loops import CHANGES_SAMPLING, loop_of
 from leanthink.verl.settings import Settings
 from leanthink.verl.update import arrangement

@@ -12,8 +12,8 @@ from typing import Any, Final
 from leanthink.algorithms import Drpo, Loss, PpoVariant
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.registry import name_of
+from leanthink.verl import NAME
 from leanthink.verl.hydra import literal
-from leanthink.verl.names import NAME
 
 ACTOR: Final = "actor_rollout_ref.actor"
 ROLLOUT: Final = "actor_rollout_ref.rollout"

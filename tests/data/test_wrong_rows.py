@@ -1,0 +1,75 @@
+"""Rows and files that are none: the error names file, line and cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from leanthink.cli import main
+from leanthink.core.errors import DataError, LeanthinkError
+from leanthink.data.records import read_records
+from leanthink.data.rollouts import read_rollouts
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "r.jsonl is empty; give at least one row"),
+        ("\n \n", "r.jsonl is empty"),
+        ('{"group": 1}\nnonsense\n', "r.jsonl, line 2: no JSON .*write one JSON object a line"),
+        ("\n[1, 2]\n", "r.jsonl, line 2: list instead of an object"),
+        ('{"length": 3, "correct": 1}', "line 1: no prompt group .group, prompt_id or uid.*has: length, correct"),
+        ('{"group": [1], "length": 3, "correct": 1}', r"line 1: 'group' is \[1\]; give text or a number"),
+        (
+            '{"group": 1, "length": 3, "correct": 1}\n{"group": null, "length": 3, "correct": 1}',
+            "line 2: no 'group', which .*line 1 has; give it in every row",
+        ),
+        ('{"group": 1, "correct": 1}', "line 1: no length .length or response_ids, or response"),
+        ('{"group": 1, "length": -3, "correct": 1}', "line 1: 'length' is -3; give a number of tokens, 0 or more"),
+        ('{"group": 1, "length": "3", "correct": 1}', "line 1: 'length' is '3'; give a number"),
+        ('{"group": 1, "length": NaN, "correct": 1}', "line 1: 'length' is nan; give a number"),
+        ('{"group": 1, "response_ids": "12", "correct": 1}', "line 1: 'response_ids' is '12'; give a list"),
+        ('{"group": 1, "response": 12, "correct": 1}', "line 1: 'response' is 12; give text"),
+        ('{"group": 1, "length": 3}', "line 1: no verdict .correct or acc, or gold and response"),
+        ('{"group": 1, "length": 3, "gold": "4"}', "line 1: no verdict"),
+        ('{"group": 1, "length": 3, "correct": 0.5}', "line 1: 'correct' is 0.5; give 0 or 1.*binarise"),
+        ('{"group": 1, "length": 3, "correct": "yes"}', "line 1: 'correct' is 'yes'; give 0 or 1"),
+        (
+            '{"group": 1, "gold": {"a": "4"}, "response": "4"}',
+            r"line 1: 'gold' is .*a mapping; name the field within it",
+        ),
+        ('{"group": 1, "length": 3, "correct": 1, "truncated": 2}', "line 1: 'truncated' is 2; give 0 or 1"),
+        ('{"group": 1, "length": 3, "correct": 1, "step": 1.5}', "line 1: 'step' is 1.5; give a whole number from 0"),
+        ('{"group": 1, "length": 3, "correct": 1, "step": -1}', "line 1: 'step' is -1; give a whole number from 0"),
+    ],
+)
+def test_wrong_rows_are_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_rollouts(read_records(path))
+
+
+def test_wrong_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "r.tsv").write_text("a,b\n")
+    (tmp_path / "r.json").write_text("[]\n")
+    (tmp_path / "r.parquet").write_text("no parquet")
+    (tmp_path / "latin.jsonl").write_bytes(b'{"a": "\xe9"}\n')
+    (tmp_path / "empty").mkdir()
+    for name, message in (
+        ("r.tsv", "cannot read .tsv; allowed: .jsonl, .parquet, .csv"),
+        ("r.json", "makes lines of a JSON list"),
+        ("r.parquet", "is no parquet file"),
+        ("latin.jsonl", "is no UTF-8 text"),
+        ("missing.jsonl", "does not exist; check the path"),
+        ("empty", "is a folder without .jsonl or .parquet or .csv files"),
+    ):
+        assert main(["score", str(tmp_path / name)]) == 1
+        out, err = capsys.readouterr()
+        assert message in err and str(tmp_path) in err and not out
+    rows = tmp_path / "r.jsonl"
+    rows.write_text('{"group": 1, "length": 3, "correct": 1}\n')
+    assert main(["score", str(rows), "--step", "-1"]) == 1
+    assert "--step is -1" in capsys.readouterr().err
+    assert issubclass(DataError, LeanthinkError)
