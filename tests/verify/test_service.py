@@ -191,6 +191,37 @@ def test_what_befalls_a_worker(fake_judge: Callable[[str], None]) -> None:
         assert failed.verdict is Verdict.UNKNOWN
 
 
+def test_a_time_out_is_not_remembered(fake_judge: Callable[[str], None], tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    fake_judge(FAKE_MATH_VERIFY.replace("time.sleep(600)", f"os.path.exists({str(flag)!r}) or time.sleep(600)"))
+    with Verifier(workers=1, deadline=1, shortcuts=False) as verifier:
+        assert verifier.check("sleep", boxed("sleep")).code == "unknown/timeout"
+        flag.touch()
+        assert verifier.check("sleep", boxed("sleep")).correct == 1
+
+
+def test_a_slow_start_is_not_counted_against_an_answer(fake_judge: Callable[[str], None]) -> None:
+    fake_judge("import time; time.sleep(3)\n" + FAKE_MATH_VERIFY)
+    with Verifier(workers=1, deadline=1, shortcuts=False) as verifier:
+        assert verifier.check("x", boxed("x")).correct == 1
+
+
+@pytest.mark.parametrize("near", ["0.500001", "0.49999", "0.50001", "1.000001/2"])
+def test_numbers_that_are_near_are_not_equal(near: str) -> None:
+    with Verifier(workers=1, deadline=60) as quick, Verifier(workers=1, deadline=60, shortcuts=False) as slow:
+        for gold in ("0.5", r"\frac{1}{2}"):
+            assert quick.check(gold, boxed(near)).verdict is slow.check(gold, boxed(near)).verdict is Verdict.WRONG
+
+
+def test_the_same_text_found_otherwise_is_judged_for_itself() -> None:
+    """What is remembered of a box is not what is said of a text that was searched for an answer."""
+    with Verifier(workers=1, deadline=60, shortcuts=False) as verifier:
+        text = "so 7 apples or 8"
+        for _ in range(2):
+            marked, searched = verifier.check("8", boxed(text)), verifier.check("8", text)
+            assert (marked.verdict, searched.correct) == (Verdict.WRONG, 1)
+
+
 def test_a_worker_killed_from_outside(fake_judge: Callable[[str], None], tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     once = f"if not os.path.exists({str(flag)!r}): open({str(flag)!r}, 'w').close(); time.sleep(600)"
