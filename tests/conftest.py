@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
 
 from leanthink.core.batch import RolloutBatch
 from leanthink.testing import random_batch, special_batches
+
+
+def pytest_configure() -> None:
+    """Started in the background, a process ignores interrupts, and so would all that the tests start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

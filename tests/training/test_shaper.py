@@ -54,9 +54,25 @@ def test_what_a_policy_tries_is_counted_and_much_of_it_told(caplog):
     tried = ["wrong/unevaluated", "wrong/echo", "wrong/unreasonable", "wrong/not_equal"]
     facts = [fact(), *(fact(acc=0.0, reason=reason) for reason in tried)]
     metrics = Shaper(Settings.of(load_recipe("grpo"))).shape(facts, ["a"] * 5, step=1).metrics
-    assert {name: metrics[name] for name in tried[:3]} == dict.fromkeys(tried[:3], 0.2)
-    assert "wrong/not_equal" not in metrics and metrics["unknown_share"] == 0
+    assert {name: metrics[name] for name in tried} == dict.fromkeys(tried, 0.2)
+    assert metrics["unknown_share"] == metrics["gold_unmatchable_share"] == 0
     assert "20% of the answers are too large to calculate (wrong/unreasonable)" in caplog.text
+
+
+def test_prompts_whose_gold_no_response_can_match_are_counted_as_prompts():
+    bad = {"acc": 0.0, "unknown": 1.0, "reason": "unknown/gold_unparsable"}
+    facts = [
+        fact(**{"response_key": f"p{row // 2}-{row}", **(bad if row < 2 else {})})
+        | ({"reason": bad["reason"]} if row < 2 else {})
+        for row in range(8)
+    ]
+    metrics = Shaper(Settings.of(load_recipe("grpo"))).shape(facts, [str(row // 2) for row in range(8)], step=1).metrics
+    assert metrics["gold_unmatchable_share"] == metrics["unknown/gold_unparsable"] == metrics["unknown_share"] == 0.25
+    only = facts[1:]
+    metrics = (
+        Shaper(Settings.of(load_recipe("grpo"))).shape(only, [str(row // 2) for row in range(1, 8)], step=1).metrics
+    )
+    assert metrics["gold_unmatchable_share"] == 0.25 and metrics["unknown_share"] == pytest.approx(1 / 7)
 
 
 def test_the_order_in_which_responses_end_decides_nothing():
