@@ -70,8 +70,30 @@ def test_any_alternative_is_right_and_all_are_asked_for(verifier: Verifier) -> N
     assert verdicts[2][1] == "correct" and verdicts[3] == ["wrong", "wrong"]
 
 
+@pytest.mark.parametrize(
+    "gold", ["so 4 #### 4", "so\n#### 4", "#### 4\n", "#### 4\nwhich was asked", r"So $\boxed{4}$."]
+)
+def test_whole_solutions_are_read_for_their_answer(verifier: Verifier, gold: str) -> None:
+    assert [str(verifier.check(gold, rf"\boxed{{{n}}}").verdict) for n in (4, 5)] == ["correct", "wrong"]
+
+
 GOOD = ["18", "-0.5", r"\frac{1}{2}", "x=3", "(B)", "yes", "12 apples", "{1, 2}", '["3", "4"]', "50%", "(0, 1]"]
-BAD = ["proof", "Proof", "notfound", "None", "nan", "", " ", "N/A", "null", "???", "..."]
+BAD = [
+    "so #### proof",
+    "so\n#### None",
+    r"\boxed{proof}",
+    "proof",
+    "Proof",
+    "notfound",
+    "None",
+    "nan",
+    "",
+    " ",
+    "N/A",
+    "null",
+    "???",
+    "...",
+]
 
 
 @pytest.mark.parametrize("gold", [*GOOD, "So 3 of 4.\n#### 72", r"Then $x=3$, so it is $\boxed{3}$."])

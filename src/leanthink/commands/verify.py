@@ -20,8 +20,8 @@ from leanthink.data.fields import Fields, gold_of, of_source, shown_names, trunc
 from leanthink.data.golds import audit
 from leanthink.data.records import Record, files_of, read_records, text_of
 from leanthink.data.rollouts import judged, tag_notices
-from leanthink.verify import Judgement, Verdict, Verifier, extract_answer, type_of
-from leanthink.verify.extract import opening_of
+from leanthink.verify import Judgement, Verdict, Verifier, type_of
+from leanthink.verify.extract import gold_answer, opening_of
 
 CHUNK: Final = 1024  # responses judged side by side; results come out in between
 BARE_WORDS: Final = 8
@@ -155,7 +155,7 @@ def json_line(judgement: Judgement, gold: str) -> str:
             "judge": judgement.judge,
             "reason": judgement.reason,
             "seconds": round(judgement.seconds, 6),
-            "gold_type": type_of(extract_answer(gold) or gold),
+            "gold_type": type_of(gold_answer(gold)),
             "answer_type": None if answer is None else type_of(answer),
         }
     )

@@ -79,6 +79,19 @@ def extract_answer(
     return found.text
 
 
+def gold_answer(gold: str) -> str:
+    r"""The answer of a gold text: what a whole solution marks, or says behind the ``####`` at its end; else itself.
+
+    >>> gold_answer("Half of 144 is 72. #### 72"), gold_answer(r"Then $x=3$: $\boxed{3}$."), gold_answer(" 18 ")
+    ('72', '3', '18')
+    """
+    _, hashes, end = gold.rpartition("####")
+    if hashes and (end := end.strip()) and "\n" not in end and "#" not in end:
+        return end
+    solution = extract_answer(gold) if _SOLUTION.search(gold) else None
+    return (solution or gold).strip()
+
+
 def find_answer(
     response: str,
     *,
@@ -230,6 +243,7 @@ _TAG = ("<answer>", "</answer>")
 _HASHES = re.compile(
     r"^####[ \t]*((?:[-+(]|\\?\$|\\[a-z])*\d(?!\d*[.)][ \t]+\S)[^\n]*?)[ \t]*(\.?[ \t]*(?:\n|\Z))", re.MULTILINE
 )
+_SOLUTION = re.compile(r"\\boxed|^#### ?\S|(?i:final answer)", re.MULTILINE)
 _FINAL = re.compile(
     r"(?:final\s+answer[^.\n:=]{0,80}?(?:\bis\b|[:=])|(?:^|(?<=\[)|(?<=\$)|(?<=\\\())[ \t*_]*answer[ \t*_]*:)[\s:*_]*"
     r"((?:(?!final\s+answer)[^\n])+)(\n|\Z)?",

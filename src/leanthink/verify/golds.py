@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, get_args
 
 from leanthink.core.errors import ConfigError
-from leanthink.verify.extract import extract_answer
+from leanthink.verify.extract import gold_answer
 from leanthink.verify.reading import type_of
 from leanthink.verify.service import Verifier
 from leanthink.verify.verdict import Judgement, Verdict
@@ -88,7 +88,7 @@ def _fault(gold: str, of_other: Judgement, of_box: Judgement, of_itself: Judgeme
     if not gold.strip() or of_other.reason.startswith("gold_unparsable"):
         return "stands for no answer"
     words = len(gold.split())
-    unreadable, marked = type_of(gold).startswith("unreadable"), extract_answer(gold) is not None
+    unreadable, marked = type_of(gold).startswith("unreadable"), gold_answer(gold) != gold.strip()
     if unreadable and not marked and (words >= PROSE_WORDS or "sentence" in type_of(gold)):
         return f"prose of {words} words, without a marked answer"
     if unreadable and not any(map(str.isalnum, gold)):

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import hashlib
 import os
-import re
 import threading
 import weakref
 from collections import Counter, OrderedDict
@@ -19,14 +18,13 @@ from time import perf_counter
 from types import TracebackType
 
 from leanthink.core.errors import ConfigError, DataError, did_you_mean
-from leanthink.verify.extract import SEARCH_TAIL, TAIL, Found, extract_answer, find_answer
+from leanthink.verify.extract import SEARCH_TAIL, TAIL, Found, find_answer, gold_answer
 from leanthink.verify.judge import REPAIRS
 from leanthink.verify.pool import Pool, Reply, VerifierError
 from leanthink.verify.tasks import TASKS, Decision, Question, decide_by, decide_plainly
 from leanthink.verify.verdict import Judgement, Verdict
 
 _Key = tuple[str, str, str]
-_SOLUTION = re.compile(r"\\boxed|^#### ?\S|(?i:final answer)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +221,7 @@ class Verifier:
 
     def _decided(self, gold: str, found: Found, problem: str | None, start: float) -> Judgement | _Pending:
         """The judgement where no worker is needed, and otherwise the promise of one."""
-        solution = extract_answer(gold) if _SOLUTION.search(gold) else None  # a gold answer may be a whole solution
-        gold = (solution or gold).strip()
+        gold = gold_answer(gold)
         decision: Decision | Question | None = None
         if found.text is None:
             decision = Decision(Verdict.WRONG, "extraction", found.reason, None)
