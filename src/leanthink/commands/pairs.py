@@ -10,7 +10,7 @@ from rich.table import Table
 
 from leanthink.commands import reading
 from leanthink.data.pairs import PairSettings, build_pairs, check_path, write_pairs
-from leanthink.data.records import files_of, read_records, storable_records
+from leanthink.data.records import read_below, storable_records
 from leanthink.data.rollouts import Rollouts, read_rollouts, unknown_rows
 
 EPILOG = """Rows are read as by `leanthink score`, and need a prompt (prompt or input) and the response's text beside. A
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _read(path: Path, args: argparse.Namespace) -> tuple[Rollouts, list[str]]:
     """The rollouts, and a notice where signs were replaced that no file can hold."""
-    records, replaced = storable_records([record for file in files_of(path) for record in read_records(file)])
+    records, replaced = storable_records(read_below(path))
     rollouts = read_rollouts(
         records,
         tokenizer=args.tokenizer,

@@ -16,7 +16,7 @@ from torch import Tensor
 from leanthink.commands import reading, trust
 from leanthink.commands.report import grid_table
 from leanthink.core.errors import ConfigError
-from leanthink.data.records import ROLLOUTS, Record, files_of, iter_records, read_records
+from leanthink.data.records import ROLLOUTS, Record, files_of, iter_records, read_below
 from leanthink.data.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Recipe
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     analysis = Analysis(recipes=recipes)
     if args.stream:
         return _stream(args, console, analysis, read)
-    rollouts = read([record for file in files_of(args.file) for record in read_records(file)])
+    rollouts = read(read_below(args.file))
     replays = analysis.add(rollouts)
     sensitivity = _sensitivity(args, recipes, rollouts)
     graded = agreement(rollouts)

@@ -18,7 +18,7 @@ from leanthink.commands import reading
 from leanthink.core.errors import DataError
 from leanthink.data.fields import Fields, gold_of, of_source, shown_names, truncated_of
 from leanthink.data.golds import audit
-from leanthink.data.records import Record, files_of, read_records, text_of
+from leanthink.data.records import Record, read_below, text_of
 from leanthink.data.rollouts import judged, tag_notices
 from leanthink.verify import Judgement, Verdict, Verifier, type_of
 from leanthink.verify.extract import gold_answer, opening_of
@@ -64,8 +64,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             gold, answer = args.given
             _show_one(verifier, gold, answer, args.problem, console, args.json)
             return 0
-        records = [record for file in files_of(Path(args.given[0])) for record in read_records(file)]
-        records, own = of_source(records, args.source), reading.fields_of(args)
+        records, own = of_source(read_below(Path(args.given[0])), args.source), reading.fields_of(args)
         if args.golds:
             return _show_golds(verifier, records, own, console, args.json)
         _show_file(verifier, records, own, console, args.json)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from leanthink.core.errors import DataError
-from leanthink.data.records import Record, number_of, source_of, text_of
+from leanthink.data.records import Record, number_of, source_of
 from leanthink.verify import gold_text
 from leanthink.verify.golds import Lists
 
@@ -114,7 +114,7 @@ def problem_of(record: Record) -> str | None:
     return None
 
 
-def prompt_end_of(record: Record, names: Sequence[str] = USUAL["prompt"]) -> str:
+def prompt_end_of(record: Record, names: Sequence[str]) -> str:
     """What the response follows: the rendered prompt where the row has it; empty where it has messages, or none."""
     value = next((record.get(name) for name in names if record.has(name)), None)
     return value if isinstance(value, str) else ""
@@ -197,8 +197,3 @@ def of_source(records: Sequence[Record], name: str | None) -> list[Record]:
 def sources_of(records: Sequence[Record]) -> list[str]:
     """The names of the data sources of rows."""
     return sorted({str(record.get(SOURCE)) for record in records if record.has(SOURCE)})
-
-
-def response_of(record: Record, name: str) -> str:
-    """The text of a response; of a conversation, what was said last."""
-    return text_of(record, name)

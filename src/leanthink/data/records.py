@@ -96,6 +96,15 @@ def read_records(path: Path) -> list[Record]:
     return list(iter_records(path))
 
 
+def read_below(path: Path) -> list[Record]:
+    """The rows of a file, or of all files of a folder (see :func:`files_of`), in order.
+
+    Raises:
+        DataError: as :func:`read_records`.
+    """
+    return [record for file in files_of(path) for record in read_records(file)]
+
+
 def iter_records(path: Path) -> Iterator[Record]:
     """The rows of a file one by one; never more of them in memory than a batch of a parquet file.
 

@@ -12,7 +12,7 @@ from typing import Any
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.data.fields import IDS, USUAL
 from leanthink.data.prepare import Prepared
-from leanthink.data.records import files_of, read_records, source_of
+from leanthink.data.records import read_below, source_of
 from leanthink.data.rollouts import Rollouts, read_rollouts
 from leanthink.rewards.harmonizing_length import REFERENCE_ACCURACY, REFERENCE_LENGTH
 from leanthink.verify import Verdict
@@ -25,7 +25,7 @@ def read_reference(path: Path, tokenizer: str | None = None) -> Rollouts:
         DataError: they are no rollouts.
         ConfigError: they are text, and there is no tokenizer to count tokens.
     """
-    records = [record for file in files_of(path) for record in read_records(file)]
+    records = read_below(path)
     if tokenizer is None and source_of(records, [*USUAL["length"], *IDS]) is None:
         raise ConfigError(
             f"{path} has no 'length', and training compares tokens; give the policy's tokenizer with --tokenizer"
