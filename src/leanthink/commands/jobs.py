@@ -12,8 +12,9 @@ from leanthink.core.code import check_keys_trusted
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.files.writing import whole_folder
 from leanthink.recipe.advice import warn
-from leanthink.recipe.definition import Profile, load_recipe
-from leanthink.recipe.keys import in_tree
+from leanthink.recipe.definition import load_recipe
+from leanthink.recipe.keys import Profile, in_tree
+from leanthink.recipe.lengths import LONGEST
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 from leanthink.verl.start.schema import check_keys
@@ -113,8 +114,8 @@ def default_profile() -> Profile:
 
 
 def tree_overrides(overrides: list[str]) -> list[str]:
-    """The overrides that reach into the recipe's tree."""
-    return [text for text in overrides if in_tree(text.split("=")[0])]
+    """The overrides that reach into the recipe's tree, and the limit that its lengths may be shares of."""
+    return [text for text in overrides if in_tree(key := text.split("=")[0]) or key == LONGEST]
 
 
 def _verl_keys(overrides: list[str]) -> dict[str, Any]:

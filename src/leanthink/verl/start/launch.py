@@ -12,8 +12,9 @@ from typing import Any, Final
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.definition import Profile, Recipe
-from leanthink.recipe.keys import tree_keys
+from leanthink.recipe.definition import Recipe
+from leanthink.recipe.keys import Profile, tree_keys
+from leanthink.recipe.lengths import LONGEST, TESTBED_LONGEST
 from leanthink.verl import NAME
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import Reference, overrides
@@ -59,7 +60,7 @@ VERL_DEFAULTS: Final[Mapping[str, int]] = {
 TESTBED_SIZES: Final[Mapping[str, Any]] = {
     "data.train_batch_size": 16,
     "data.max_prompt_length": 16,
-    "data.max_response_length": 96,
+    LONGEST: TESTBED_LONGEST,
     f"{ROLLOUT}.n": 8,
     f"{ACTOR}.ppo_mini_batch_size": 16,
     f"{ACTOR}.optim.lr": 1.25e-4,
