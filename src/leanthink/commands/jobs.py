@@ -25,6 +25,8 @@ SEED_KEYS = (
     "actor_rollout_ref.actor.fsdp_config.seed",
     "actor_rollout_ref.rollout.seed",
 )
+DATA = "data"
+"""In a run's folder, where the testbed's questions lie."""
 RUN_KEYS = ("trainer.default_local_dir", "trainer.validation_data_dir", "hydra.run.dir")
 
 
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a path ending in .yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe or to verl's keys")
     trust.add_argument(parser)
+    parser.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE); an unfinished run goes on")
     parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: gpu where one is seen, else cpu")
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
     parser.add_argument("--train-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
@@ -43,12 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of data order, rollouts and training")
 
 
-def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
+def folder_of(args: argparse.Namespace) -> Path:
+    """The run's folder, as given or by the recipe's name."""
+    return args.out or Path("runs") / Path(args.recipe).stem
+
+
+def job_of(args: argparse.Namespace, folder: Path, data: Path | None = None, *, only_shown: bool = False) -> Job:
     """The job that the arguments describe.
 
     Args:
         args: the parsed arguments.
-        testbed_data: the folder of the testbed's questions, which need not exist yet; None where the job is only shown.
+        folder: the run's, which need not exist yet.
+        data: where the testbed's questions lie; in the run's folder if None.
+        only_shown: whether model and data need not be there.
 
     Raises:
         ConfigError: an argument is wrong or missing.
@@ -67,13 +77,13 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
     recipe = load_recipe(args.recipe, tree_overrides(args.overrides), profile)
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
-        model, train, val = _with_testbed(model, train, val, testbed_data or Path("data"))
-    elif testbed_data is not None:
+        model, train, val = _with_testbed(model, train, val, data or folder.absolute() / DATA)
+    elif not only_shown:
         missing = [flag for flag, value in (("model", model), ("train-file", train), ("val-file", val)) if not value]
         if missing:
             raise ConfigError(f"--profile gpu needs --{missing[0]}; prepare data with `leanthink prepare`")
     for path in (*(args.train_file or ()), *(args.val_file or ())):
-        if testbed_data is not None and not Path(path).expanduser().exists():
+        if not only_shown and not Path(path).expanduser().exists():
             raise DataError(f"no file {path}; write it with `leanthink prepare`")
     return Job(
         recipe=recipe,
@@ -81,7 +91,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
         model=model or "MODEL",
         train_files=tuple(train or ("TRAIN.parquet",)),
         val_files=tuple(val or ("VAL.parquet",)),
-        checkpoints="checkpoints",
+        folder=str(folder.absolute()),
         nodes=args.nodes,
         gpus=args.gpus or (1 if profile == "cpu" else 8),
         steps=args.steps or (70 if profile == "cpu" else None),
