@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from leanthink.recipe.definition import load_recipe
 from leanthink.recipe.keys import Profile, in_tree
 from leanthink.recipe.lengths import LONGEST
 from leanthink.recipe.yaml import parse_yaml
+from leanthink.runs.folder import Run
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 from leanthink.verl.start.schema import check_keys
 
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe or to verl's keys")
     trust.add_argument(parser)
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE); an unfinished run goes on")
+    parser.add_argument("--keep-rollouts", action="store_true", help="keep every training response, for watch, score")
     parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: gpu where one is seen, else cpu")
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
     parser.add_argument("--train-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
@@ -74,6 +77,8 @@ def job_of(args: argparse.Namespace, folder: Path, data: Path | None = None, *, 
     extra = {key: value for key, value in given.items() if not key.startswith("leanthink.")}
     if args.seed is not None:
         extra = {**dict.fromkeys(SEED_KEYS, args.seed), **extra}
+    if args.keep_rollouts:
+        extra = {"trainer.rollout_data_dir": str(Run(folder=folder.absolute()).rollouts), **extra}
     recipe = load_recipe(args.recipe, tree_overrides(args.overrides), profile)
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
@@ -106,9 +111,18 @@ def check(job: Job) -> None:
     Raises:
         ConfigError: naming the key, the value and the cure.
     """
+    check_given({**job.recipe.verl, **job.extra})  # before sums are done with them
+    check_given(job.keys())
+
+
+def check_given(keys: Mapping[str, Any]) -> None:
+    """Look up keys of verl's, where verl is installed; ours among them are left to the settings.
+
+    Raises:
+        ConfigError: naming the key, the value and the cure.
+    """
     if importlib.util.find_spec("verl") is not None:
-        check_keys({**job.recipe.verl, **job.extra})  # before sums are done with them
-        check_keys(job.keys())
+        check_keys({key: value for key, value in keys.items() if not key.startswith("leanthink.")})
 
 
 def warn_of(job: Job, told: set[str] | None = None) -> None:

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             print(format_yaml(read_yaml(Path(args.recipe))), end="")
             print(f"leanthink show: {error}; shown as it stands in the file, nothing imported", file=sys.stderr)
             return 0
+        jobs.check_given(recipe.verl)
         warn(load_recipe(args.recipe, jobs.tree_overrides(args.overrides)), recipe.verl)
         print(format_yaml(recipe.to_node()), end="")
     return 0

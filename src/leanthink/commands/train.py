@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -54,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="refuse",
         help="your own data's answers that no response can match, as 'proof' (default: refuse; see prepare)",
     )
-    parser.add_argument("--keep-rollouts", action="store_true", help="keep every training response, for watch, score")
     add("--stop-below", type=float, metavar="SHARE", help="stop for good where held-out accuracy stays below this")
     add(
         "--allow-changed",
@@ -74,8 +72,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     run_ = Run(folder=folder)
     job = jobs.job_of(args, folder)
     floor = floor_of(args)
-    if args.keep_rollouts:
-        job = replace(job, extra={**job.extra, "trainer.rollout_data_dir": str(run_.rollouts.absolute())})
     jobs.check(job)
     check_accelerator(job)
     check_model(job)
@@ -85,11 +81,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         for notice in check_golds([*job.train_files, *job.val_files], settings_of(job), args.bad_golds):
             console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     with _Follower(console, job.steps) as follower:
-        write_data, allowed = (
-            partial(jobs.write_testbed, job, folder.absolute() / jobs.DATA),
-            names_of(args.allow_changed),
-        )
-        summary = train(job, run_, follower.on_step, write_data, floor, allowed, follower.say)
+        write_data = partial(jobs.write_testbed, job, folder.absolute() / jobs.DATA)
+        summary = train(job, run_, follower.on_step, write_data, floor, names_of(args.allow_changed), follower.say)
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
     console.print(before_after_table([summary]), phase_table([summary]))
     if stopped := summary.get("stopped"):

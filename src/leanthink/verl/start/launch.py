@@ -96,7 +96,7 @@ TESTBED_SIZES: Final[Mapping[str, Any]] = {
 """What the CPU profile puts in place of a paper's sizes; a recipe's ``cpu`` block wins over it."""
 
 REFILLS: Final = 30
-"""Batches of prompts a step that a filter of groups may go through; verl's default is no limit, 30 its DAPO script's."""
+"""Batches of prompts a step that a filter of groups may go through: verl's default is no limit."""
 
 CPU: Final[Mapping[str, Any]] = {
     **cpu.OVERRIDES,
@@ -166,6 +166,16 @@ class Job:
         (_token_budgets if self.profile == "gpu" else _micro_batches)(keys, ranks, reads_critic(recipe))
         arrangement.require(recipe.loss, arrangement.value_of(keys), bool(options.get("sort_by_length")))
         return keys
+
+    def validation(self) -> dict[str, Any]:
+        """How held-out questions are answered: ``do_sample``, ``temperature``, ``top_p`` and ``n``."""
+        keys = self.keys()
+        found = {}
+        for name in ("do_sample", "temperature", "top_p", "n"):
+            value = keys[f"{ROLLOUT}.val_kwargs.{name}"]
+            training = {"temperature": 1.0, "top_p": 1.0}.get(name)  # verl's own
+            found[name] = keys.get(f"{ROLLOUT}.{name}", training) if isinstance(value, Reference) else value
+        return found
 
     def arguments(self) -> list[str]:
         """The arguments of verl's program, `MAINS`."""

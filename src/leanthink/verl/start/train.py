@@ -294,6 +294,7 @@ def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None
         "before": {"step": first, **evaluation(evaluations[first])},
         "after": {"step": last, **evaluation(evaluations[last])},
         "seconds": {"total": seconds, "per_step": seconds_by_phase(metrics)},
+        "validation": job.validation(),
         "versions": versions(),
     }
     if "data.seed" in job.extra:
