@@ -4,8 +4,8 @@
 
 Made-up responses, 8 to a prompt, of log-normal lengths cut at the longest, with the facts that workers return, lie in a
 queue as verl's agent loops put them there. Printed are seconds by stage, the driver's peak memory beyond what it held
-before, and the bytes of what it read and wrote; then the same of verl's own advantage (``PPOTrainer._compute_advantage``
-with ``grpo``) on that batch, unless ``--ours-only``: it pads every field to the longest response.
+before, and the bytes of what it read and wrote; then the same of verl's own advantage on that batch, ``grpo`` by
+``PPOTrainer._compute_advantage``, unless ``--ours-only``: it pads every field to the longest response.
 """
 
 from __future__ import annotations
@@ -124,9 +124,7 @@ def ours(tq: Any, recipe: str, responses: int) -> Any:
     stages |= {"shape": seconds["shape"] - seconds["write"], "write back": seconds["write"]}
     told = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
     added = seconds["order"] + seconds["shape"]
-    print(
-        f"leanthink: {added:.2f} s added ({told}), {memory()}; read {moved['read']:.0f} MB, wrote {moved['put']:.0f} MB"
-    )
+    print(f"leanthink: {added:.2f} s added ({told}), {memory()}; {told_of(moved)}")
     return batch
 
 
@@ -142,7 +140,12 @@ def verls(tq: Any, batch: Any) -> None:
         started = time.perf_counter()
         PPOTrainer._compute_advantage(trainer, batch, {})
         whole = time.perf_counter() - started
-    print(f"verl's advantage: {whole:.2f} s, {memory()}; read {moved['read']:.0f} MB, wrote {moved['put']:.0f} MB")
+    print(f"verl's advantage: {whole:.2f} s, {memory()}; {told_of(moved)}")
+
+
+def told_of(moved: dict[str, float]) -> str:
+    """What went through the queue, in words."""
+    return f"read {moved['read']:.0f} MB, wrote {moved['put']:.0f} MB"
 
 
 def timed(call: Callable[..., Any], name: str, seconds: dict[str, float]) -> Callable[..., Any]:
