@@ -101,7 +101,7 @@ def ours(tq: Any, recipe: str, responses: int) -> Any:
     from leanthink.verl.driver import shaping
     from leanthink.verl.settings import Settings
 
-    settings = Settings.of(load_recipe(recipe), check_gpus=False, poll_interval=0.05)
+    settings = Settings.of(load_recipe(recipe), check_cluster=False, poll_interval=0.05)
     reference = {"resume_mode": "disable", "resume_from": None, "checkpoints": "none"}
     filters = {"filter_groups": {"enable": False}, "train_batch_size": responses // GROUP, "gen_batch_size": None}
     buffer = shaping.ShapingReplayBuffer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -196,7 +197,9 @@ def test_token_rewards_agree_with_the_loop(batches: list[RolloutBatch]) -> None:
             assert given[row, : len(values)].tolist() == pytest.approx(values, abs=1e-9)
             assert not given[row, len(values) :].any()
         flat = flat_token_rewards(reward_N, length_N, placement)
-        assert flat.dtype == torch.float32 and flat.tolist() == pytest.approx(sum(expected, []), abs=1e-6)
+        assert flat.dtype == torch.float32 and flat.tolist() == pytest.approx(
+            list(itertools.chain(*expected)), abs=1e-6
+        )
         kept = [given[row, :length].float() for row, length in enumerate(length_N.tolist())]
         assert torch.equal(flat, torch.cat([torch.zeros(0), *kept]))  # to the last bit
         plain = flat_token_rewards(reward_N, length_N)

@@ -223,4 +223,4 @@ def test_what_a_sweep_sets_may_name_code(
 
 def test_the_printed_command_says_where_the_code_lies(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["show", str(hostile / "theirs.yaml"), "--verl", "--profile", "gpu", "--trust-code"]) == 0
-    assert f"{code.FOLDERS}={hostile}" in capsys.readouterr().out
+    assert f"runtime_env.env_vars={{{code.FOLDERS}:{hostile}" in capsys.readouterr().out
