@@ -251,7 +251,7 @@ def _changes(overrides: Iterable[str], labels: Sequence[str]) -> dict[str, list[
         if rest.split(".")[0] not in PARTS and rest != LONGEST:
             raise ConfigError(
                 f"--set {text}: nothing to set; write [RECIPE:]key=value with a key of the {', '.join(PARTS)}, as in "
-                "reward.sigmoid_length.alpha=0.1 (of verl's keys only {LONGEST} means something to a replay)"
+                f"reward.sigmoid_length.alpha=0.1 (of verl's keys only {LONGEST} means something to a replay)"
             )
         for name in [label] if colon else changes:
             changes[name].append(text.removeprefix(f"{label}:") if colon else text)
