@@ -17,6 +17,7 @@ from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError
 from leanthink.training.names import prompt_key
 from leanthink.verl.rollout.loops import loop_of
+from leanthink.verl.rollout.room import limit_of
 from leanthink.verl.rollout.single_turn import LIMIT_FIELD
 from leanthink.verl.settings import Settings
 
@@ -67,7 +68,7 @@ class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is u
     def _limit(self, prompts: TensorDict, validate: bool) -> None:
         """Write key and limit beside each prompt, and the limit into its text where it is stated."""
         messages = [list(one) for one in tu.get(prompts, "raw_prompt")]
-        longest = int(self.config.actor_rollout_ref.rollout.response_length)
+        longest = limit_of(self.config, 0)  # of any response; what a long prompt takes from it is seen where it is read
         if validate:
             limits = [longest] * len(messages)
         else:

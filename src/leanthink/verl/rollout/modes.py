@@ -20,18 +20,22 @@ from leanthink.verl.rollout.single_turn import FactsAgentLoop
 class _Opening:
     """Passes calls on to the server manager with the response's first token given, as if it had been sampled."""
 
-    def __init__(self, inner: Any, token: int, room: Callable[[int], int]) -> None:
+    def __init__(self, inner: Any, token: int, limit_after: Callable[[int], int]) -> None:
         self._inner = inner
         self._token = token
-        self._room = room
+        self._limit_after = limit_after
 
     async def generate(self, *, prompt_ids: list[int], sampling_params: dict[str, Any], **kwargs: Any) -> Any:
         """One generation."""
-        limit = sampling_params.get("max_tokens") or self._room(len(prompt_ids))
+        limit = int(sampling_params.get("max_tokens") or self._limit_after(len(prompt_ids)))
         params = {**sampling_params, "max_tokens": max(limit - 1, 1)}
         reply = await self._inner.generate(prompt_ids=[*prompt_ids, self._token], sampling_params=params, **kwargs)
-        log_probs = [0.0, *reply.log_probs] if reply.log_probs else reply.log_probs
-        return reply.model_copy(update={"token_ids": [self._token, *reply.token_ids], "log_probs": log_probs})
+        changes: dict[str, Any] = {"token_ids": [self._token, *reply.token_ids][:limit]}
+        if reply.log_probs:
+            changes["log_probs"] = [0.0, *reply.log_probs][:limit]
+        if limit == 1:  # the opening fills it; an engine writes one token at least, which is dropped
+            changes["stop_reason"] = "length"
+        return reply.model_copy(update=changes)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -48,7 +52,7 @@ class ModesAgentLoop(FactsAgentLoop):
             (part.long_opening, part.long_instruction) if long else (part.short_opening, part.short_instruction)
         )
         messages = list(kwargs.pop("raw_prompt"))
-        self.server_manager = _Opening(self.server_manager, self._token(opening), self.room)
+        self.server_manager = _Opening(self.server_manager, self._token(opening), self.limit_after)
         told = instructed(messages, instruction)
         output = await super().run(sampling_params, priority=priority, raw_prompt=told, **kwargs)
         output.prompt_ids = list(await self.ct_build_initial_tokens(messages))
