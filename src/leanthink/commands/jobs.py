@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe or to verl's keys")
     trust.add_argument(parser)
     parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: gpu where one is seen, else cpu")
+    engines = ("tiny", "vllm")
+    parser.add_argument("--engine", choices=engines, default="tiny", help="writes responses on the CPU (default: tiny)")
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
     parser.add_argument("--train-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
     parser.add_argument("--val-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
@@ -86,6 +88,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
         steps=args.steps or (70 if profile == "cpu" else None),
         options=options,
         extra=extra,
+        engine=args.engine,
     )
 
 

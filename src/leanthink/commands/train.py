@@ -23,7 +23,7 @@ from leanthink.runs.folder import Run
 from leanthink.verify import Verifier
 from leanthink.verl.settings import Settings
 from leanthink.verl.start.launch import Job
-from leanthink.verl.start.train import check_model, require_verl, train
+from leanthink.verl.start.train import check_model, require_engine, require_verl, train
 
 GOLD: Final = "reward_model.ground_truth"
 SHOWN = (
@@ -70,6 +70,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.keep_rollouts:
         job = replace(job, extra={**job.extra, "trainer.rollout_data_dir": str(run_.rollouts.absolute())})
     jobs.check(job)
+    require_engine(job)
     check_model(job)
     jobs.warn_of(job)
     if args.train_file or args.val_file:

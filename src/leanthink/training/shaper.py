@@ -139,8 +139,8 @@ class Shaper:
         if metrics["prompt_cut_share"] > 0 and not self._told_of_cuts:
             self._told_of_cuts = True
             logger.warning(
-                "step %d: %.0f%% of the responses are to prompts that were too long and were cut from the left, by %.0f "
-                "tokens on average; raise data.max_prompt_length, or set data.filter_overlong_prompts=true",
+                "step %d: %.0f%% of the responses are to prompts that were too long and were cut from the left, by %.0f"
+                " tokens on average; raise data.max_prompt_length, or set data.filter_overlong_prompts=true",
                 step,
                 100 * metrics["prompt_cut_share"],
                 metrics["prompt_cut_tokens"],
@@ -294,7 +294,7 @@ def verdict_metrics(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def prompt_metrics(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """``prompt_cut_share``, of the responses whose prompt was too long; ``prompt_cut_tokens``, its mean loss of tokens."""
+    """``prompt_cut_share``: of the responses whose prompt was too long; ``prompt_cut_tokens``: its mean loss."""
     cut = [float(fact[PROMPT_CUT]) for fact in facts if fact.get(PROMPT_CUT, 0.0) > 0]
     metrics = {"prompt_cut_share": len(cut) / max(len(facts), 1)}
     return metrics | ({"prompt_cut_tokens": sum(cut) / len(cut)} if cut else {})

@@ -1,7 +1,5 @@
 """Prompts go out with their limit; the agent loops are left to the runs with real verl."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from omegaconf import OmegaConf

@@ -27,12 +27,12 @@ from leanthink.runs.failure import Cause, cause_of
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run, evaluation, seconds_by_phase
 from leanthink.runs.identity import MODEL, TRAIN_FILES, VAL_FILES, model_fact
-from leanthink.verl.cpu import profile as cpu
+from leanthink.verl.cpu import vllm
 from leanthink.verl.start.claim import check_folder, compared, forget_position, is_finished, with_migration
-from leanthink.verl.start.identity import identity_of, versions
+from leanthink.verl.start.identity import identity_of, version_of, versions
 from leanthink.verl.start.launch import Job
 
-MAINS: Final = {"cpu": "leanthink.verl.cpu.main", "gpu": "verl.trainer.main_ppo"}
+MAINS: Final = {"tiny": "leanthink.verl.cpu.main", "vllm": "verl.trainer.main_ppo"}
 POLL_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = 20.0
 LAST_BYTES: Final = 16 * 2**20  # of a log, in which the cause of a failure is looked for
@@ -127,6 +127,16 @@ def require_verl() -> None:
             )
 
 
+def require_engine(job: Job) -> None:
+    """Raise unless the engine that the job asks for can run here.
+
+    Raises:
+        DependencyError: naming what is missing and the cure.
+    """
+    if job.engine == "vllm" and (lack := vllm.lacking(version_of)):
+        raise DependencyError(f"--engine vllm: {lack}; {vllm.CURE}, or train with --engine tiny")
+
+
 def check_model(job: Job) -> None:
     """Refuse a model that verl would look for in vain, a quarter of a minute later.
 
@@ -180,7 +190,7 @@ def _follow(
     arguments = replace(job, extra=extra).arguments()
     environment = dict(os.environ)
     if job.profile == "cpu":
-        environment = {**cpu.ENVIRONMENT, **environment, "VERL_PLATFORM": "cpu"}
+        environment = {**job.environment, **environment, "VERL_PLATFORM": "cpu"}
     environment |= {
         "VERL_FILE_LOGGER_PATH": str(attempt.absolute()),
         code.FOLDERS: os.pathsep.join(code.folders()),
@@ -191,7 +201,7 @@ def _follow(
     with open_log(run.log) as log:
         log_start = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", MAINS[job.profile], *arguments],
+            [sys.executable, "-P", "-m", MAINS["tiny" if job.tiny else "vllm"], *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
