@@ -5,7 +5,7 @@ Training sees the prompt without what they were told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
@@ -15,6 +15,7 @@ from leanthink.rewards import ModeSwitchReward
 from leanthink.rewards.mode_switch_reward import MODE
 from leanthink.verl.rollout.loops import sampling_part
 from leanthink.verl.rollout.single_turn import FactsAgentLoop
+from leanthink.verl.rollout.told import instructed
 
 
 class _Opening:
@@ -68,18 +69,3 @@ class ModesAgentLoop(FactsAgentLoop):
                 f"mode_switch_reward: the opening {opening!r} is {len(ids)} tokens of this model; give one token"
             )
         return int(ids[0])
-
-
-def instructed(messages: Sequence[Mapping[str, Any]], instruction: str) -> list[Mapping[str, Any]]:
-    """The messages with an instruction in front of the last question.
-
-    >>> instructed([{"role": "user", "content": "1 + 1 ="}], "[Short]")
-    [{'role': 'user', 'content': '[Short] 1 + 1 ='}]
-    """
-    changed = list(messages)
-    for place in reversed(range(len(changed))):
-        content = changed[place].get("content")
-        if instruction and changed[place].get("role") == "user" and isinstance(content, str):
-            changed[place] = {**changed[place], "content": f"{instruction} {content}"}
-            break
-    return changed

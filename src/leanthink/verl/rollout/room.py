@@ -42,7 +42,7 @@ def context_of(config: Any) -> int:
 
 
 @lru_cache(maxsize=8)
-def model_context(path: str, trust_remote_code: bool = False) -> int:
+def model_context(path: str, trust_remote_code: bool = False, local_files_only: bool = False) -> int:
     """The context that a model's configuration names (tokens); `UNBOUNDED` where it names none.
 
     Raises:
@@ -50,7 +50,8 @@ def model_context(path: str, trust_remote_code: bool = False) -> int:
     """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(local_path(path), trust_remote_code=trust_remote_code)
+    where = {"trust_remote_code": trust_remote_code, "local_files_only": local_files_only}
+    config = AutoConfig.from_pretrained(local_path(path), **where)
     for one in (config, getattr(config, "text_config", None)):
         if (positions := getattr(one, "max_position_embeddings", None)) is not None:
             return int(positions)
