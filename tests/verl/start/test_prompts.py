@@ -45,10 +45,10 @@ def test_prompts_that_are_too_long_are_told():
 def test_an_instruction_of_a_mode_counts():
     """Half of the responses are sampled behind it, whatever the file's own lengths are."""
     question = prompts("10 + 12 =")
-    added = "reward.mode_switch_reward.short_instruction='1 + 2 + 3 + 4 + 5'"
+    added = "reward.mode_switch_reward.short_instruction='1 + 2 + 3 + 4 + 5 + 6'"
     assert list(prompt_notice(job("adaptive_deep"), "a", question, TOKENIZER)) == []
     (told,) = prompt_notice(job("adaptive_deep", added), "a", question, TOKENIZER)
-    assert f"the longest {tokens('1 + 2 + 3 + 4 + 5 10 + 12 =')}," in told
+    assert f"the longest {tokens('1 + 2 + 3 + 4 + 5 + 6 10 + 12 =')}," in told
 
 
 def test_a_stated_limit_counts_at_its_longest():

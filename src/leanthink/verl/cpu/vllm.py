@@ -19,6 +19,8 @@ OVERRIDES: Final[dict[str, object]] = {
     f"+{ROLLOUT}.enable_sleep_mode": False,  # there is no device memory to give back
     # Weights travel through a block of shared memory of this size.
     f"{ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes": 64,
+    # The prefix cache holds whole blocks, of 128 tokens by default: none of a short response's prefixes fills one.
+    f"+{ROLLOUT}.engine_kwargs.vllm.block_size": 32,
     f"+{ROLLOUT}.engine_kwargs.vllm.worker_extension_cls": "leanthink.verl.cpu.vllm_worker.ReloadableWorker",
 }
 """Keys of verl that win over `leanthink.verl.cpu.profile.OVERRIDES`."""
