@@ -133,9 +133,10 @@ def check_prompts(files: Sequence[str], job: Job) -> Iterator[str]:
     tokenizer = tokenizer_of(job.model)
     if tokenizer is None or getattr(tokenizer, "chat_template", None) is None:
         return
+    name = str(job.keys().get("data.prompt_key", PROMPT))
     for file in files:
         if Path(file).exists():
-            rows = (record.get(PROMPT) for record in read_records(Path(file)))
+            rows = (record.get(name) for record in read_records(Path(file)))
             yield from prompt_notice(job, file, [row for row in rows if isinstance(row, list)], tokenizer)
 
 
