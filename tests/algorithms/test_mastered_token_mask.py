@@ -96,8 +96,6 @@ def test_tokens_that_are_not_the_policys_count_neither_in_the_mean_nor_as_master
     assert not mastered_tokens(probability_NT.log(), entropy_NT, mask_NT, torch.tensor([True]), 0.99, 0.14).any()
 
 
-
-
 def test_an_entropy_at_the_target_masks_nothing() -> None:
     one = torch.ones(1, 2)
     arguments = (one.log(), one * 0.25, one.bool(), torch.tensor([True]), 0.99)
