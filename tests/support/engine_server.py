@@ -122,7 +122,7 @@ def config_of(model: Path, recipe: str, *changes: str, **keys: Any) -> tuple[Any
     weights = {"actor_rollout_ref.rollout.load_format": "auto"}  # no trainer sends any
     job = Job(
         recipe=loaded, profile="cpu", engine="vllm", model=str(model), train_files=("a",), val_files=("b",),
-        checkpoints="c", gpus=1, steps=1, extra={**lengths, **weights, **keys},
+        folder="c", gpus=1, steps=1, extra={**lengths, **weights, **keys},
     )  # fmt: skip
     with hydra.initialize_config_module("verl.trainer.config", version_base=None):
         return loaded, hydra.compose("ppo_trainer", overrides=job.arguments())

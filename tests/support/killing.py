@@ -209,7 +209,7 @@ def main(folder: Path, kills: int, seed: int) -> int:
 
     (folder / "stands_in_for_verl.py").write_text(VERL)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    train.MAINS = {"tiny": "stands_in_for_verl"}  # type: ignore[misc]
+    train.MAINS = {"cpu": "stands_in_for_verl"}  # type: ignore[misc]
     train.require_verl = lambda: None  # type: ignore[assignment]
     draw = random.Random(seed)
     found = [line for name, case in cases(folder).items() for line in killed(name, case, folder, kills, draw)]

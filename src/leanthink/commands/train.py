@@ -23,16 +23,11 @@ from leanthink.verify import Verifier
 from leanthink.verl.rollout.loops import columns_of_data
 from leanthink.verl.settings import Settings
 from leanthink.verl.start.launch import Job
-<<<<<<< HEAD
 from leanthink.verl.start.prompts import context_notice, prompt_notice, tokenizer_of
-from leanthink.verl.start.train import check_model, require_engine, require_verl, train
+from leanthink.verl.start.train import check_accelerator, check_model, require_engine, require_verl, train
 
 GOLD: Final = "reward_model.ground_truth"
 PROMPT: Final = "prompt"
-=======
-from leanthink.verl.start.train import check_accelerator, check_model, require_verl, train
-
-GOLD: Final = "reward_model.ground_truth"
 PREPARED: Final[Mapping[str, str]] = {
     "budget": "`leanthink prepare --budget exact`, or `--budget both`",
     "at_most": "`leanthink prepare --budget both`",
@@ -41,7 +36,6 @@ PREPARED: Final[Mapping[str, str]] = {
     "reference_accuracy": "`leanthink prepare --reference ROLLOUTS`",
 }
 """By which option a column comes into the data."""
->>>>>>> main
 SHOWN = (
     ("accuracy", "leanthink/accuracy", "{:.0%}"),
     ("tokens", "leanthink/length/all", "{:.1f}"),
@@ -81,25 +75,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
     job = jobs.job_of(args, folder)
     floor = floor_of(args)
     jobs.check(job)
-<<<<<<< HEAD
     require_engine(job)
-=======
     check_accelerator(job)
->>>>>>> main
     check_model(job)
     jobs.warn_of(job)
     notices = list(context_notice(job))
     if args.train_file or args.val_file:
-<<<<<<< HEAD
+        check_columns(job)
         files = [*job.train_files, *job.val_files]
         notices += [*check_golds(files, settings_of(job), args.bad_golds), *check_prompts(files, job)]
     for notice in notices:
         console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
-=======
-        check_columns(job)
-        for notice in check_golds([*job.train_files, *job.val_files], settings_of(job), args.bad_golds):
-            console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
->>>>>>> main
     with _Follower(console, job.steps) as follower:
         write_data = partial(jobs.write_testbed, job, folder.absolute() / jobs.DATA)
         summary = train(job, run_, follower.on_step, write_data, floor, names_of(args.allow_changed), follower.say)
@@ -147,7 +133,6 @@ def check_golds(files: Sequence[str], settings: Settings, bad_golds: str) -> Ite
             yield told
 
 
-<<<<<<< HEAD
 def check_prompts(files: Sequence[str], job: Job) -> Iterator[str]:
     """What is to be said of prompts that are too long; nothing where the tokenizer is not on this machine."""
     tokenizer = tokenizer_of(job.model)
@@ -158,7 +143,8 @@ def check_prompts(files: Sequence[str], job: Job) -> Iterator[str]:
         if Path(file).exists():
             rows = (record.get(name) for record in read_records(Path(file)))
             yield from prompt_notice(job, file, [row for row in rows if isinstance(row, list)], tokenizer)
-=======
+
+
 def check_columns(job: Job) -> None:
     """Refuse data that lack a column which the recipe's reward reads, before anything is sampled.
 
@@ -174,7 +160,6 @@ def check_columns(job: Job) -> None:
                         f"{record.place}: no extra_info.{name}, which recipe {job.recipe.name} reads; write it with "
                         f"{PREPARED.get(name, f'`leanthink prepare --keep {name}`')}"
                     )
->>>>>>> main
 
 
 def names_of(texts: Sequence[str]) -> list[str]:

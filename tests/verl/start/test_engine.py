@@ -25,7 +25,7 @@ def job(name="grpo", engine="vllm", kind="cpu", **extra):
         model=str(policy_path()),
         train_files=("train.parquet",),
         val_files=("test.parquet",),
-        checkpoints="checkpoints",
+        folder="runs",
         gpus=1,
         engine=engine,
         extra=extra,

@@ -18,7 +18,7 @@ def job(recipe="grpo", *overrides, model=None, **keys):
         model=model or str(policy_path()),
         train_files=("t",),
         val_files=("v",),
-        checkpoints="c",
+        folder="c",
         gpus=1,
         extra={key.replace("__", "."): value for key, value in keys.items()},
     )

@@ -51,7 +51,7 @@ def program(tmp_path, monkeypatch):
     (tmp_path / "stands_in_for_verl.py").write_text(VERL, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(training, "MAINS", {"tiny": "stands_in_for_verl"})
+    monkeypatch.setattr(training, "MAINS", {"cpu": "stands_in_for_verl"})
     monkeypatch.setattr(training, "require_verl", lambda: None)
 
 

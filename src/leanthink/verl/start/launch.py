@@ -7,12 +7,8 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-<<<<<<< HEAD
-from typing import Any, Final, Literal
-=======
 from pathlib import Path
-from typing import Any, Final
->>>>>>> main
+from typing import Any, Final, Literal
 
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
 from leanthink.core import code
@@ -112,6 +108,7 @@ CPU: Final[Mapping[str, Any]] = {
 
 
 Engine = Literal["tiny", "vllm"]
+"""What writes the responses on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +153,11 @@ class Job:
     def tiny(self) -> bool:
         """Whether our own engine writes the responses."""
         return self.profile == "cpu" and self.engine == "tiny"
+
+    @property
+    def kind(self) -> Profile:
+        """Whose program and workers train: the CPU profile's own, or those of GPUs, which vLLM has on the CPU, too."""
+        return "cpu" if self.tiny else "gpu"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -213,15 +215,9 @@ class Job:
 
     def command(self) -> str:
         """The whole command, to be pasted into a shell."""
-<<<<<<< HEAD
-        lines = ["python -m verl.trainer.main_ppo", *map(quoted, self.arguments())]
+        lines = [f"python -m {MAINS[self.kind]}", *map(quoted, self.arguments())]
         variables = self.environment
-        if code.names_own(self.recipe.parts()):
-=======
-        lines = [f"python -m {MAINS[self.profile]}", *map(quoted, self.arguments())]
-        variables = dict(cpu.ENVIRONMENT) if self.profile == "cpu" else {}
         if self.profile == "cpu" and code.names_own(self.recipe.parts()):
->>>>>>> main
             variables[code.FOLDERS] = os.pathsep.join(code.folders())
         return " \\\n  ".join([*(f"{name}={quoted(value)}" for name, value in variables.items()), *lines])
 

@@ -29,16 +29,9 @@ from leanthink.runs.folder import Run, evaluation, seconds_by_phase
 from leanthink.runs.identity import MODEL, TRAIN_FILES, VAL_FILES, model_fact
 from leanthink.verl.cpu import vllm
 from leanthink.verl.start.claim import check_folder, compared, forget_position, is_finished, with_migration
-<<<<<<< HEAD
 from leanthink.verl.start.identity import identity_of, version_of, versions
-from leanthink.verl.start.launch import Job
-
-MAINS: Final = {"tiny": "leanthink.verl.cpu.main", "vllm": "verl.trainer.main_ppo"}
-=======
-from leanthink.verl.start.identity import identity_of, versions
 from leanthink.verl.start.launch import MAINS, Job
 
->>>>>>> main
 POLL_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = 20.0
 LAST_BYTES: Final = 16 * 2**20  # of a log, in which the cause of a failure is looked for
@@ -214,7 +207,7 @@ def _follow(
     with open_log(run.log) as log:
         log_start = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", MAINS["tiny" if job.tiny else "vllm"], *arguments],
+            [sys.executable, "-P", "-m", MAINS[job.kind], *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
