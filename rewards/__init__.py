@@ -46,6 +46,7 @@ from leanthink.rewards.think_outcome import ThinkOutcome
 from leanthink.rewards.thinking_compression import ThinkingCompression
 from leanthink.rewards.triangle_length import TriangleLength
 from leanthink.rewards.truncation import DifficultyTruncation, Truncation
+from leanthink.rewards.within_length import WithinLength
 
 __all__ = [
     "AdaptiveStepLength",
@@ -96,5 +97,6 @@ __all__ = [
     "TopPassRate",
     "TriangleLength",
     "Truncation",
+    "WithinLength",
     "WordRepetition",
 ]
