@@ -18,6 +18,7 @@ from leanthink.rewards.combinators import (
     Switch,
 )
 from leanthink.rewards.conciseness import Conciseness, ConcisenessScore
+from leanthink.rewards.conditional_length import ConditionalLength
 from leanthink.rewards.correct import Correct
 from leanthink.rewards.cosine_length import CosineLength
 from leanthink.rewards.dynamic_length import DynamicLength
@@ -55,6 +56,7 @@ __all__ = [
     "CollapseGuard",
     "Conciseness",
     "ConcisenessScore",
+    "ConditionalLength",
     "Correct",
     "CosineLength",
     "DifficultyTruncation",
