@@ -21,6 +21,7 @@ from leanthink.rewards.conciseness import Conciseness, ConcisenessScore
 from leanthink.rewards.conditional_length import ConditionalLength
 from leanthink.rewards.correct import Correct
 from leanthink.rewards.cosine_length import CosineLength
+from leanthink.rewards.direct_length import DirectLength
 from leanthink.rewards.dynamic_length import DynamicLength
 from leanthink.rewards.early_exit import EarlyExit
 from leanthink.rewards.format import Format, TagPair
@@ -60,6 +61,7 @@ __all__ = [
     "Correct",
     "CosineLength",
     "DifficultyTruncation",
+    "DirectLength",
     "DynamicLength",
     "EarlyExit",
     "ExactBudget",
