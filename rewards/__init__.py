@@ -29,6 +29,7 @@ from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.history_length import HistoryLength
 from leanthink.rewards.kimi_length import KimiLength
 from leanthink.rewards.lambda_switch import LambdaSwitch, TopPassRate
+from leanthink.rewards.lazy_length import LazyLength
 from leanthink.rewards.length_rescale import LengthRescale
 from leanthink.rewards.level_length import LevelLength
 from leanthink.rewards.longest_correct_length import LongestCorrectLength
@@ -73,6 +74,7 @@ __all__ = [
     "HistoryLength",
     "KimiLength",
     "LambdaSwitch",
+    "LazyLength",
     "LengthRescale",
     "LevelLength",
     "LongestCorrectLength",
