@@ -69,7 +69,7 @@ class ExactBudget(Reward):
 
     def score(self, batch: RolloutBatch) -> RewardN:
         """The term of each response."""
-        return exact_budget(_tokens(batch, self.counts), _budgets(batch), self.alpha)
+        return exact_budget(_tokens(batch, self.counts), budgets_of(batch), self.alpha)
 
 
 @final
@@ -107,7 +107,7 @@ class MaxBudget(Reward):
 
     def score(self, batch: RolloutBatch) -> RewardN:
         """The reward of each response."""
-        return max_budget(_tokens(batch, self.counts), batch.correct, _budgets(batch), self.alpha, self.delta)
+        return max_budget(_tokens(batch, self.counts), batch.correct, budgets_of(batch), self.alpha, self.delta)
 
 
 def _check(name: str, alpha: float, counts: str) -> None:
@@ -125,7 +125,12 @@ def _tokens(batch: RolloutBatch, counts: Counts) -> Float[Tensor, " N"]:
     return batch.column(THINKING_LENGTH) if counts == "thinking" else batch.length
 
 
-def _budgets(batch: RolloutBatch) -> Float[Tensor, " N"]:
+def budgets_of(batch: RolloutBatch) -> Float[Tensor, " N"]:
+    """The column ``budget``, in tokens.
+
+    Raises:
+        BatchError: a budget is no number of tokens.
+    """
     budget_N = batch.column(BUDGET)
     good_N = budget_N >= 0  # false for NaN
     if not bool(good_N.all()):

@@ -44,12 +44,12 @@ def conditional_length(
 class ConditionalLength(Reward):
     """The length advantage of DDCA (arXiv 2602.02099): positive for the short among a group's right responses.
 
-    ``-rho (s_i - mean s)`` with ``s = sigmoid((l - mean) / std)``, mean and population deviation over the right responses
-    of the group, and ``rho`` its pass rate, so that hard prompts feel less pressure. Wrong responses have 0 and take no
-    part: they neither drag the baseline nor are touched. It sums to 0 in each group, and so is added to an advantage of
-    correctness that does, too: ``sum: {correct: {group_normalize: {of: correct, ddof: 0, eps: 1.0e-8}}, length: {scale:
-    {by: 0.2, of: conditional_length}}}`` under ``no_baseline``. An advantage that divides by the deviation would couple
-    the two again. Two right responses have +-0.231 rho, however far apart they are.
+    ``-rho (s_i - mean s)`` with ``s = sigmoid((l - mean) / std)``, mean and population deviation over the right
+    responses of the group, and ``rho`` its pass rate, so that hard prompts feel less pressure. Wrong responses have 0
+    and take no part: they neither drag the baseline nor are touched. It sums to 0 in each group, and so is added to an
+    advantage of correctness that does, too: ``sum: {correct: {group_normalize: {of: correct, ddof: 0, eps: 1.0e-8}},
+    length: {scale: {by: 0.2, of: conditional_length}}}`` under ``no_baseline``. An advantage that divides by the
+    deviation would couple the two again. Two right responses have +-0.231 rho, however far apart they are.
 
     The paper's text could not be read beyond its abstract: formula and constants are the released code's (DDCA at
     75382a3). Two public notes give the paper's formula with the baseline that leaves one out, which the code has beside

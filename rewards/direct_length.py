@@ -33,8 +33,8 @@ class DirectLength(StatefulReward):
     of right responses of the whole batch by raw verdicts; the new price acts from the next batch on. It has neither a
     floor nor an upper bound: where accuracy stays above the reference, the price goes on rising. ``rate: 0`` is S-DLP,
     the static penalty. Under an advantage that divides by the deviation, as the paper's does, a group of all right or
-    all wrong responses is ranked by length at full size for any price but 0. An empty batch leaves the price; validation
-    is never read. Leave ``algorithm.filter_groups`` off: the accuracy of the groups kept is another.
+    all wrong responses is ranked by length at full size for any price but 0. An empty batch leaves the price;
+    validation is never read. Leave ``algorithm.filter_groups`` off: the accuracy of the groups kept is another.
 
     Values are those of the released script (A-DLP at afbc411); the paper's, and whether its reference is constant, are
     not confirmed.

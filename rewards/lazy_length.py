@@ -72,8 +72,8 @@ class LazyLength(StatefulComposite):
         super().__post_init__()
         if self.slack < 0 or not 0 <= self.tolerance <= 1:
             raise ConfigError(
-                f"lazy_length: slack is {self.slack} and tolerance {self.tolerance}; give a slack in tokens, 0 or more, "
-                "and a tolerance of accuracy from 0 to 1"
+                f"lazy_length: slack is {self.slack} and tolerance {self.tolerance}; give a slack in tokens, 0 or "
+                "more, and a tolerance of accuracy from 0 to 1"
             )
 
     def start(self) -> State:

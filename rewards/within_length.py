@@ -25,8 +25,8 @@ class WithinLength(Reward):
     """1 for a response of at most ``target`` tokens, right or wrong; a term to add to correctness.
 
     The length part of GDPO's experiments (arXiv 2601.05242, Sec. 4.2): ``1[L <= l]``, l = 4000. GDPO itself needs no
-    part of its own: each part is normalised in its group (`group_normalize`), weighted (`scale`), added (`sum`), and the
-    sum is whitened over the batch (`batch_norm`). The conditioned part, ``1[L <= l] 1[right]`` (Eq. 8), is
+    part of its own: each part is normalised in its group (`group_normalize`), weighted (`scale`), added (`sum`), and
+    the sum is whitened over the batch (`batch_norm`). The conditioned part, ``1[L <= l] 1[right]`` (Eq. 8), is
     `step_length` with ``alpha: 1.0``.
 
     Args:

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+from leanthink.algorithms.verls import UNAVAILABLE
 from leanthink.core import schedules
 from leanthink.core.errors import ConfigError, TrustError, did_you_mean
 from leanthink.core.functions import locate
@@ -131,6 +132,8 @@ def _find(name: str, kind: Kind, place: str) -> type:
     table = REGISTRY[kind]
     if name in table:
         return table[name]
+    if kind in ("loss", "advantage") and name in UNAVAILABLE:
+        raise ConfigError(f"{place}: verl's {name} cannot be a recipe's {kind}: {UNAVAILABLE[name]}")
     if ":" not in name:
         raise ConfigError(f"{place}: no {kind} {name!r}; {did_you_mean(name, table)} (your own: 'pkg.mod:Name')")
     cls = locate(name, place)

@@ -6,6 +6,7 @@ What it finds travels with the response; `leanthink.training.shaper` shapes whol
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +15,10 @@ from typing import Any, Final
 
 from leanthink.core.batch import PROMPT_KEY, RolloutBatch
 from leanthink.core.limits import LIMIT
-from leanthink.core.measured import PromptReward
+from leanthink.core.measured import PieceReward, PromptReward
 from leanthink.recipe.scoring import measured_rewards
 from leanthink.rewards.budget import THINKING_LENGTH
+from leanthink.rewards.segmentation import token_pieces
 from leanthink.training.names import RESPONSE_KEY, prompt_key, response_key
 from leanthink.training.responses import thinking_length, without_end
 from leanthink.training.settings import Settings
@@ -125,7 +127,11 @@ class FactFinder:
         if PROMPT_KEY in self._columns:
             facts[PROMPT_KEY] = str(facts.get(PROMPT_KEY, prompt))
         for part in self._measured:
-            if not isinstance(part, PromptReward):
+            if isinstance(part, PieceReward):
+                facts[part.column] = ""
+                if facts["acc"] == 1 and not truncated:
+                    await self._ask(part, response, text, facts)
+            elif not isinstance(part, PromptReward):
                 facts[part.column] = part.value_of(text, tokens)
             elif facts["acc"] == 1 and not truncated:
                 await self._ask(part, response, text, facts)
@@ -133,15 +139,24 @@ class FactFinder:
                 facts[part.column] = math.nan
         return facts
 
-    async def _ask(self, part: PromptReward, response: Response, text: str, facts: dict[str, Any]) -> None:
+    async def _ask(
+        self, part: PromptReward | PieceReward, response: Response, text: str, facts: dict[str, Any]
+    ) -> None:
         """Measure what needs the prompt; a failure makes the response unknown, as one of the verifier does."""
+        prompt = prompt_text(response.messages)
         try:
-            facts[part.column] = await part.ask(prompt_text(response.messages), text)
+            if isinstance(part, PromptReward):
+                facts[part.column] = await part.ask(prompt, text)
+            else:
+                tokens = without_end(list(response.token_ids), self._ends)
+                pieces = token_pieces(tokens, lambda ids: self._text(list(ids)))
+                facts[part.column] = await asyncio.to_thread(part.find, prompt, pieces)
         except Exception as error:
             logger.exception("a response could not be scored")
             reason = f"exception: {type(error).__name__}: {error}"
             judgement = Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge=type(part).__name__, reason=reason)
-            facts |= {part.column: math.nan, "acc": 0.0, "unknown": 1.0, "reason": judgement.code}
+            nothing = math.nan if isinstance(part, PromptReward) else ""
+            facts |= {part.column: nothing, "acc": 0.0, "unknown": 1.0, "reason": judgement.code}
 
     def _text(self, tokens: list[int]) -> str:
         """The response's text without its end token; tags of thinking stay even where they are special tokens."""

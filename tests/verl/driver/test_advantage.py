@@ -79,7 +79,10 @@ def test_gdpos_parts_agree_with_verls_own_estimator():
             index=uids,
             config={"gdpo_reward_keys": ["correct", "short"], "gdpo_reward_weights": [1.0, 0.5]},
             non_tensor_batch={"correct": correct_N.numpy(), "short": short_N.numpy()},
-            batch={"prompts": torch.zeros(12, 2), "attention_mask": torch.cat([torch.ones(12, 2), mask_NT], dim=1).long()},
+            batch={
+                "prompts": torch.zeros(12, 2),
+                "attention_mask": torch.cat([torch.ones(12, 2), mask_NT], dim=1).long(),
+            },
         )
         torch.testing.assert_close(ours_NT, theirs_NT, rtol=1e-5, atol=1e-5)
         assert theirs_NT.any()

@@ -16,6 +16,7 @@ from leanthink.rewards import (
     Gate,
     HistoryLength,
     MaxBudget,
+    RedundantThinking,
     Repetition,
     Sum,
 )
@@ -218,3 +219,23 @@ def test_a_scorer_that_fails_makes_the_response_unknown(manager):
     facts_ = run(made, response(r"thus \boxed{ 4 }"))["reward_extra_info"]
     assert (facts_["acc"], facts_["unknown"]) == (0.0, 1.0)
     assert facts_["reason"] == "unknown/exception" and column in facts_
+
+
+def test_redundant_tokens_are_found_in_right_responses(manager):
+    """`<think> 4 </think>`: with chunks at 5, what stands behind the first 4 is redundant."""
+    reward = RedundantThinking(openers=("5",), joins=False)
+    made = manager(Recipe(name="mine", reward=reward))
+    right = run(made, response(r"<think> 4 5 5 </think> \boxed{ 4 } <eos>"))["reward_extra_info"]
+    assert right[reward.column].startswith("2:4:0.333333:")
+    wrong = run(made, response(r"<think> 4 5 </think> \boxed{ 5 } <eos>"))["reward_extra_info"]
+    assert (wrong["acc"], wrong[reward.column]) == (0.0, "")
+
+
+def test_a_detector_that_fails_makes_the_response_unknown(manager):
+    reward = RedundantThinking(detector=f"{__name__}:lost")
+    facts_ = run(manager(Recipe(name="mine", reward=reward)), response(GOOD))["reward_extra_info"]
+    assert (facts_["acc"], facts_["unknown"], facts_[reward.column]) == (0.0, 1.0, "")
+
+
+def lost(question, thinking, answer):
+    raise RuntimeError("detector is gone")

@@ -11,7 +11,8 @@ from leanthink.core.errors import ConfigError
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import Recipe
-from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
+from leanthink.rewards import EarlyExit, ThinkingCompression
+from leanthink.rewards.opened import OpenedReward
 from leanthink.rewards.probed import ProbedReward, probed_part
 from leanthink.verl import COMPRESSING, MODES, PROBING, SERIAL, STOPPING
 from leanthink.verl.settings import Settings
@@ -74,9 +75,20 @@ def _built(node: str) -> Recipe:
 _NEEDS: Final[tuple[tuple[str, type[Any], Callable[[Reward], Any]], ...]] = (
     (PROBING, ProbedReward, probed_part),
     (COMPRESSING, ThinkingCompression, lambda reward: only_part(reward, ThinkingCompression)),
-    (MODES, ModeSwitchReward, lambda reward: only_part(reward, ModeSwitchReward)),
+    (MODES, OpenedReward, lambda reward: only_part(reward, OpenedReward)),
     (SERIAL, EarlyExit, lambda reward: only_part(reward, EarlyExit)),
 )
+
+
+def check_rollouts(recipe: Recipe, rollouts: int) -> None:
+    """Refuse a number of rollouts that a part which opens them cannot share out.
+
+    Raises:
+        ConfigError: naming the part.
+    """
+    part = only_part(recipe.reward, OpenedReward)
+    if part is not None:
+        part.opening(0, rollouts)
 
 
 def loop_of(recipe: Recipe) -> str | None:

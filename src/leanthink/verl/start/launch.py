@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
+from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage, VerlLoss
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Profile, Recipe
@@ -17,7 +17,7 @@ from leanthink.recipe.keys import tree_keys
 from leanthink.verl import NAME
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import Reference, overrides
-from leanthink.verl.rollout.loops import CHANGES_SAMPLING, loop_of
+from leanthink.verl.rollout.loops import CHANGES_SAMPLING, check_rollouts, loop_of
 from leanthink.verl.settings import Settings
 from leanthink.verl.update import arrangement
 from leanthink.verl.update.arrangement import ACTOR, BYPASS, ROLLOUT
@@ -126,6 +126,7 @@ class Job:
                 f"recipe {recipe.name}: {BYPASS} is true, but its rollouts do not sample a token as the policy does: "
                 f"log-probabilities at sampling do not hold; set {BYPASS}=false"
             )
+        check_rollouts(recipe, _size(keys, f"{ROLLOUT}.n"))
         options = self._options(keys)
         keys |= self._plugin(mode, options)
         ranks = self.nodes * self.gpus
@@ -239,6 +240,9 @@ def loss_keys(loss: Loss) -> dict[str, Any]:
             f"{ACTOR}.clip_ratio_c": loss.dual,
             f"{ACTOR}.loss_agg_mode": loss.aggregation,
         }
+    if isinstance(loss, VerlLoss):
+        own = {f"{ACTOR}.{key}": value for key, value in loss.keys().items()}
+        return {f"{ACTOR}.policy_loss.loss_mode": loss.mode, **own}
     if isinstance(loss, PpoVariant):
         return {**loss_keys(loss.of), **arrangement.loss_keys(loss)}
     if isinstance(loss, Drpo):
