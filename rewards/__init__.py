@@ -22,9 +22,12 @@ from leanthink.rewards.conciseness import Conciseness, ConcisenessScore
 from leanthink.rewards.conditional_length import ConditionalLength
 from leanthink.rewards.correct import Correct
 from leanthink.rewards.cosine_length import CosineLength
+from leanthink.rewards.cost import CostDecay, LinearCost, ToolProductivity
+from leanthink.rewards.counted import Counted
 from leanthink.rewards.direct_length import DirectLength
 from leanthink.rewards.dynamic_length import DynamicLength
 from leanthink.rewards.early_exit import EarlyExit
+from leanthink.rewards.effort_length import EffortLength, RelativeEffort
 from leanthink.rewards.format import Format, TagPair
 from leanthink.rewards.harmonizing_length import HarmonizingLength
 from leanthink.rewards.hierarchical_budget import BudgetGap, HierarchicalBudget
@@ -67,11 +70,14 @@ __all__ = [
     "ConditionalLength",
     "Correct",
     "CosineLength",
+    "CostDecay",
+    "Counted",
     "DifficultyTruncation",
     "DirectLength",
     "DynamicLength",
     "EarlyExit",
     "EasyShare",
+    "EffortLength",
     "ExactBudget",
     "Format",
     "Freeze",
@@ -85,6 +91,7 @@ __all__ = [
     "LazyLength",
     "LengthRescale",
     "LevelLength",
+    "LinearCost",
     "LongestCorrectLength",
     "MaxBudget",
     "ModeOutcome",
@@ -95,6 +102,7 @@ __all__ = [
     "QuantileBudget",
     "Readable",
     "RedundantThinking",
+    "RelativeEffort",
     "Repetition",
     "Running",
     "Scale",
@@ -110,6 +118,7 @@ __all__ = [
     "ThinkOutcome",
     "ThinkingCompression",
     "TokenRepetition",
+    "ToolProductivity",
     "TopPassRate",
     "TriangleLength",
     "Truncation",

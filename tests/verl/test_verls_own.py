@@ -51,8 +51,8 @@ def test_verl_computes_the_loss_by_the_nodes_keys(name):
 def test_gspos_clip_is_the_nodes():
     """A ratio of 1.5 in every response, clipped at 1.0004 where it pays: no gradient, and without the clip there is."""
     for high, moves in ((4e-4, False), (0.9, True)):
-        responses = random_responses(groups=1, rollouts=4, seed=2, drift=0.0)
-        responses.valid[:] = [True] * 4
+        responses = random_responses(groups=2, rollouts=4, seed=2, drift=0.0)
+        responses.valid[:] = [True] * 8
         responses.old[:] = [row.detach() - 0.4 for row in responses.log_probs]
         data, _, _ = batch_with(responses)
         data["advantages"] = data["advantages"] * 0 + 1.0

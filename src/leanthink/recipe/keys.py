@@ -11,7 +11,9 @@ PARTS: Final = ("reward", "advantage", "loss", "limit", "stop")
 DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
 PROSE: Final = ("family", "kept", "differs", "use_when", "not_when", "cost", "paper_result")
 """What a recipe says of itself in words, a paragraph each."""
-KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", *PARTS, "verl", "cpu", *PROSE)
+KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", "agent", *PARTS, "verl", "cpu", *PROSE)
+AGENTS: Final = ("tools",)
+"""Who samples a response of more than one turn."""
 VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
 """What verl itself has under ``reward``."""
 

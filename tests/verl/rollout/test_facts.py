@@ -12,6 +12,7 @@ from leanthink.rewards import (
     Conciseness,
     ConcisenessScore,
     Correct,
+    Counted,
     Format,
     Gate,
     HistoryLength,
@@ -99,7 +100,7 @@ def test_a_prompt_that_opens_the_thinking_is_read_before_the_response(manager, p
 
 
 def test_what_is_measured_on_tokens_and_counted_in_thinking(manager):
-    reward = Sum(max=MaxBudget(counts="thinking"), again=Repetition(size=1, penalty=-1))
+    reward = Sum(max=Counted(counts="thinking", of=MaxBudget()), again=Repetition(size=1, penalty=-1))
     measured = run(
         manager(Recipe(name="mine", reward=reward)), response(r"<think> 5 5 </think> \boxed{ 4 } <eos>", pad=2)
     )

@@ -204,16 +204,26 @@ class _Shaping:
     def _write(self, keys: list[str], partition: str, data: Any, shaped: Shaped) -> None:
         """The shaped rewards at their tokens; nothing left to train on where a response takes no part."""
         lengths_N = data["rm_scores"].offsets().diff()
-        reward_NT = token_rewards(shaped.reward_N, lengths_N, shaped.placement).to(data["rm_scores"].dtype)
+        # A reward at a masked token would be lost: the last one that the policy wrote has it.
+        masks = data["response_mask"].unbind()
+        ends_N = torch.stack([_last_written(mask, length) for mask, length in zip(masks, lengths_N, strict=True)])
+        reward_NT = token_rewards(shaped.reward_N, ends_N, shaped.placement).to(data["rm_scores"].dtype)
+        reward_NT = torch.nn.functional.pad(reward_NT, (0, int(lengths_N.max()) - reward_NT.shape[1]))
         fields = {"rm_scores": _jagged([row[:length] for row, length in zip(reward_NT, lengths_N, strict=True)])}
         takes_part_N = shaped.takes_part_N
         masks = [
             mask if takes_part else torch.zeros_like(mask)
-            for mask, takes_part in zip(data["response_mask"].unbind(), takes_part_N, strict=True)
+            for mask, takes_part in zip(masks, takes_part_N, strict=True)
         ]
         if not bool(takes_part_N.all()):
             fields |= {"response_mask": _jagged(masks), "loss_mask": _jagged(masks)}
         tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(fields, batch_size=len(keys)))
+
+
+def _last_written(mask_T: Tensor, length: Tensor) -> Tensor:
+    """The tokens up to the last that the policy wrote; all where it wrote none."""
+    written_K = mask_T.nonzero().squeeze(-1)
+    return written_K[-1] + 1 if len(written_K) else length
 
 
 def _jagged(rows: list[Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 from leanthink.training.facts import FactFinder, Response
 from leanthink.training.responses import end_ids
 from leanthink.training.template import check_tokens, end_of_prompt
+from leanthink.verl import TURNS_FIELD
 from leanthink.verl.rollout import reward_model as served
 from leanthink.verl.settings import Settings
 
@@ -60,6 +61,7 @@ def response_of(
         prompt_ids=prompt_tokens,
         columns=columns.get("extra_info") or {},
         sampled=fields,
+        turns=fields.get(TURNS_FIELD),
     )
 
 

@@ -12,9 +12,11 @@ from typing import Any, Final
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage, VerlLoss
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
+from leanthink.core.limits import Thinking
+from leanthink.core.schedules import bounds
 from leanthink.recipe.definition import Profile, Recipe
 from leanthink.recipe.keys import tree_keys
-from leanthink.verl import NAME
+from leanthink.verl import NAME, TOOLS
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import Reference, overrides
 from leanthink.verl.rollout.loops import CHANGES_SAMPLING, check_rollouts, loop_of
@@ -127,6 +129,7 @@ class Job:
                 f"log-probabilities at sampling do not hold; set {BYPASS}=false"
             )
         check_rollouts(recipe, _size(keys, f"{ROLLOUT}.n"))
+        _check_thinking(recipe, _size(keys, "data.max_response_length"))
         options = self._options(keys)
         keys |= self._plugin(mode, options)
         ranks = self.nodes * self.gpus
@@ -177,7 +180,7 @@ class Job:
         return {
             "trainer.use_v1": True,
             **advantage_keys(self.recipe.advantage),
-            f"{ROLLOUT}.agent.default_agent_loop": NAME,
+            f"{ROLLOUT}.agent.default_agent_loop": NAME if self.recipe.agent is None else TOOLS,
             **self._manager(),
             "reward.reward_manager.source": "importlib",
             "reward.reward_manager.name": "FactsRewardManager",
@@ -205,6 +208,19 @@ class Job:
             return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
         dispatches = self.recipe.limit is not None or loop_of(self.recipe) is not None
         return {MANAGER: "leanthink.verl.driver.dispatch.DispatchingManager"} if dispatches else {}
+
+
+def _check_thinking(recipe: Recipe, longest: int) -> None:
+    """Refuse a budget of thinking that leaves no room for an answer behind it."""
+    limit = recipe.limit
+    if not isinstance(limit, Thinking) or limit.at_most is None:
+        return
+    most = bounds(limit.at_most)[1]
+    if most + limit.answer >= longest:
+        raise ConfigError(
+            f"recipe {recipe.name}, limit.thinking: {most:g} tokens of thinking and {limit.answer} for the answer, and "
+            f"what ends the thinking, do not fit into data.max_response_length {longest}; lower at_most or answer"
+        )
 
 
 def quoted(word: str) -> str:
