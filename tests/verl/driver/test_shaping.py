@@ -236,3 +236,12 @@ def test_who_takes_no_part_is_a_group_of_its_own_to_verls_estimators(monkeypatch
     buffer.shaper = Shaper(Settings.of(load_recipe("grpo", ["advantage=opo"])))
     buffer._shape(SimpleNamespace(keys=["k0", "k1", "k2"], tags=[{}] * 3, partition_id="train"), 1)
     assert [str(getattr(uid, "data", uid)) for uid in put[-1]["uid"]] == ["a", "a/k1", "a"]
+
+
+def test_a_reward_falls_on_the_last_token_that_the_policy_wrote(monkeypatch):
+    """Behind a tool's message, or a forced end without an answer, the last token is masked."""
+    rows = [row(4, fact()), row(2, fact())]
+    rows[0]["response_mask"] = torch.tensor([1, 1, 0, 0])
+    rows[1]["response_mask"] = torch.tensor([0, 0])
+    _, written = sampled(monkeypatch, load_recipe("grpo"), rows)
+    assert written["rm_scores"] == [[0.0, 1.0, 0.0, 0.0], [0.0, 1.0]]

@@ -16,6 +16,7 @@ from leanthink.rewards import (
     Format,
     Gate,
     HistoryLength,
+    KimiLength,
     MaxBudget,
     RedundantThinking,
     Repetition,
@@ -240,3 +241,23 @@ def test_a_detector_that_fails_makes_the_response_unknown(manager):
 
 def lost(question, thinking, answer):
     raise RuntimeError("detector is gone")
+
+
+def with_turns(turns, text):
+    data = response(text, pad=2)
+    data.non_tensor_batch["tool_extra_fields"][0].update(
+        {"leanthink_turns": turns, "context_tokens": 30.0, "tool_calls": 1.0, "tool_tokens": 2.0}
+    )
+    return data
+
+
+def test_of_several_turns_the_policys_tokens_count_and_the_last_is_judged(manager):
+    reward = Sum(correct=Correct(), price=Counted(of=KimiLength(), counts="thinking"), form=Format())
+    made = manager(Recipe(name="mine", reward=reward))
+    said = r"<think> 5 </think> 5 \boxed{ 4 } thus <think> 5 5 </think> \boxed{ 5 } <eos>"  # the tool says 4
+    got = run(made, with_turns([(0, 4), (7, 15)], said))["reward_extra_info"]
+    assert (got["acc"], got["length"], got["thinking_length"]) == (0.0, 12.0, 3.0 + 5.0)
+    assert (got["context_tokens"], got["tool_calls"], got["tool_tokens"]) == (30.0, 1.0, 2.0)
+    right = said.replace(r"\boxed{ 5 }", r"\boxed{ 4 }")
+    assert run(made, with_turns([(0, 4), (7, 15)], right))["reward_extra_info"]["acc"] == 1.0
+    assert run(made, with_turns([], "thus thus"))["reward_extra_info"]["length"] == 0.0

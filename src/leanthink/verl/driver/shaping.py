@@ -212,8 +212,7 @@ class _Shaping:
         fields = {"rm_scores": _jagged([row[:length] for row, length in zip(reward_NT, lengths_N, strict=True)])}
         takes_part_N = shaped.takes_part_N
         masks = [
-            mask if takes_part else torch.zeros_like(mask)
-            for mask, takes_part in zip(masks, takes_part_N, strict=True)
+            mask if takes_part else torch.zeros_like(mask) for mask, takes_part in zip(masks, takes_part_N, strict=True)
         ]
         if not bool(takes_part_N.all()):
             fields |= {"response_mask": _jagged(masks), "loss_mask": _jagged(masks)}
