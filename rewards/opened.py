@@ -12,6 +12,9 @@ from leanthink.core.reward import Reward
 MODE: Final = "mode"
 """The column of a response's mode: 1 for long, 0 for short thinking."""
 
+MANY: Final = 840
+"""Rollouts that most numbers of modes divide: to ask how responses begin, before it is known how many there are."""
+
 
 @final
 @dataclass(frozen=True, kw_only=True)

@@ -14,13 +14,11 @@ from typing import Any, Final
 from leanthink.core.errors import ConfigError
 from leanthink.core.reward import Reward
 from leanthink.recipe.registry import name_of
-from leanthink.rewards.opened import OpenedReward
+from leanthink.rewards.opened import MANY, OpenedReward
 from leanthink.verify.extract import opens
 
 logger = logging.getLogger(__name__)
 
-MANY: Final = 840
-"""Rollouts that most numbers of modes divide."""
 _FIRST: Final = re.compile(r"<[^<>\s]+>|\S+")
 
 
