@@ -109,6 +109,11 @@ class Counted(Composite):
         if isinstance(self.of, MeasuredReward) and not self.of.is_placed:
             name = type(self.of).__name__
             raise ConfigError(f"counts is {self.counts!r}, but {name} is measured on the whole response; leave it out")
+        if self.of.is_placed and self.of.children():
+            raise ConfigError(
+                f"counts is {self.counts!r}, but a part of {type(self.of).__name__} pays single tokens, and others may "
+                "read lengths; give counts to each part by itself"
+            )
         if self.of.is_placed and self.counts not in WITHIN:
             raise ConfigError(
                 f"counts is {self.counts!r}, but {type(self.of).__name__} pays single tokens of the response; count "

@@ -119,6 +119,10 @@ def test_a_form_inside_it_is_measured_on_the_whole_response() -> None:
     [
         ({"format": {"counts": "thinking"}}, "but Format is measured on the whole response; leave it out"),
         ({"quantile_budget": {"longest": 9, "counts": "answer"}}, "become limits of whole responses"),
+        (
+            {"counted": {"of": {"sum": {"a": "kimi_length", "b": "token_repetition"}}, "counts": "thinking"}},
+            "a part of Sum pays single tokens, and others may read lengths; give counts to each part by itself",
+        ),
         ({"kimi_length": {"counts": "thoughts"}}, r"kimi_length\.counts: 'thoughts' is not allowed; give one of"),
     ],
 )

@@ -107,7 +107,7 @@ def test_what_cannot_be_is_told(monkeypatch):
 def test_the_recipes_prompts_go_there_and_sizes_have_to_fit():
     recipe = load_recipe("grpo", [LIMIT])
     assert loop_of(recipe) == THINKING
-    made = {"profile": "gpu", "model": "m", "train_files": ("a",), "val_files": ("b",), "checkpoints": "c"}
+    made = {"profile": "gpu", "model": "m", "train_files": ("a",), "val_files": ("b",), "folder": "c"}
     keys = Job(recipe=recipe, **made).keys()
     assert keys["+actor_rollout_ref.rollout.agent.agent_loop_manager_class"].endswith("DispatchingManager")
     long = load_recipe("grpo", ["limit={thinking: {at_most: 1000}}"])

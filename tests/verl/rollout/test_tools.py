@@ -134,7 +134,7 @@ def test_no_turn_gets_less_than_a_token():
 def test_the_recipe_goes_there_in_training_and_validation_and_refuses_what_knows_one_turn():
     recipe = load_recipe("tool_cost")
     assert loop_of(recipe) == TOOLS
-    made = {"profile": "gpu", "model": "m", "train_files": ("a",), "val_files": ("b",), "checkpoints": "c"}
+    made = {"profile": "gpu", "model": "m", "train_files": ("a",), "val_files": ("b",), "folder": "c"}
     keys = Job(recipe=recipe, **made).keys()
     assert keys["actor_rollout_ref.rollout.agent.default_agent_loop"] == TOOLS
     for changes, told in (
