@@ -43,7 +43,7 @@ class ModesAgentLoop(FactsAgentLoop):
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One response, opened as its session is."""
-        part = sampling_part(self.config, OpenedReward)
+        part = sampling_part(self.config, OpenedReward)  # type: ignore[type-abstract]  # of any such class
         opening = part.opening(int(kwargs["session_id"]), int(self.rollout_config.n))
         given = self._tokens(part, opening.text, opening.one_token)
         if opening.limit is not None:

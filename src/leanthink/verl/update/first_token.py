@@ -78,4 +78,5 @@ def degrpo_loss(
     )
     changed = data.clone(recurse=False)
     changed["advantages"] = (padded["advantages"] * weight_NT * tokens).to(padded["advantages"].dtype)
-    return ppo_loss(config, model_output, changed, dp_group)
+    loss, metrics = ppo_loss(config, model_output, changed, dp_group)
+    return loss, metrics
