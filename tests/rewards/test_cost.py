@@ -29,6 +29,7 @@ EXAMPLES = [
 COLUMNS = {
     "context_tokens": lambda generator, n: 20_000 + torch.randint(0, 9000, (n,), generator=generator).double(),
     "assistant_turns": lambda generator, n: torch.randint(1, 9, (n,), generator=generator).double(),
+    "tool_calls": lambda generator, n: torch.randint(0, 5, (n,), generator=generator).double(),
 }
 RECIPES = {
     "tool_cost": SpelledOut(
