@@ -24,6 +24,9 @@ TOOLS: Final = "leanthink_tools"
 TURNS_FIELD: Final = "leanthink_turns"
 """The field in which a response with tools says which of its tokens the policy wrote."""
 
+LAST_FIELD: Final = "leanthink_last"
+"""The field in which a response whose last tokens are not the policy's says how many there are up to its last one."""
+
 LOOPS: Final[Mapping[str, str]] = {
     NAME: "leanthink.verl.rollout.single_turn.FactsAgentLoop",
     PROBING: "leanthink.verl.rollout.probing.ProbingAgentLoop",

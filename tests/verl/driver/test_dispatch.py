@@ -1,15 +1,15 @@
 """Prompts go out with their limit; the agent loops are left to the runs with real verl."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 from verl.utils import tensordict_utils as tu
 
 from leanthink.core.errors import ConfigError
 from leanthink.core.limits import PerStep, Thinking
 from leanthink.recipe.definition import load_recipe
+from leanthink.testbed import policy_path
 from leanthink.training import prompt_key
 from leanthink.verl import PROBING, THINKING
 from leanthink.verl.driver import dispatch
@@ -51,8 +51,9 @@ def handed_out(monkeypatch):
 def send(batch, response_length=96):
     manager = object.__new__(dispatch.DispatchingManager)
     manager._limit_of, manager._loop = PerStep(at_most=30), None
-    rollout = SimpleNamespace(response_length=response_length)
-    manager.config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=rollout))
+    rollout = {"name": "vllm", "prompt_length": 16, "response_length": response_length}
+    model = {"path": str(policy_path())}
+    manager.config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout, "model": model}})
     manager.generate_sequences(batch)
 
 
@@ -141,8 +142,9 @@ def test_a_budget_of_thinking_travels_in_a_field_of_its_own(handed_out):
     for validate, in_validation, sent in ((False, False, True), (True, False, False), (True, True, True)):
         manager = object.__new__(dispatch.DispatchingManager)
         manager._limit_of, manager._loop = Thinking(at_most=30, in_validation=in_validation), THINKING
-        rollout = SimpleNamespace(response_length=96)
-        manager.config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=rollout))
+        rollout = {"name": "vllm", "prompt_length": 16, "response_length": 96}
+        model = {"path": str(policy_path())}
+        manager.config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout, "model": model}})
         manager.generate_sequences(batch_of("1 + 1 =", "1 + 2 =", validate=validate))
         keys = set(handed_out[-1].keys())
         assert (THINKING_FIELD in keys) is sent and dispatch.LIMIT_FIELD not in keys

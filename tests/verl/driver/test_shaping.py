@@ -26,12 +26,15 @@ class Queue:
         self.rows, self.written = rows, {}
 
     def kv_batch_get(self, keys, partition_id, select_fields):
-        jagged = lambda name: torch.nested.as_nested_tensor([row[name] for row in self.rows], layout=torch.jagged)  # noqa: E731
-        lists = {name: [row[name] for row in self.rows] for name in ("extra_fields", "uid")}
-        return {"rm_scores": jagged("rm_scores"), "response_mask": jagged("response_mask"), **lists}
+        assert select_fields == ["extra_fields", "uid"]  # nothing by token is read
+        return {name: [row[name] for row in self.rows] for name in select_fields}
 
     def kv_batch_put(self, keys, partition_id, fields):
-        self.written = {name: [row.tolist() for row in fields[name].unbind()] for name in fields.keys()}  # noqa: SIM118
+        for name in fields.keys():  # noqa: SIM118 - no mapping
+            if name not in self.written:
+                self.written[name] = [None if name == "rm_scores" else row[name].tolist() for row in self.rows]
+            for key, values in zip(keys, fields[name].unbind(), strict=True):
+                self.written[name][int(key[1:])] = values.tolist()
 
 
 def sampled(monkeypatch, recipe, rows, rollouts=None):
@@ -42,14 +45,15 @@ def sampled(monkeypatch, recipe, rows, rollouts=None):
     buffer._rollouts = rollouts
     buffer.shaper = Shaper(Settings.of(recipe))
     keys = [f"k{number}" for number in range(len(rows))]
-    batch = SimpleNamespace(keys=keys, tags=[{} for _ in keys], partition_id="train")
+    tags = [{"response_len": len(row["response_mask"])} for row in rows]
+    batch = SimpleNamespace(keys=keys, tags=tags, partition_id="train")
     return buffer._shape(batch, 1), queue.written
 
 
 def row(length, facts, **more):
-    scores, mask = torch.zeros(length), torch.ones(length, dtype=torch.int64)
+    mask = torch.ones(length, dtype=torch.int64)
     extra_fields = {"reward_extra_info": {**facts, "length": float(length)}, **more}
-    return {"rm_scores": scores, "response_mask": mask, "extra_fields": extra_fields, "uid": "a"}
+    return {"response_mask": mask, "loss_mask": mask, "extra_fields": extra_fields, "uid": "a"}
 
 
 def test_placed_rewards_are_written_to_their_tokens(monkeypatch):
@@ -255,14 +259,12 @@ def test_who_takes_no_part_is_a_group_of_its_own_to_verls_estimators(monkeypatch
     buffer = object.__new__(shaping.ShapingReplayBuffer)
     buffer._group_loss = buffer._rollouts = None
     buffer.shaper = Shaper(Settings.of(load_recipe("grpo", ["advantage=opo"])))
-    buffer._shape(SimpleNamespace(keys=["k0", "k1", "k2"], tags=[{}] * 3, partition_id="train"), 1)
+    buffer._shape(SimpleNamespace(keys=["k0", "k1", "k2"], tags=[{"response_len": 3}] * 3, partition_id="train"), 1)
     assert [str(getattr(uid, "data", uid)) for uid in put[-1]["uid"]] == ["a", "a/k1", "a"]
 
 
 def test_a_reward_falls_on_the_last_token_that_the_policy_wrote(monkeypatch):
     """Behind a tool's message, or a forced end without an answer, the last token is masked."""
-    rows = [row(4, fact()), row(2, fact())]
-    rows[0]["response_mask"] = torch.tensor([1, 1, 0, 0])
-    rows[1]["response_mask"] = torch.tensor([0, 0])
+    rows = [row(4, fact(), leanthink_last=2), row(2, fact())]
     _, written = sampled(monkeypatch, load_recipe("grpo"), rows)
     assert written["rm_scores"] == [[0.0, 1.0, 0.0, 0.0], [0.0, 1.0]]

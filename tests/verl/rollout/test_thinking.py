@@ -38,7 +38,7 @@ def respond(monkeypatch, replies, *, limit=LIMIT, room=96, budget=6, reason="com
         )
 
     monkeypatch.setattr(SingleTurnAgentLoop, "run", single_turn)
-    monkeypatch.setattr(ThinkingAgentLoop, "room", lambda self, tokens: room)
+    monkeypatch.setattr(ThinkingAgentLoop, "limit_after", lambda self, tokens: room)
     loop = object.__new__(ThinkingAgentLoop)
     settings = Settings.of(load_recipe("grpo", [limit], profile="cpu"))
     model = {"model": {"path": str(policy_path())}}
@@ -70,6 +70,12 @@ def test_thinking_beyond_its_budget_is_ended_and_what_was_put_in_is_masked(monke
     assert (output.extra_fields["forced"], output.extra_fields["truncated"]) == (1.0, False)
     assert output.extra_fields["min_global_steps"] == 1
     assert calls[1]["prompt_ids"] == [*PROMPT, *SIX, *CLOSING] and calls[1]["sampling_params"]["max_tokens"] == 4
+
+
+def test_where_no_answer_follows_the_reward_has_a_token_of_the_policys(monkeypatch):
+    output, _ = respond(monkeypatch, [SIX, []])
+    assert output.response_mask == [1] * 6 + [0] * 2 and output.extra_fields["leanthink_last"] == 6
+    assert "leanthink_last" not in respond(monkeypatch, [SIX, ANSWER])[0].extra_fields
 
 
 @pytest.mark.parametrize("reason", ["completed", "stop", "length"])

@@ -22,27 +22,27 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
 from leanthink.algorithms import VerlAdvantage
 from leanthink.core.errors import ConfigError
-from leanthink.core.placement import token_rewards
+from leanthink.core.placement import flat_token_rewards
 from leanthink.core.reward import Reward, Scope
 from leanthink.rewards import EasyShare
 from leanthink.rewards.probed import probed_part
 from leanthink.training.filtering import ACC_THEN_REWARD
 from leanthink.training.names import RESPONSE_KEY
 from leanthink.training.shaper import Shaped, Shaper
-from leanthink.verl import NAME
+from leanthink.verl import LAST_FIELD, NAME
 from leanthink.verl.driver import dispatch
 from leanthink.verl.driver.advantage import tagged
 from leanthink.verl.driver.filtering import BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch
 from leanthink.verl.driver.keeping import write_shaped
-from leanthink.verl.driver.place import check_gpus, prepare_folder
+from leanthink.verl.driver.place import check_cluster, prepare_folder
 from leanthink.verl.driver.registered import check_registered
 from leanthink.verl.rollout.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-FIELDS = ("rm_scores", "response_mask", "extra_fields", "uid")
+FIELDS = ("extra_fields", "uid")  # nothing by token: at 65,536 responses that would be gigabytes
 
 
 def checkpoint_before(checkpoints: str, resume_from: str | None, step: int) -> Path:
@@ -75,8 +75,8 @@ class _Shaping:
         check_registered()
         settings = Settings.read(sampler_kwargs[NAME])
         run = sampler_kwargs["run"]
-        if settings.check_gpus and run.get("gpus"):
-            check_gpus(int(run["nodes"]), int(run["gpus"]))
+        if settings.check_cluster and run.get("gpus"):
+            check_cluster(int(run["nodes"]), int(run["gpus"]))
         if run.get("folder"):
             prepare_folder(Path(run["folder"]), settings)
         self._group_loss = GroupLoss.of(settings, refill_fn)
@@ -159,7 +159,8 @@ class _Shaping:
 
     def _shape(self, batch: KVBatchMeta, step: int) -> dict[str, float]:
         keys = _responses(batch)
-        wanted = [*FIELDS, *(self._group_loss.reads if self._group_loss is not None else ())]
+        by_token = () if self._group_loss is None else ("response_mask", *self._group_loss.reads)
+        wanted = [*FIELDS, *by_token]
         data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=wanted)
         extra_fields = [_plain(fields) for fields in data["extra_fields"]]
         for key, fields in zip(keys, extra_fields, strict=True):
@@ -178,7 +179,12 @@ class _Shaping:
         uids = [str(_plain(uid)) for uid in data["uid"]]
         shaped = self.shaper.shape(facts, uids, step)
         metrics |= shaped.metrics
-        self._write(keys, batch.partition_id, data, shaped)
+        lengths = {key: tag.get("response_len", 0) for key, tag in zip(batch.keys, batch.tags, strict=True)}
+        length_N = torch.tensor([lengths[key] for key in keys])
+        last_N = torch.tensor(
+            [int(fields.get(LAST_FIELD) or lengths[key]) for key, fields in zip(keys, extra_fields, strict=True)]
+        )
+        self._write(keys, batch.partition_id, length_N, last_N, shaped)
         if self._rollouts is not None:
             write_shaped(self._rollouts, step, keys, facts, shaped.rows, shaped.scored)
         if self._group_loss is not None:
@@ -206,32 +212,30 @@ class _Shaping:
             tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)
         return {f"leanthink/{name}": value for name, value in metrics.items()}
 
-    def _write(self, keys: list[str], partition: str, data: Any, shaped: Shaped) -> None:
-        """The shaped rewards at their tokens; nothing left to train on where a response takes no part."""
-        lengths_N = data["rm_scores"].offsets().diff()
-        # A reward at a masked token would be lost: the last one that the policy wrote has it.
-        masks = data["response_mask"].unbind()
-        ends_N = torch.stack([_last_written(mask, length) for mask, length in zip(masks, lengths_N, strict=True)])
-        reward_NT = token_rewards(shaped.reward_N, ends_N, shaped.placement).to(data["rm_scores"].dtype)
-        reward_NT = torch.nn.functional.pad(reward_NT, (0, int(lengths_N.max()) - reward_NT.shape[1]))
-        fields = {"rm_scores": _jagged([row[:length] for row, length in zip(reward_NT, lengths_N, strict=True)])}
-        takes_part_N = shaped.takes_part_N
-        masks = [
-            mask if takes_part else torch.zeros_like(mask) for mask, takes_part in zip(masks, takes_part_N, strict=True)
-        ]
-        if not bool(takes_part_N.all()):
-            fields |= {"response_mask": _jagged(masks), "loss_mask": _jagged(masks)}
-        tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(fields, batch_size=len(keys)))
+    def _write(self, keys: list[str], partition: str, length_N: Tensor, last_N: Tensor, shaped: Shaped) -> None:
+        """The shaped rewards at their tokens; nothing left to train on where a response takes no part.
+
+        What falls on no single token falls on the last that the policy wrote (``last_N`` tokens up to there): at a
+        masked one it would be lost.
+        """
+        reward = flat_token_rewards(shaped.reward_N, length_N, shaped.placement, last_N)
+        fields = TensorDict({"rm_scores": _jagged(reward, length_N)}, batch_size=len(keys))
+        tq.kv_batch_put(keys=keys, partition_id=partition, fields=fields)
+        left_out = (~shaped.takes_part_N).nonzero().squeeze(-1)
+        if len(left_out):
+            length_M = length_N[left_out]
+            mask = _jagged(torch.zeros(int(length_M.sum()), dtype=torch.int64), length_M)
+            tq.kv_batch_put(
+                keys=[keys[row] for row in left_out.tolist()],
+                partition_id=partition,
+                fields=TensorDict({"response_mask": mask, "loss_mask": mask}, batch_size=len(left_out)),
+            )
 
 
-def _last_written(mask_T: Tensor, length: Tensor) -> Tensor:
-    """The tokens up to the last that the policy wrote; all where it wrote none."""
-    written_K = mask_T.nonzero().squeeze(-1)
-    return written_K[-1] + 1 if len(written_K) else length
-
-
-def _jagged(rows: list[Tensor]) -> Tensor:
-    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+def _jagged(values: Tensor, length_N: Tensor) -> Tensor:
+    """Rows of these lengths, which lie behind each other in ``values``."""
+    offsets = torch.cat([length_N.new_zeros(1), length_N.cumsum(0)])
+    return torch.nested.nested_tensor_from_jagged(values, offsets)
 
 
 def _probed(key: str, fields: dict[str, Any]) -> dict[str, Any]:

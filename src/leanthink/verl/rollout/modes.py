@@ -5,7 +5,7 @@ Training sees the prompt without what they were told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
@@ -15,24 +15,29 @@ from leanthink.recipe.registry import name_of
 from leanthink.rewards.opened import OpenedReward
 from leanthink.verl.rollout.loops import sampling_part
 from leanthink.verl.rollout.single_turn import LIMIT_FIELD, FactsAgentLoop
+from leanthink.verl.rollout.told import instructed
 
 
 class _Given:
     """Passes calls on to the server manager with the response's first tokens given, as if they had been sampled."""
 
-    def __init__(self, inner: Any, tokens: list[int], room: Callable[[int], int]) -> None:
+    def __init__(self, inner: Any, tokens: list[int], limit_after: Callable[[int], int]) -> None:
         self._inner = inner
         self._tokens = tokens
-        self._room = room
+        self._limit_after = limit_after
 
     async def generate(self, *, prompt_ids: list[int], sampling_params: dict[str, Any], **kwargs: Any) -> Any:
         """One generation."""
         given = self._tokens
-        limit = sampling_params.get("max_tokens") or self._room(len(prompt_ids))
+        limit = int(sampling_params.get("max_tokens") or self._limit_after(len(prompt_ids)))
         params = {**sampling_params, "max_tokens": max(limit - len(given), 1)}
         reply = await self._inner.generate(prompt_ids=[*prompt_ids, *given], sampling_params=params, **kwargs)
-        log_probs = [0.0] * len(given) + list(reply.log_probs) if reply.log_probs else reply.log_probs
-        return reply.model_copy(update={"token_ids": [*given, *reply.token_ids], "log_probs": log_probs})
+        changes: dict[str, Any] = {"token_ids": [*given, *reply.token_ids][:limit]}
+        if reply.log_probs:
+            changes["log_probs"] = [*[0.0] * len(given), *reply.log_probs][:limit]
+        if limit <= len(given):  # the opening fills it; an engine writes one token at least, which is dropped
+            changes["stop_reason"] = "length"
+        return reply.model_copy(update=changes)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -49,13 +54,14 @@ class ModesAgentLoop(FactsAgentLoop):
         if opening.limit is not None:
             kwargs[LIMIT_FIELD] = min(int(kwargs.get(LIMIT_FIELD, opening.limit)), opening.limit)
         messages = list(kwargs.pop("raw_prompt"))
-        self.server_manager = _Given(self.server_manager, given, self.room)
+        self.server_manager = _Given(self.server_manager, given, self.limit_after)
         told = instructed(messages, opening.instruction)
         output = await super().run(sampling_params, priority=priority, raw_prompt=told, **kwargs)
         output.prompt_ids = list(await self.ct_build_initial_tokens(messages))
         output.routed_experts = None  # of the prompt with the instruction
         if not opening.is_trained:
-            output.response_mask = [0] * len(given) + list(output.response_mask[len(given) :])
+            masked = min(len(given), len(output.response_mask))
+            output.response_mask = [0] * masked + list(output.response_mask[masked:])
         output.extra_fields |= opening.columns
         return output
 
@@ -67,18 +73,3 @@ class ModesAgentLoop(FactsAgentLoop):
                 f"{name_of(type(part))}: the opening {text!r} is {len(ids)} tokens of this model; give {wanted}"
             )
         return ids
-
-
-def instructed(messages: Sequence[Mapping[str, Any]], instruction: str) -> list[Mapping[str, Any]]:
-    """The messages with an instruction in front of the last question.
-
-    >>> instructed([{"role": "user", "content": "1 + 1 ="}], "[Short]")
-    [{'role': 'user', 'content': '[Short] 1 + 1 ='}]
-    """
-    changed = list(messages)
-    for place in reversed(range(len(changed))):
-        content = changed[place].get("content")
-        if instruction and changed[place].get("role") == "user" and isinstance(content, str):
-            changed[place] = {**changed[place], "content": f"{instruction} {content}"}
-            break
-    return changed

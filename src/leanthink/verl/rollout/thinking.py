@@ -12,7 +12,8 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
 from leanthink.core.errors import ConfigError
 from leanthink.core.limits import FORCED, THINKING_LIMIT
-from leanthink.training.responses import CUT, end_ids
+from leanthink.training.responses import CUT
+from leanthink.verl import LAST_FIELD
 from leanthink.verl.rollout.loops import thinking_of
 from leanthink.verl.rollout.single_turn import FactsAgentLoop
 from leanthink.verl.rollout.stopping import OLDEST
@@ -40,8 +41,9 @@ class ThinkingAgentLoop(FactsAgentLoop):
                 f"limit.thinking: marker {part.marker!r} is {len(marker)} tokens of this model, and closing "
                 f"{part.closing!r} has to hold it as one; give what your model ends its thinking with"
             )
-        ends = end_ids(self.model_path(), self.tokenizer.eos_token_id)
-        stages = Stages(self.server_manager, int(budget), part.answer, marker[0], closing, ends, self.room)
+        stages = Stages(
+            self.server_manager, int(budget), part.answer, marker[0], closing, self.ends(), self.limit_after
+        )
         self.server_manager = stages
         output = await super().run(sampling_params, priority=priority, **kwargs)
         begin, end = stages.forced
@@ -49,6 +51,8 @@ class ThinkingAgentLoop(FactsAgentLoop):
             output.response_mask[place] = 0
             if output.response_logprobs:
                 output.response_logprobs[place] = 0.0
+        if output.response_mask[-1:] == [0] and any(output.response_mask):
+            output.extra_fields[LAST_FIELD] = begin
         output.extra_fields[FORCED] = float(end > begin)
         output.extra_fields[THINKING_LIMIT] = stages.budget
         return output
@@ -68,16 +72,16 @@ class Stages:
         marker: int,
         closing: Sequence[int],
         ends: frozenset[int],
-        room: Callable[[int], int],
+        limit_after: Callable[[int], int],
     ) -> None:
         self._inner, self._answer, self._marker = inner, answer, marker
-        self._closing, self._ends, self._room = list(closing), ends, room
+        self._closing, self._ends, self._limit_after = list(closing), ends, limit_after
         self.budget = budget
         self.forced = (0, 0)
 
     async def generate(self, *, prompt_ids: list[int], sampling_params: Mapping[str, Any], **kwargs: Any) -> Any:
         """One response, as the engine would give it in one piece."""
-        limit = int(sampling_params.get("max_tokens") or self._room(len(prompt_ids)))
+        limit = int(sampling_params.get("max_tokens") or self._limit_after(len(prompt_ids)))
         self.budget = min(self.budget, limit - len(self._closing) - self._answer)
         if self.budget < 1:
             raise ConfigError(

@@ -17,7 +17,8 @@ from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.limits import LIMIT
 from leanthink.rewards.counted import CALLS, CONTEXT_TOKENS, FAILED_CALLS, SECONDS, TOOL_TOKENS, TURNS
 from leanthink.training.responses import end_ids, was_truncated
-from leanthink.verl import TURNS_FIELD
+from leanthink.verl import LAST_FIELD, TURNS_FIELD
+from leanthink.verl.rollout.room import local_path
 from leanthink.verl.rollout.single_turn import LIMIT_FIELD
 
 FAILED: Final = ("Unknown function '", "Invalid JSON in arguments for '", "Error executing tool '")
@@ -81,8 +82,11 @@ class ToolsAgentLoop(ToolAgentLoop):  # type: ignore[misc]  # verl is untyped
         if PROMPT_KEY in kwargs:
             fields[PROMPT_KEY] = kwargs[PROMPT_KEY]
         mask = output.response_mask
+        spans = written_spans(mask)
+        if spans:
+            fields[LAST_FIELD] = spans[-1][1]
         fields |= {
-            TURNS_FIELD: written_spans(mask),
+            TURNS_FIELD: spans,
             TOOL_TOKENS: float(len(mask) - sum(mask)),
             CONTEXT_TOKENS: float(len(output.prompt_ids) + len(mask)),
             TURNS: float(len(recorder.replies)),
@@ -110,7 +114,7 @@ class ToolsAgentLoop(ToolAgentLoop):  # type: ignore[misc]  # verl is untyped
         last = recorder.replies[-1]
         in_row = len(output.response_mask)
         written = sum(output.response_mask)
-        ends = end_ids(str(self.config.actor_rollout_ref.model.path), self.tokenizer.eos_token_id)
+        ends = end_ids(local_path(str(self.config.actor_rollout_ref.model.path)), self.tokenizer.eos_token_id)
         if written < recorder.written or in_row > int(self.response_length):
             return True  # verl keeps no more than its response length
         if was_truncated(last.stop_reason, list(last.token_ids), recorder.limits[-1], ends):
