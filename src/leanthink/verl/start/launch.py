@@ -62,7 +62,7 @@ GPU: Final[Mapping[str, Any]] = {
     "actor_rollout_ref.model.use_fused_kernels": True,
     f"{ACTOR}.use_dynamic_bsz": True,
     **VALIDATION,
-    "data.filter_overlong_prompts": True,  # one beyond data.max_prompt_length would end the run
+    "data.filter_overlong_prompts": True,  # verl cuts one beyond data.max_prompt_length where the question begins
     EPOCHS: 3,  # verl: 30
     KEPT: 2,  # verl keeps all: of 1.5 B parameters some 20 GB each
     "trainer.save_freq": 20,
