@@ -81,8 +81,8 @@ def fill(tq: Any, responses: int, longest: int) -> int:
             "uid": NonTensorStack(*uids),
         }
         tq.kv_batch_put(keys=keys, partition_id="train", fields=TensorDict(fields, batch_size=len(rows)), tags=tags)
-        prompts = list(dict.fromkeys(uids))
-        tq.kv_batch_put(keys=prompts, partition_id="train", fields=None, tags=[{"status": "finished"}] * len(prompts))
+        prompts, tag = list(dict.fromkeys(uids)), {"is_prompt": True, "global_steps": 1, "status": "finished"}
+        tq.kv_batch_put(keys=prompts, partition_id="train", fields=None, tags=[tag] * len(prompts))
     return total
 
 
