@@ -22,7 +22,7 @@ from leanthink.recipe.definition import Recipe
 from leanthink.replay.batches import facts_of
 from leanthink.rewards import Correct, Format, Repetition, Sum
 from leanthink.training.names import RESPONSE_KEY
-from leanthink.verl.driver.keeping import write_shaped
+from leanthink.training.keeping import write_shaped
 from leanthink.verl.rollout import facts
 from leanthink.verl.settings import Settings
 

@@ -6,8 +6,8 @@ known, and whether it is validation; the agent loops get a plain number with eac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from tensordict import NonTensorData, TensorDict
 from verl.trainer.ppo.v1 import AgentLoopManagerTQ
@@ -16,12 +16,10 @@ from verl.utils import tensordict_utils as tu
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError
 from leanthink.training.names import prompt_key
+from leanthink.training.stating import stating
 from leanthink.verl.rollout.loops import loop_of
 from leanthink.verl.rollout.single_turn import LIMIT_FIELD
 from leanthink.verl.settings import Settings
-
-PLACEHOLDER: Final = "{token_limit}"
-"""In a prompt's text it is replaced by the limit, as ThinkPrune states it in the system prompt."""
 
 
 class LimitSource(Protocol):
@@ -86,16 +84,3 @@ class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is u
         if stated != messages:
             tu.assign_non_tensor_stack(prompts, "raw_prompt", stated)
 
-
-def stating(messages: Sequence[Mapping[str, Any]], limit: int) -> list[Mapping[str, Any]]:
-    """The messages with the limit in the place of every ``{token_limit}``.
-
-    >>> stating([{"role": "system", "content": "Use at most {token_limit} tokens."}], 3000)
-    [{'role': 'system', 'content': 'Use at most 3000 tokens.'}]
-    """
-    return [
-        {**message, "content": content.replace(PLACEHOLDER, str(limit))}
-        if isinstance(content := message.get("content"), str) and PLACEHOLDER in content
-        else message
-        for message in messages
-    ]

@@ -30,7 +30,7 @@ from leanthink.recipe.definition import Recipe
 from leanthink.recipe.registry import name_of
 from leanthink.rewards import ModeSwitchReward
 from leanthink.rewards.mode_switch_reward import MODE, preferred_modes
-from leanthink.verl.rollout.loops import only_part
+from leanthink.training.sampling import only_part
 from leanthink.verl.settings import Settings
 from leanthink.verl.update import losses, variants
 from leanthink.verl.update.arrangement import MINI, N, require

@@ -32,7 +32,7 @@ from leanthink.verl.driver import dispatch
 from leanthink.verl.driver.advantage import tagged
 from leanthink.verl.driver.filtering import BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch
-from leanthink.verl.driver.keeping import write_shaped
+from leanthink.training.keeping import write_shaped
 from leanthink.verl.driver.registered import check_registered
 from leanthink.verl.rollout.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import Settings

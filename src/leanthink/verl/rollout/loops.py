@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
@@ -12,7 +12,8 @@ from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import Recipe
 from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
-from leanthink.rewards.probed import ProbedReward, probed_part
+from leanthink.rewards.probed import ProbedReward
+from leanthink.training.sampling import only_part, sampling_kinds
 from leanthink.verl import COMPRESSING, MODES, PROBING, SERIAL, STOPPING
 from leanthink.verl.settings import Settings
 
@@ -20,21 +21,6 @@ Kind = TypeVar("Kind", bound=Reward)
 
 CHANGES_SAMPLING: Final = frozenset({COMPRESSING, MODES, STOPPING})
 """Loops whose tokens were not sampled as the policy samples them: behind another text, or with a shift."""
-
-
-def only_part(reward: Reward, kind: type[Any]) -> Any:
-    """The one part of this kind in a reward tree; None without one.
-
-    Raises:
-        ConfigError: there are two, with different arguments, and a response is sampled in one way.
-    """
-    parts = list(dict.fromkeys(part for part in reward.walk() if isinstance(part, kind)))
-    if len(parts) > 1:
-        raise ConfigError(
-            f"the reward has {len(parts)} different {kind.__name__} parts, which say how responses are sampled; keep "
-            "one, or give them the same arguments"
-        )
-    return parts[0] if parts else None
 
 
 def sampling_part(config: Any, kind: type[Kind]) -> Kind:
@@ -71,12 +57,13 @@ def _built(node: str) -> Recipe:
     return Settings.read(json.loads(node)).build()
 
 
-_NEEDS: Final[tuple[tuple[str, type[Any], Callable[[Reward], Any]], ...]] = (
-    (PROBING, ProbedReward, probed_part),
-    (COMPRESSING, ThinkingCompression, lambda reward: only_part(reward, ThinkingCompression)),
-    (MODES, ModeSwitchReward, lambda reward: only_part(reward, ModeSwitchReward)),
-    (SERIAL, EarlyExit, lambda reward: only_part(reward, EarlyExit)),
-)
+LOOPS: Final[Mapping[type[Any], str]] = {
+    ProbedReward: PROBING,
+    ThinkingCompression: COMPRESSING,
+    ModeSwitchReward: MODES,
+    EarlyExit: SERIAL,
+    StopBias: STOPPING,
+}
 
 
 def loop_of(recipe: Recipe) -> str | None:
@@ -85,10 +72,5 @@ def loop_of(recipe: Recipe) -> str | None:
     Raises:
         ConfigError: two parts need different loops.
     """
-    needed = [(name, kind.__name__) for name, kind, part_of in _NEEDS if part_of(recipe.reward) is not None]
-    if recipe.stop is not None:
-        needed.append((STOPPING, type(recipe.stop).__name__))
-    if len(needed) > 1:
-        kinds = " and ".join(kind for _, kind in needed)
-        raise ConfigError(f"{kinds} each sample responses in a way of their own; keep one of them in the recipe")
-    return needed[0][0] if needed else None
+    needed = sampling_kinds(recipe)
+    return LOOPS[needed[0]] if needed else None

@@ -1,0 +1,48 @@
+"""Which parts of a recipe say how its training responses are sampled, beyond plain sampling of the policy."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from leanthink.core.errors import ConfigError
+from leanthink.core.reward import Reward
+from leanthink.recipe.definition import Recipe
+from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
+from leanthink.rewards.probed import ProbedReward, probed_part
+
+KINDS: Final[tuple[type[Any], ...]] = (ProbedReward, ThinkingCompression, ModeSwitchReward, EarlyExit)
+"""Rewards whose responses are sampled in a way of their own: probed, compressed, begun in a mode, ended early."""
+
+
+def only_part(reward: Reward, kind: type[Any]) -> Any:
+    """The one part of this kind in a reward tree; None without one.
+
+    Raises:
+        ConfigError: there are two, with different arguments, and a response is sampled in one way.
+    """
+    parts = list(dict.fromkeys(part for part in reward.walk() if isinstance(part, kind)))
+    if len(parts) > 1:
+        raise ConfigError(
+            f"the reward has {len(parts)} different {kind.__name__} parts, which say how responses are sampled; keep "
+            "one, or give them the same arguments"
+        )
+    return parts[0] if parts else None
+
+
+def sampling_kinds(recipe: Recipe) -> list[type[Any]]:
+    """The kinds of parts by which a recipe's training responses are sampled: none for plain sampling, else one.
+
+    Raises:
+        ConfigError: two parts want different ways.
+    """
+    found = [kind for kind in KINDS if _part(recipe.reward, kind) is not None]
+    if recipe.stop is not None:
+        found.append(type(recipe.stop))
+    if len(found) > 1:
+        kinds = " and ".join(kind.__name__ for kind in found)
+        raise ConfigError(f"{kinds} each sample responses in a way of their own; keep one of them in the recipe")
+    return found
+
+
+def _part(reward: Reward, kind: type[Any]) -> Any:
+    return probed_part(reward) if kind is ProbedReward else only_part(reward, kind)
