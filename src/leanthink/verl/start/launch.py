@@ -14,6 +14,7 @@ from leanthink.core import code
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Profile, Recipe
 from leanthink.recipe.keys import tree_keys
+from leanthink.testbed.sizes import TESTBED_SIZES
 from leanthink.verl import NAME
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import Reference, overrides
@@ -55,19 +56,6 @@ VERL_DEFAULTS: Final[Mapping[str, int]] = {
     f"{ACTOR}.ppo_mini_batch_size": 256,
     f"{ROLLOUT}.n": 1,
 }
-
-TESTBED_SIZES: Final[Mapping[str, Any]] = {
-    "data.train_batch_size": 16,
-    "data.max_prompt_length": 16,
-    "data.max_response_length": 96,
-    f"{ROLLOUT}.n": 8,
-    f"{ACTOR}.ppo_mini_batch_size": 16,
-    f"{ACTOR}.optim.lr": 1.25e-4,
-    f"{ACTOR}.use_kl_loss": False,  # no reference model beside the policy
-    "algorithm.use_kl_in_reward": False,
-    "trainer.total_epochs": 1_000_000,  # the number of steps decides
-}
-"""What the CPU profile puts in place of a paper's sizes; a recipe's ``cpu`` block wins over it."""
 
 CPU: Final[Mapping[str, Any]] = {
     **cpu.OVERRIDES,

@@ -25,8 +25,9 @@ from leanthink.core.text import storable
 from leanthink.files.writing import make_folder, open_lock, open_log, write_text
 from leanthink.runs.failure import Cause, cause_of
 from leanthink.runs.floor import Floor
-from leanthink.runs.folder import Run, evaluation, seconds_by_phase
+from leanthink.runs.folder import Run
 from leanthink.runs.identity import MODEL, TRAIN_FILES, VAL_FILES, model_fact
+from leanthink.runs.summary import write_summary
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.start.claim import check_folder, compared, forget_position, is_finished, with_migration
 from leanthink.verl.start.identity import identity_of, versions
@@ -275,24 +276,8 @@ def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None
     Raises:
         TrainingFailedError: there is no step, or no evaluation to compare.
     """
-    metrics = run.read_metrics()
-    evaluations = run.evaluations()
-    steps = max((row["step"] for row in metrics), default=0)
-    if not steps or not evaluations:
-        raise TrainingFailedError(f"{run.folder}: verl ended without a step or an evaluation; see {run.log}")
-    first, last = min(evaluations), max(evaluations)
-    summary = {
-        "recipe": job.recipe.name,
-        "profile": job.profile,
-        "steps": steps,
-        "before": {"step": first, **evaluation(evaluations[first])},
-        "after": {"step": last, **evaluation(evaluations[last])},
-        "seconds": {"total": seconds, "per_step": seconds_by_phase(metrics)},
-        "versions": versions(),
-    }
-    if "data.seed" in job.extra:
-        summary["seed"] = job.extra["data.seed"]
-    if stopped is not None:
-        summary["stopped"] = dict(stopped)
-    write_text(run.summary, json.dumps(summary, indent=1) + "\n")
-    return summary
+    more = {"seed": job.extra.get("data.seed"), "stopped": None if stopped is None else dict(stopped)}
+    try:
+        return write_summary(run, job.recipe.name, job.profile, seconds, versions(), **more)
+    except DataError as error:
+        raise TrainingFailedError(f"{error}; see {run.log}") from error
