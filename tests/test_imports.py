@@ -35,7 +35,7 @@ ALLOWED = {  # a room, or a file beside the rooms -> those it may import
     "recipe": {"core", "files", "algorithms", "rewards"},
     "replay": {"core", "files", "algorithms", "data", "recipe", "rewards", "verify"},
     "testbed": {"core", "files", "data", "rewards"},
-    "training": {"core", "files", "algorithms", "recipe", "rewards", "verify"},
+    "training": {"core", "files", "algorithms", "recipe", "rewards", "runs", "verify"},
     "testing": {"core", "algorithms", "recipe"},
     "doctor": {"core", "files", "testbed", "verify"},
     "reporting": {"core", "files", "data", "metrics", "recipe", "replay", "runs", "verify"},

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe, recipe_names
 from leanthink.testbed import policy_path, questions
 from leanthink.testbed.generate import Sampling, generate
@@ -31,14 +30,13 @@ class Recorded:
     token_ids: list[list[int]]
 
 
+FREE = "algorithm.filter_groups.enable=false"
+
+
 def carried() -> list[str]:
-    """The recipes that TRL carries on the testbed."""
-    return [name for name in recipe_names() if not fit_of(*loaded(name)).lost]
-
-
-def loaded(name: str) -> tuple[Any, dict[str, Any]]:
-    recipe = load_recipe(name, profile="cpu")
-    return recipe, keys_of(recipe, profile="cpu")
+    """The recipes that TRL carries on the testbed, those among them that do without dynamic sampling on purpose."""
+    recipes = [load_recipe(name, profile="cpu") for name in recipe_names()]
+    return [recipe.name for recipe in recipes if not fit_of(recipe, keys_of(recipe, [FREE], "cpu")).lost]
 
 
 @cache
@@ -87,7 +85,7 @@ def trainer_of(recipe: str, folder: Path, rollouts: Callable[..., Any] | None = 
     torch.set_num_threads(1)
     own = {"per_device_train_batch_size": PROMPTS * N, "save_strategy": "no", **more.pop("own", {})}
     overrides = [f"data.train_batch_size={PROMPTS}", f"actor_rollout_ref.rollout.n={N}"]
-    overrides += [f"actor_rollout_ref.actor.ppo_mini_batch_size={PROMPTS}", *more.pop("overrides", ())]
+    overrides += [FREE, f"actor_rollout_ref.actor.ppo_mini_batch_size={PROMPTS}", *more.pop("overrides", ())]
     args = config(recipe, overrides, profile="cpu", steps=more.pop("steps", 2), output_dir=str(folder / "own"), **own)
     return LeanthinkGRPOTrainer(
         more.pop("model", str(policy_path())),
@@ -121,11 +119,3 @@ def played(trainer: Any, playback: Playback, batches: Sequence[Recorded]) -> lis
         output = trainer._generate_and_score_completions([dict(one) for one in batch.rows])
         made.append({**output, "made": trainer._leanthink_made})
     return made
-
-
-def refused(name: str) -> str | None:
-    try:
-        fit_of(*loaded(name)).check()
-    except ConfigError as error:
-        return str(error)
-    return None

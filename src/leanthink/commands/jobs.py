@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe or to verl's keys")
     trust.add_argument(parser)
     parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: gpu where one is seen, else cpu")
+    parser.add_argument("--trainer", choices=("verl", "trl"), default="verl", help="what trains (default: verl)")
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
     parser.add_argument("--train-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
     parser.add_argument("--val-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
@@ -66,7 +67,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
     recipe = load_recipe(args.recipe, tree_overrides(args.overrides), profile)
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
-        model, train, val = _with_testbed(model, train, val, testbed_data or Path("data"))
+        model, train, val = with_testbed(model, train, val, testbed_data or Path("data"))
     elif testbed_data is not None:
         missing = [flag for flag, value in (("model", model), ("train-file", train), ("val-file", val)) if not value]
         if missing:
@@ -131,7 +132,7 @@ def _verl_keys(overrides: list[str]) -> dict[str, Any]:
     return keys
 
 
-def _with_testbed(
+def with_testbed(
     model: str | None, train: list[str] | None, val: list[str] | None, data: Path
 ) -> tuple[str, list[str], list[str]]:
     """The testbed's policy and questions where the caller gave none; data of one's own need a model."""
@@ -144,7 +145,7 @@ def _with_testbed(
     return model, train, val
 
 
-def write_testbed(job: Job, data: Path) -> None:
+def write_testbed(job: Any, data: Path) -> None:
     """Write the testbed's questions if the job trains on them and they are not there yet."""
     if str(data / "train.parquet") in job.train_files and not data.exists():
         from leanthink.testbed.rows import write_parquet

@@ -1,4 +1,4 @@
-"""``leanthink show``: a resolved recipe, or the verl command it stands for."""
+"""``leanthink show``: a resolved recipe, or the command for verl, or for TRL, that it stands for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from leanthink.commands import jobs
+from leanthink.commands import jobs, under_trl
 from leanthink.core.control import OWN, StatefulComposite, states
 from leanthink.core.errors import TrustError
 from leanthink.core.reward import State
@@ -31,8 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the recipe as YAML, the verl command, or what it remembers."""
-    if args.verl:
+    """Print the recipe as YAML, the command for verl or TRL, or what it remembers."""
+    if args.trainer == "trl":
+        print(under_trl.job_of(args, testbed_data=None).command())
+    elif args.verl:
         job = jobs.job_of(args, testbed_data=None)
         jobs.warn_of(job)
         print(job.command())

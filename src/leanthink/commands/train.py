@@ -1,4 +1,4 @@
-"""``leanthink train``: real verl, with a progress bar, a summary, a plot and a before/after table."""
+"""``leanthink train``: real verl, or TRL, with a progress bar, a summary, a plot and a before/after table."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from leanthink.commands import jobs
+from leanthink.commands import jobs, under_trl
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.data.golds import audit
 from leanthink.data.records import read_records
 from leanthink.reporting.tables import before_after_table, is_number, phase_table, plot_runs
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
+from leanthink.trl.start import Job as TrlJob
+from leanthink.trl.start import train as train_under_trl
 from leanthink.verify import Verifier
 from leanthink.verl.settings import Settings
 from leanthink.verl.start.launch import Job
@@ -61,23 +63,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Train, then print and write what came of it."""
-    require_verl()
+    if args.trainer == "verl":
+        require_verl()
     folder = args.out or Path("runs") / Path(args.recipe).stem
     run_ = Run(folder=folder)
     data = folder.absolute() / "data"
-    job = jobs.job_of(args, testbed_data=data)
     floor = floor_of(args)
-    if args.keep_rollouts:
-        job = replace(job, extra={**job.extra, "trainer.rollout_data_dir": str(run_.rollouts.absolute())})
-    jobs.check(job)
-    check_model(job)
-    jobs.warn_of(job)
+    job: Job | TrlJob
+    if args.trainer == "trl":
+        job, start = under_trl.job_of(args, testbed_data=data), train_under_trl
+    else:
+        job, start = jobs.job_of(args, testbed_data=data), train
+        if args.keep_rollouts:
+            job = replace(job, extra={**job.extra, "trainer.rollout_data_dir": str(run_.rollouts.absolute())})
+        jobs.check(job)
+        check_model(job)
+        jobs.warn_of(job)
     if args.train_file or args.val_file:
         for notice in check_golds([*job.train_files, *job.val_files], settings_of(job), args.bad_golds):
             console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     with _Follower(console, job.steps) as follower:
         write_data, allowed = partial(jobs.write_testbed, job, data), names_of(args.allow_changed)
-        summary = train(job, run_, follower.on_step, write_data, floor, allowed, follower.say)
+        summary = start(job, run_, follower.on_step, write_data, floor, allowed, follower.say)
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
     console.print(before_after_table([summary]), phase_table([summary]))
     if stopped := summary.get("stopped"):
@@ -89,7 +96,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def settings_of(job: Job) -> Settings:
+def settings_of(job: Job | TrlJob) -> Settings:
     """The settings that every process of the job will read."""
     return Settings.of(job.recipe, **job.options)
 
@@ -152,7 +159,7 @@ class _Follower:
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._progress.add_task("starting verl, Ray and the rollout engine", total=steps)
+        self._task = self._progress.add_task("starting the trainer and the rollout engine", total=steps)
 
     def __enter__(self) -> _Follower:
         self._progress.start()

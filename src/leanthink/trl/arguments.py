@@ -16,7 +16,7 @@ from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Profile, Recipe, load_recipe
 from leanthink.recipe.keys import in_tree
 from leanthink.recipe.yaml import parse_yaml
-from leanthink.testbed.sizes import TESTBED_SIZES
+from leanthink.recipe.sizes import TESTBED_SIZES
 from leanthink.trl.fit import ACTOR, ROLLOUT, fit_of
 
 logger = logging.getLogger(__name__)

@@ -65,10 +65,10 @@ class Keeper:
         if step:
             self.summary(time.time() - self._started)
 
-    def summary(self, seconds: float) -> dict[str, Any]:
+    def summary(self, seconds: float, **more: Any) -> dict[str, Any]:
         """Write what came of the run so far."""
         name = self._recipe.name
-        return write_summary(self.run, name, self._profile, seconds, versions(), trainer="trl")
+        return write_summary(self.run, name, self._profile, seconds, versions(), trainer="trl", **more)
 
     def rollouts(self, made: Generation) -> None:
         """Keep a generation's responses in the order that they were scored in, those left out last."""

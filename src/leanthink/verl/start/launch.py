@@ -14,7 +14,7 @@ from leanthink.core import code
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Profile, Recipe
 from leanthink.recipe.keys import tree_keys
-from leanthink.testbed.sizes import TESTBED_SIZES
+from leanthink.recipe.sizes import TESTBED_SIZES
 from leanthink.verl import NAME
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import Reference, overrides
