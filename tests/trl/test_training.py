@@ -153,15 +153,11 @@ def test_a_limit_holds_in_training_and_not_in_evaluation(tmp_path: Path) -> None
         own={"per_device_eval_batch_size": 8}, run=tmp_path / "run",
     )  # fmt: skip
     trainer.train()
-    assert max(len(ids) for ids in trainer._leanthink_made.found and kept_tokens(trainer)) == 6
+    assert max(fact["length"] for fact in trainer._leanthink_made.facts) == 6
     (metrics,) = Run(folder=tmp_path / "run").read_metrics()
     assert metrics["leanthink/limit"] == 6 and metrics["leanthink/truncated_share"] > 0.9
     assert trainer.evaluate()["eval_leanthink/length/all"] > 6
     assert trainer.generation_config.max_new_tokens == trainer.args.max_completion_length == 96
-
-
-def kept_tokens(trainer: Any) -> list[list[int]]:
-    return [[0] * int(fact["length"]) for fact in trainer._leanthink_made.facts]
 
 
 def test_unknown_verdicts_are_in_no_statistics_and_not_in_the_loss(tmp_path: Path) -> None:
