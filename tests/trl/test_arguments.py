@@ -59,7 +59,7 @@ def test_ones_own_arguments_win_but_not_over_the_advantage() -> None:
 @pytest.mark.parametrize(
     ("overrides", "more", "told_"),
     [
-        (["data.train_batch_size=12"], {}, "is 12, no multiple of .* = 16"),
+        (["data.train_batch_size=24"], {}, "is 24, no multiple of .* = 16"),
         ([], {"world": 7}, "16 x .*n 8 = 128 responses an update do not divide over 7 processes"),
         ([], {"own": {"per_device_train_batch_size": 3}}, "is 3, but an update has 128 responses .* give one of 1, 2, 4"),
         (["actor_rollout_ref.rollout.n=1"], {}, "n is 1; TRL compares responses"),

@@ -39,7 +39,7 @@ def test_groups_that_straddle_two_processes(recipe: str, tmp_path: Path) -> None
     assert any(fact["truncated"] for fact in shaped(one)) and len({fact["reward"] for fact in shaped(one)}) > 2
     states = [json.loads((folder / f"state-{rank}.json").read_text()) for folder, rank in ((one, 0), (two, 0), (two, 1))]
     assert states[0] == states[1] == states[2]
-    assert states[0]["reward"]["length"]["of"]["count"]
+    assert states[0]["reward"]["length"]["of"]["length"]
     # Five held-out prompts do not fill the batches of two processes; what they begin anew is not counted.
     kept = [list(Run(folder=folder).evaluations()[3]) for folder in (one, two)]
     assert len(kept[0]) == 5 * trl_ranks.N

@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from leanthink.core.errors import ConfigError, MissingColumnError, StateError
+from leanthink.data.records import read_below
 from leanthink.recipe.definition import Recipe, load_recipe
 from leanthink.rewards import Correct
 from leanthink.runs.folder import Run
@@ -64,8 +65,13 @@ def test_a_generation_is_scored_once_however_often_it_is_trained_on(tmp_path: Pa
     trainer.train()
     assert (trainer.state.global_step, trainer.scorer.done) == (8, 2)
     assert sorted(path.name for path in (tmp_path / "run" / "rollouts").glob("*.jsonl")) == ["1.jsonl", "2.jsonl"]
-    counts = trainer.scorer.states.reward["length"]["of"]["count"]
-    assert sum(counts.values()) == 2 * PROMPTS
+    right = {one["prompt_key"] for one in kept(tmp_path / "run") if one["acc"] == 1}
+    assert len(kept(tmp_path / "run")) == 2 * PROMPTS * N
+    assert set(trainer.scorer.states.reward["length"]["of"]["length"]) == right
+
+
+def kept(run: Path) -> list[dict[str, Any]]:
+    return [dict(record.fields) for record in read_below(run / "rollouts")]
 
 
 class Stop(TrainerCallback):
@@ -117,7 +123,7 @@ def test_a_generation_trained_on_in_part_is_not_counted_before_the_resume(tmp_pa
     ]
     assert [content["step"] for content in contents] == [0, 1, 1, 2]
     assert contents[1]["state"] == contents[2]["state"] != contents[3]["state"]
-    assert not contents[0]["state"]["length"]["of"]["count"]
+    assert not contents[0]["state"]["length"]["of"]["length"]
 
 
 def test_a_checkpoint_of_another_recipe_or_of_none_is_refused(tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ class LeanthinkMixin(_Base):  # type: ignore[misc]  # trl is untyped
         self._leanthink_judged: list[Any] = []
         self._leanthink_expected: int | None = None
         self._leanthink_seconds = 0.0
+        self._leanthink_sampler: Any = None
         self.keeper = None if run is None else Keeper(Run(folder=Path(run)), given, keep_rollouts, profile)
         if self.accelerator.is_main_process:
             for line in told(given, keys):
@@ -204,10 +205,17 @@ class LeanthinkMixin(_Base):  # type: ignore[misc]  # trl is untyped
             self.scorer.save(folder, whole=self._step % passes == 0)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """TRL's, and what the recipe's parts remembered at that checkpoint."""
+        """TRL's, and what the recipe's parts remembered at that checkpoint; prompts come in the order they would have."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.scorer.resume(Path(checkpoint))
+            for _ in range(int(self.state.epoch or 0) if self._leanthink_sampler is not None else 0):
+                next(iter(self._leanthink_sampler), None)  # TRL's draws an order for each epoch, and would begin anew
+
+    def _get_train_sampler(self, *given: Any, **named: Any) -> Any:
+        """TRL's; it is remembered, because a resume must draw the orders of the epochs that are over."""
+        self._leanthink_sampler = super()._get_train_sampler(*given, **named)
+        return self._leanthink_sampler
 
     def evaluate(self, eval_dataset: Any = None, *more: Any, **named: Any) -> dict[str, float]:
         """TRL's, with raw accuracy, lengths and truncation of the held-out responses."""
