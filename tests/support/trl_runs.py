@@ -93,7 +93,8 @@ def trainer_of(recipe: str, folder: Path, rollouts: Callable[..., Any] | None = 
         recipe=recipe,
         overrides=overrides,
         profile="cpu",
-        train_dataset=more.pop("data", None) or dataset([row(one, "train", 0) for one in questions("train", 24, seed=1)]),
+        train_dataset=more.pop("data", None)
+        or dataset([row(one, "train", 0) for one in questions("train", 24, seed=1)]),
         rollout_func=rollouts,
         **more,
     )

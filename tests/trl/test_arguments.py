@@ -61,7 +61,11 @@ def test_ones_own_arguments_win_but_not_over_the_advantage() -> None:
     [
         (["data.train_batch_size=24"], {}, "is 24, no multiple of .* = 16"),
         ([], {"world": 7}, "16 x .*n 8 = 128 responses an update do not divide over 7 processes"),
-        ([], {"own": {"per_device_train_batch_size": 3}}, "is 3, but an update has 128 responses .* give one of 1, 2, 4"),
+        (
+            [],
+            {"own": {"per_device_train_batch_size": 3}},
+            "is 3, but an update has 128 responses .* give one of 1, 2, 4",
+        ),
         (["actor_rollout_ref.rollout.n=1"], {}, "n is 1; TRL compares responses"),
     ],
 )
@@ -75,9 +79,12 @@ def test_keys_that_mean_nothing_to_trl_are_told() -> None:
     keys = keys_of(recipe, ["actor_rollout_ref.actor.policy_loss.loss_mode=gspo"])
     assert unknown_keys(keys) == ["actor_rollout_ref.actor.policy_loss.loss_mode"]
     assert told(recipe, keys) == [
-        "kimi under TRL: actor_rollout_ref.actor.policy_loss.loss_mode say nothing to TRL; give its own arguments instead"
+        "kimi under TRL: actor_rollout_ref.actor.policy_loss.loss_mode say nothing to TRL; "
+        "give its own arguments instead"
     ]
-    assert all(not unknown_keys(load_recipe(name).verl) for name in recipe_names() if fit_of(load_recipe(name)).lost == ())
+    assert all(
+        not unknown_keys(load_recipe(name).verl) for name in recipe_names() if fit_of(load_recipe(name)).lost == ()
+    )
 
 
 def test_what_changes_the_method_is_refused_by_name() -> None:
@@ -102,6 +109,6 @@ def test_what_changes_the_method_is_refused_by_name() -> None:
 def test_the_verdicts() -> None:
     verdicts = {name: fit_of(load_recipe(name)).verdict for name in ("kimi", "trle", "drpo", "vsrm_ppo")}
     assert verdicts == {"kimi": AS_IT_IS, "trle": WITH_NOTES, "drpo": WITH_NOTES, "vsrm_ppo": ON_VERL}
-    with pytest.raises(ConfigError, match="recipe ulorl under TRL would lose its loss.*leanthink train ulorl"):
+    with pytest.raises(ConfigError, match=r"recipe ulorl under TRL would lose its loss.*leanthink train ulorl"):
         fit_of(load_recipe("ulorl")).check()
     assert fit_of(Recipe(name="mine", reward=Correct())).verdict == AS_IT_IS

@@ -13,7 +13,7 @@ from leanthink.core.errors import ConfigError, StateError
 from leanthink.testbed import policy_path, questions
 from leanthink.testbed.rows import row
 from leanthink.trl import config, dataset, reward
-from trl_runs import N, PROMPTS, Playback, recorded, trainer_of
+from trl_runs import PROMPTS, N, Playback, recorded, trainer_of
 
 CPU = {"model": str(policy_path()), "profile": "cpu"}
 
@@ -90,7 +90,9 @@ def test_an_evaluation_is_told_apart_and_feeds_no_state(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_function_cannot_carry_is_refused(name: str, lost: str) -> None:
-    with pytest.raises(ConfigError, match=f"recipe {name} as a reward function would lose .*{lost}.*LeanthinkGRPOTrainer"):
+    with pytest.raises(
+        ConfigError, match=f"recipe {name} as a reward function would lose .*{lost}.*LeanthinkGRPOTrainer"
+    ):
         reward(name, **CPU)
 
 

@@ -37,7 +37,9 @@ def test_groups_that_straddle_two_processes(recipe: str, tmp_path: Path) -> None
     assert len(shaped(one)) == 3 * trl_ranks.ROWS
     assert shaped(two) == shaped(one)
     assert any(fact["truncated"] for fact in shaped(one)) and len({fact["reward"] for fact in shaped(one)}) > 2
-    states = [json.loads((folder / f"state-{rank}.json").read_text()) for folder, rank in ((one, 0), (two, 0), (two, 1))]
+    states = [
+        json.loads((folder / f"state-{rank}.json").read_text()) for folder, rank in ((one, 0), (two, 0), (two, 1))
+    ]
     assert states[0] == states[1] == states[2]
     assert states[0]["reward"]["length"]["of"]["length"]
     # Five held-out prompts do not fill the batches of two processes; what they begin anew is not counted.

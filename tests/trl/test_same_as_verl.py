@@ -108,9 +108,7 @@ def test_rewards_advantages_and_state_are_those_of_verl_and_of_a_replay(name, ba
             limit = min(verl.buffer.shaper.limits(["any"], number + 1)[0], longest)
         reward, advantage, mask = verl(batch, limit)
         ours = output["made"]
-        torch.testing.assert_close(
-            torch.nan_to_num(ours.reward_N), torch.tensor(reward, dtype=torch.float64), **CLOSE
-        )
+        torch.testing.assert_close(torch.nan_to_num(ours.reward_N), torch.tensor(reward, dtype=torch.float64), **CLOSE)
         assert torch.equal(output["completion_mask"], mask)
         if recipe.loss.reads_advantage:
             own = output["advantages"]

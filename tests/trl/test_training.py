@@ -20,7 +20,7 @@ from leanthink.testbed import questions
 from leanthink.testbed.rows import row
 from leanthink.training import Settings, load_states
 from leanthink.trl import LeanthinkGRPOTrainer, dataset
-from trl_runs import N, PROMPTS, Playback, carried, played, recorded, trainer_of
+from trl_runs import PROMPTS, N, Playback, carried, played, recorded, trainer_of
 
 QUICK = ("drpo", "gfpo_adaptive", "thinkprune", "trle")
 
@@ -192,7 +192,7 @@ def test_groups_are_told_by_place_and_not_by_prompt(tmp_path: Path) -> None:
 
 
 def test_what_would_change_the_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="recipe vsrm_ppo under TRL would lose .*its critic .*Train it with verl"):
+    with pytest.raises(ConfigError, match=r"recipe vsrm_ppo under TRL would lose .*its critic .*Train it with verl"):
         trainer_of("vsrm_ppo", tmp_path)
     with pytest.raises(ConfigError, match="reward_funcs are given, but the reward is the recipe's"):
         trainer_of("trle", tmp_path, reward_funcs=[lambda **_: []])

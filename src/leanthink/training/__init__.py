@@ -10,8 +10,8 @@ from leanthink.training.facts import FactFinder, Response
 from leanthink.training.filtering import ACC_THEN_REWARD, kept_groups
 from leanthink.training.names import prompt_key, response_key
 from leanthink.training.responses import end_ids, thinking_length, was_truncated, without_end
-from leanthink.training.settings import Settings
 from leanthink.training.sampling import sampling_kinds
+from leanthink.training.settings import Settings
 from leanthink.training.shaper import Shaped, Shaper
 from leanthink.training.state import States, load_states, save_states, saved_step
 from leanthink.training.stating import stating

@@ -96,7 +96,7 @@ class FactFinder:
         self._ends = ends
 
     def find_all(self, responses: Sequence[Response]) -> list[dict[str, Any]]:
-        """The facts about each response, for trainers that are not asynchronous; also where a loop runs, as in Jupyter."""
+        """The facts about each response, for trainers that are not asynchronous; a loop may run, as in Jupyter."""
 
         async def found() -> list[dict[str, Any]]:
             return await asyncio.gather(*(self.find(response) for response in responses))

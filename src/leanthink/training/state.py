@@ -98,7 +98,9 @@ def saved_step(folder: Path, settings: Settings) -> int:
     """
     step = _read(folder, settings.earlier_checkpoint)["step"]
     if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-        raise StateError(f"{folder / FILE}: step is {step!r}; give a whole number, or resume from an earlier checkpoint")
+        raise StateError(
+            f"{folder / FILE}: step is {step!r}; give a whole number, or resume from an earlier checkpoint"
+        )
     return step
 
 

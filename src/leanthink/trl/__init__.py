@@ -1,8 +1,8 @@
 """The same recipes under TRL's ``GRPOTrainer``: whole groups, state that survives a resume, metrics by part.
 
-``LeanthinkGRPOTrainer`` is TRL's trainer with a recipe in place of reward functions; ``LeanthinkMixin`` stands before any
-other subclass of it; ``config`` makes a recipe's settings TRL's; ``reward`` is a plain reward function for whoever can
-name nothing else; ``fit_of`` says what of a recipe TRL can do. TRL itself is imported when one of them is used.
+``LeanthinkGRPOTrainer`` is TRL's trainer with a recipe in place of reward functions; ``LeanthinkMixin`` stands before
+any other subclass of it; ``config`` makes a recipe's settings TRL's; ``reward`` is a plain reward function for whoever
+can name nothing else; ``fit_of`` says what of a recipe TRL can do. TRL is imported when one of them is used.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from leanthink.algorithms import Drpo, PpoClip
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Profile, Recipe, load_recipe
 from leanthink.recipe.keys import in_tree
-from leanthink.recipe.yaml import parse_yaml
 from leanthink.recipe.sizes import TESTBED_SIZES
+from leanthink.recipe.yaml import parse_yaml
 from leanthink.trl.fit import ACTOR, ROLLOUT, fit_of
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def config(
         profile: ``cpu`` for the testbed's sizes on a CPU.
         steps: training steps as verl counts them, one generation each; None for the recipe's, or its epochs.
         world: processes; None for those that accelerate sees.
-        own: TRL's own arguments, which win: ``output_dir``, ``per_device_train_batch_size``, ``use_vllm``, ``vllm_mode``.
+        own: TRL's own arguments, which win, as ``output_dir``, ``per_device_train_batch_size``, ``use_vllm``.
 
     Raises:
         ConfigError: what TRL cannot do, sizes that do not divide, or an argument of ours that is not to be changed.
@@ -131,7 +131,9 @@ def told(recipe: Recipe, keys: Mapping[str, Any]) -> list[str]:
     """What to know of a recipe under TRL: the notes on it, and the keys that mean nothing there."""
     lines = [f"{recipe.name} under TRL: {note}" for note in fit_of(recipe, keys).notes]
     if ignored := unknown_keys(keys):
-        lines.append(f"{recipe.name} under TRL: {', '.join(ignored)} say nothing to TRL; give its own arguments instead")
+        lines.append(
+            f"{recipe.name} under TRL: {', '.join(ignored)} say nothing to TRL; give its own arguments instead"
+        )
     return lines
 
 

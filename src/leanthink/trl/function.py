@@ -1,4 +1,4 @@
-"""A recipe as a plain reward function, for whoever can name nothing else: axolotl's YAML, ms-swift's plug-in, a notebook.
+"""A recipe as a plain reward function, for whoever can name nothing else: axolotl's YAML, ms-swift's plug-in.
 
 TRL computes the advantage of such a reward itself, so only recipes are carried whose advantage TRL has, too.
 """
@@ -173,7 +173,9 @@ class RecipeReward:
         if States.start(self.recipe) != States():
             raise StateError(f"{self.__name__} remembers what was before, and nothing would save it; {cure}")
         if self._n is None:
-            raise ConfigError(f"{self.__name__}: how many responses a prompt has is not known; {cure}, or reward(..., n=8)")
+            raise ConfigError(
+                f"{self.__name__}: how many responses a prompt has is not known; {cure}, or reward(..., n=8)"
+            )
         return int(trainer_state.global_step) if trainer_state is not None else self.scorer.done
 
 
@@ -216,9 +218,7 @@ class StateCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save what the recipe's parts remember with the checkpoint."""
         if state.is_world_process_zero:
-            self._reward.scorer.save(
-                Path(args.output_dir) / f"checkpoint-{state.global_step}", whole=self._left <= 0
-            )
+            self._reward.scorer.save(Path(args.output_dir) / f"checkpoint-{state.global_step}", whole=self._left <= 0)
 
     def scored(self) -> None:
         """A generation was scored; the loss goes over it so many times."""

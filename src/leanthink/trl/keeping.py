@@ -1,4 +1,4 @@
-"""What a run under TRL leaves in its folder: the files of a run with verl, so that report, watch and score read them."""
+"""What a run under TRL leaves in its folder: the files of a run with verl, so that the same commands read them."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ class LeanthinkMixin(_Base):  # type: ignore[misc]  # trl is untyped
             self.scorer.save(folder, whole=self._step % passes == 0)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """TRL's, and what the recipe's parts remembered at that checkpoint; prompts come in the order they would have."""
+        """TRL's, and what the recipe's parts remembered at that checkpoint; prompts keep their order."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.scorer.resume(Path(checkpoint))
@@ -269,7 +269,7 @@ def gathered(own: list[Any]) -> list[Any]:
 
 
 def ends_of(model: Any, tokenizer: Any, args: Any = None) -> frozenset[int]:
-    """The tokens that end a response: the tokenizer's, those of the model's generation settings, and those asked for."""
+    """The tokens that end a response: the tokenizer's, those of the model's generation settings, those asked for."""
     settings = getattr(getattr(model, "module", model), "generation_config", None)
     asked = dict(getattr(args, "generation_kwargs", None) or {})
     ends = {tokenizer.eos_token_id}

@@ -125,8 +125,8 @@ class Scorer:
         columns = {name for name, value in columns_of(row).items() if value is not None}
         for name in sorted(reward.requires - measured - columns - FOUND - set(RolloutBatch.CORE)):
             raise MissingColumnError(
-                f"recipe {self.settings.recipe} needs the column {name!r}, which the data lack; add it to every row, or "
-                f"to its extra_info (there are: {', '.join(sorted(columns)) or 'none'})"
+                f"recipe {self.settings.recipe} needs the column {name!r}, which the data lack; add it to every row, "
+                f"or to its extra_info (there are: {', '.join(sorted(columns)) or 'none'})"
             )
 
     def limits(self, rows: Sequence[Mapping[str, Any]], longest: int) -> list[int]:
@@ -241,8 +241,8 @@ def group_ids(prompts: Sequence[str], n: int) -> list[str]:
     for start in range(0, len(prompts), n):
         if len(set(prompts[start : start + n])) > 1:
             raise BatchError(
-                f"rows {start} to {start + n - 1} should answer one prompt, and answer {len(set(prompts[start : start + n]))}: "
-                "the order of the rows is not TRL's; give the trainer no sampler of your own"
+                f"rows {start} to {start + n - 1} should answer one prompt, and do not: the order of the rows is not TRL's; "
+                "give the trainer no sampler of your own"
             )
     return [str(row // n) for row in range(len(prompts))]
 

@@ -124,7 +124,9 @@ class Job:
 
     def command(self) -> str:
         """The whole command, to be pasted into a shell; below it, as comments, what it means to TRL."""
-        first = " ".join([*self.launcher(), "leanthink.trl.main", *map(shlex.quote, self.words(Path("runs") / self.recipe.name))])
+        first = " ".join(
+            [*self.launcher(), "leanthink.trl.main", *map(shlex.quote, self.words(Path("runs") / self.recipe.name))]
+        )
         lines = [re.sub(r" (--(?:model|train-file|val-file|run)|\w[\w.]*=)", r" \\\n  \1", first)]
         lines += [f"# {notice}" for notice in self.notices()]
         lines += [f"# {name}: {value!r}" for name, value in sorted(self.arguments().items())]
@@ -191,7 +193,9 @@ def train(
         last = last_checkpoint(run.checkpoints)
         resumed = 0 if last is None else int(last.name.rpartition("-")[2])
         where = f"from {last.name}" if last else "from the start"
-        say(f"training {job.recipe.name} ({job.profile} profile, TRL) in {run.folder}, {where}; TRL prints to {run.log}")
+        say(
+            f"training {job.recipe.name} ({job.profile} profile, TRL) in {run.folder}, {where}; TRL prints to {run.log}"
+        )
         for notice in job.notices():
             say(f"note: {notice}")
         write_text(run.recipe, yaml.safe_dump(job.recipe.to_node(), sort_keys=False))
@@ -200,7 +204,10 @@ def train(
         record.write(run.record)
         words = [*job.words(run.folder.absolute())]
         words += [f"{OPTION}{name}={value}" for name, value in with_migration(record, resumed).items()]
-        write_text(run.folder / "command.txt", " ".join([*job.launcher(), "leanthink.trl.main", *map(shlex.quote, words)]) + "\n")
+        write_text(
+            run.folder / "command.txt",
+            " ".join([*job.launcher(), "leanthink.trl.main", *map(shlex.quote, words)]) + "\n",
+        )
         started = time.time()
         stopped = follow(_started(job, words), _environment(job, run), run, lock, on_step, floor, "TRL")
         more = {"seed": job.seed, "stopped": stopped}

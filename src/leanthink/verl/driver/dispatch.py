@@ -83,4 +83,3 @@ class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is u
         stated = [stating(one, limit) for one, limit in zip(messages, limits, strict=True)]
         if stated != messages:
             tu.assign_non_tensor_stack(prompts, "raw_prompt", stated)
-
