@@ -240,9 +240,10 @@ def group_ids(prompts: Sequence[str], n: int) -> list[str]:
         )
     for start in range(0, len(prompts), n):
         if len(set(prompts[start : start + n])) > 1:
+            rows = f"rows {start} to {start + n - 1}"
             raise BatchError(
-                f"rows {start} to {start + n - 1} should answer one prompt, and do not: the order of the rows is not TRL's; "
-                "give the trainer no sampler of your own"
+                f"{rows} should answer one prompt, and do not: their order is not TRL's; give the trainer no sampler of "
+                "your own"
             )
     return [str(row // n) for row in range(len(prompts))]
 
