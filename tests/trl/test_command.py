@@ -100,7 +100,8 @@ import sys
 from leanthink import cli
 cli.main(["show", "trle", "--trainer", "trl", "--profile", "cpu"])
 import leanthink.trl, leanthink.trl.start, leanthink.trl.fit
-print(sorted({"trl", "transformers", "accelerate", "datasets", "verl"} & {name.partition(".")[0] for name in sys.modules}))
+hosts = {"trl", "transformers", "accelerate", "datasets", "verl"}
+print(sorted(hosts & {name.partition(".")[0] for name in sys.modules}))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr

@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from leanthink.commands.jobs import default_profile, with_testbed
+from leanthink.commands.jobs import DATA, default_profile, with_testbed
 from leanthink.core.code import check_keys_trusted
 from leanthink.core.errors import ConfigError, DataError
-from leanthink.recipe.definition import Profile, load_recipe
+from leanthink.recipe.definition import load_recipe
+from leanthink.recipe.keys import Profile
 from leanthink.trl.arguments import keys_of
 from leanthink.trl.start import Job, split
 
 
-def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
+def job_of(args: argparse.Namespace, folder: Path, *, only_shown: bool = False) -> Job:
     """The job that the arguments describe.
 
     Args:
         args: the parsed arguments.
-        testbed_data: the folder of the testbed's questions, which need not exist yet; None where the job is only shown.
+        folder: the run's, which need not exist yet.
+        only_shown: whether model and data need not be there.
 
     Raises:
         ConfigError: an argument is wrong or missing.
@@ -33,13 +35,13 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
     check_keys_trusted({**keys_of(recipe, rest, profile), **own}, "the overrides")
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
-        model, train, val = with_testbed(model, train, val, testbed_data or Path("data"))
-    elif testbed_data is not None:
+        model, train, val = with_testbed(model, train, val, folder.absolute() / DATA)
+    elif not only_shown:
         missing = [flag for flag, value in (("model", model), ("train-file", train), ("val-file", val)) if not value]
         if missing:
             raise ConfigError(f"--profile gpu needs --{missing[0]}; prepare data with `leanthink prepare`")
     for path in (*(args.train_file or ()), *(args.val_file or ())):
-        if testbed_data is not None and not Path(path).expanduser().exists():
+        if not only_shown and not Path(path).expanduser().exists():
             raise DataError(f"no file {path}; write it with `leanthink prepare`")
     return Job(
         recipe=recipe,
@@ -53,7 +55,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
         gpus=args.gpus or (1 if profile == "cpu" else 8),
         steps=args.steps or (70 if profile == "cpu" else None),
         seed=args.seed,
-        keeps_rollouts=getattr(args, "keep_rollouts", False),
+        keeps_rollouts=args.keep_rollouts,
         options=options,
         own=own,
     )

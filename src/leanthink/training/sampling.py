@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from leanthink.core.batch import PROMPT_KEY, RolloutBatch
 from leanthink.core.errors import ConfigError
+from leanthink.core.limits import LIMIT
 from leanthink.core.reward import Reward
 from leanthink.recipe.definition import Recipe
+from leanthink.recipe.scoring import measured_rewards
 from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
+from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.rewards.probed import ProbedReward, probed_part
 
 KINDS: Final[tuple[type[Any], ...]] = (ProbedReward, ThinkingCompression, ModeSwitchReward, EarlyExit)
@@ -42,6 +46,21 @@ def sampling_kinds(recipe: Recipe) -> list[type[Any]]:
         kinds = " and ".join(kind.__name__ for kind in found)
         raise ConfigError(f"{kinds} each sample responses in a way of their own; keep one of them in the recipe")
     return found
+
+
+def columns_of_data(reward: Reward) -> frozenset[str]:
+    """The columns of a reward that the data have to bring, in each row.
+
+    Not among them is what is measured, what the sampling says of responses that it samples in a way of its own, and
+    what training makes.
+
+    >>> from leanthink.recipe.definition import load_recipe
+    >>> sorted(columns_of_data(load_recipe("lcpo_max").reward)), sorted(columns_of_data(load_recipe("vsrm_rpp").reward))
+    (['at_most', 'budget'], [])
+    """
+    made = {PROMPT_KEY, THINKING_LENGTH, LIMIT, *RolloutBatch.CORE, *(part.column for part in measured_rewards(reward))}
+    by_sampling = (part.requires for part in reward.walk() if isinstance(part, KINDS) and not part.children())
+    return reward.requires - made - frozenset().union(*by_sampling)
 
 
 def _part(reward: Reward, kind: type[Any]) -> Any:

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from leanthink.algorithms import Drpo, PpoClip
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.definition import Profile, Recipe, load_recipe
-from leanthink.recipe.keys import in_tree
+from leanthink.recipe.definition import Recipe, load_recipe
+from leanthink.recipe.keys import Profile, in_tree
 from leanthink.recipe.sizes import TESTBED_SIZES
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.trl.fit import ACTOR, ROLLOUT, fit_of
@@ -48,11 +48,11 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     f"{ROLLOUT}.temperature": 1.0,
     f"{ROLLOUT}.top_p": 1.0,
     f"{ROLLOUT}.top_k": -1,
-    "trainer.total_epochs": 30,
+    "trainer.total_epochs": 3,
     "trainer.total_training_steps": None,
     "trainer.save_freq": 20,
 }
-"""The keys of verl that TRL has a word for, with verl's defaults (of saving, the GPU profile's)."""
+"""The keys of verl that TRL has a word for, with verl's defaults (of epochs and of saving, the GPU profile's)."""
 
 OF_NO_EFFECT: Final = (
     *("algorithm.filter_groups", "algorithm.rollout_correction", "reward.reward_model", "critic", "data", "trainer"),
@@ -120,7 +120,7 @@ def config(
         world = PartialState(cpu=profile == "cpu").num_processes
     overrides = list(overrides)
     if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, [text for text in overrides if in_tree(text.split("=")[0])], profile)
+        recipe = load_recipe(recipe, overrides, profile)
     keys = keys_of(recipe, overrides, profile)
     for line in told(recipe, keys):
         logger.warning("%s", line)

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from leanthink.algorithms import Grpo, PpoClip, Rloo
 from leanthink.core.errors import ConfigError, DependencyError, StateError
-from leanthink.recipe.definition import Profile, Recipe, load_recipe
-from leanthink.recipe.keys import in_tree
+from leanthink.recipe.definition import Recipe, load_recipe
+from leanthink.recipe.keys import Profile
 from leanthink.recipe.registry import name_of
 from leanthink.training.responses import end_ids
 from leanthink.training.settings import Settings
@@ -61,7 +61,7 @@ def reward(
     """
     changes = list(overrides)
     if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, [text for text in changes if in_tree(text.split("=")[0])], profile)
+        recipe = load_recipe(recipe, changes, profile)
     keys = keys_of(recipe, changes, profile)
     fit_of(recipe, keys).check()
     settings = Settings.of(recipe, **(options or {}))

@@ -46,7 +46,7 @@ class Keeper:
         """Make the folder; metrics go into a file of this start."""
         make_folder(self.run.attempts)
         write_text(self.run.recipe, yaml.safe_dump(self._recipe.to_node(), sort_keys=False))
-        self._attempt = self.run.attempts / f"{len(list(self.run.attempts.glob('*.jsonl'))):03d}.jsonl"
+        self._attempt = self.run.next_attempt()
 
     def log(self, logs: Mapping[str, Any], step: int) -> None:
         """Keep what TRL logs, under the step as leanthink counts: generations."""

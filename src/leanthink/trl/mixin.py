@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.definition import Profile, Recipe, load_recipe
-from leanthink.recipe.keys import in_tree
+from leanthink.recipe.definition import Recipe, load_recipe
+from leanthink.recipe.keys import Profile
 from leanthink.runs.folder import Run
 from leanthink.training.settings import Settings
 from leanthink.training.stating import stating
@@ -93,7 +93,7 @@ class LeanthinkMixin(_Base):  # type: ignore[misc]  # trl is untyped
             raise ConfigError(f"{cls.__name__} has no recipe; give recipe=, as in recipe='trle'")
         changes = list(cls.overrides if overrides is None else overrides)
         if not isinstance(given, Recipe):
-            given = load_recipe(given, [text for text in changes if in_tree(text.split("=")[0])], profile)
+            given = load_recipe(given, changes, profile)
         keys = keys_of(given, changes, profile)
         fit_of(given, keys).check()
         if args is None:

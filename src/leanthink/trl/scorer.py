@@ -11,21 +11,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leanthink.algorithms import TokenAdvantage
-from leanthink.core.batch import PROMPT_KEY, RolloutBatch
+from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.control import check_state
 from leanthink.core.errors import BatchError, MissingColumnError
 from leanthink.core.limits import LIMIT
-from leanthink.recipe.scoring import measured_rewards
-from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.training.facts import FactFinder, Response
 from leanthink.training.names import prompt_key
+from leanthink.training.sampling import columns_of_data
 from leanthink.training.settings import Settings
 from leanthink.training.shaper import Shaped, Shaper, verdict_metrics
 from leanthink.training.state import States, save_states, saved_step
@@ -35,9 +34,6 @@ logger = logging.getLogger(__name__)
 
 Gather = Callable[[list[Any]], list[Any]]
 """From each process's objects to those of all, by rank; the same on every process."""
-
-FOUND: Final = frozenset({PROMPT_KEY, THINKING_LENGTH, LIMIT})
-"""Columns that the facts have whatever the data say."""
 
 
 class Row(NamedTuple):
@@ -120,10 +116,8 @@ class Scorer:
             MissingColumnError: naming the column.
         """
         gold_of(row, self._gold)
-        reward = self.shaper.recipe.reward
-        measured = {part.column for part in measured_rewards(reward)}
         columns = {name for name, value in columns_of(row).items() if value is not None}
-        for name in sorted(reward.requires - measured - columns - FOUND - set(RolloutBatch.CORE)):
+        for name in sorted(columns_of_data(self.shaper.recipe.reward) - columns):
             raise MissingColumnError(
                 f"recipe {self.settings.recipe} needs the column {name!r}, which the data lack; add it to every row, "
                 f"or to its extra_info (there are: {', '.join(sorted(columns)) or 'none'})"
@@ -242,8 +236,8 @@ def group_ids(prompts: Sequence[str], n: int) -> list[str]:
         if len(set(prompts[start : start + n])) > 1:
             rows = f"rows {start} to {start + n - 1}"
             raise BatchError(
-                f"{rows} should answer one prompt, and do not: their order is not TRL's; give the trainer no sampler of "
-                "your own"
+                f"{rows} should answer one prompt, and do not: their order is not TRL's; give the trainer no sampler "
+                "of your own"
             )
     return [str(row // n) for row in range(len(prompts))]
 

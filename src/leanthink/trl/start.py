@@ -21,7 +21,8 @@ import yaml
 from leanthink.core import code
 from leanthink.core.errors import ConfigError, DataError, DependencyError
 from leanthink.files.writing import make_folder, open_lock, write_text
-from leanthink.recipe.definition import Profile, Recipe
+from leanthink.recipe.definition import Recipe
+from leanthink.recipe.keys import Profile
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import STATE, Run
 from leanthink.runs.following import OnStep, Say, TrainingFailedError, claim, follow
