@@ -115,3 +115,12 @@ def test_what_it_needs_to_be_told(tmp_path: Path) -> None:
         reward("hapo", **CPU, n=N)(**given)
     values = reward("kimi", **CPU, n=N)(**given)
     assert len(values) == len(batch.rows) and any(value for value in values)
+    with pytest.raises(ConfigError, match="kimi needs prompts and completion_ids"):
+        reward("kimi", **CPU, n=N)(given["completions"])
+    answer = [{"role": "assistant", "content": ""}]
+    swifts = {
+        "messages": [[*one["prompt"], *answer] for one in batch.rows],
+        "response_token_ids": [[ids[:3], ids[3:]] for ids in batch.token_ids],
+        **{name: given[name] for name in ("reward_model", "extra_info")},
+    }
+    assert reward("kimi", **CPU, n=N)(given["completions"], **swifts) == values

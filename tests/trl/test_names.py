@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from trl import GRPOTrainer
 
@@ -16,6 +18,12 @@ def test_another_signature_is_refused_with_the_versions_that_fit(name: str) -> N
     other = type("Other", (GRPOTrainer,), {name: lambda self, anything: None})
     with pytest.raises(DependencyError, match=rf"Other.{name} takes \(anything\), but .* 'trl>=1.16,<2'"):
         check_names(other)
+
+
+def test_a_function_around_a_method_is_let_pass() -> None:
+    def around(self: Any, *given: Any, **named: Any) -> Any: ...
+
+    check_names(type("Other", (GRPOTrainer,), {"_generate": around}))
 
 
 def test_a_missing_name_is_refused() -> None:

@@ -6,7 +6,6 @@ only where the configuration itself is asked for.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +17,6 @@ from leanthink.recipe.keys import Profile, in_tree
 from leanthink.recipe.sizes import TESTBED_SIZES
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.trl.fit import ACTOR, ROLLOUT, fit_of
-
-logger = logging.getLogger(__name__)
 
 PROMPTS: Final = "data.train_batch_size"
 MINI: Final = f"{ACTOR}.ppo_mini_batch_size"
@@ -122,8 +119,6 @@ def config(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides, profile)
     keys = keys_of(recipe, overrides, profile)
-    for line in told(recipe, keys):
-        logger.warning("%s", line)
     return GRPOConfig(**arguments(recipe, keys, profile=profile, steps=steps, world=world, own=own))
 
 

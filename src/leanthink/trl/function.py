@@ -119,8 +119,8 @@ class RecipeReward:
 
     def __call__(
         self,
-        prompts: Sequence[Any],
         completions: Sequence[Any],
+        prompts: Sequence[Any] | None = None,
         completion_ids: Sequence[Sequence[int]] | None = None,
         trainer_state: Any = None,
         log_metric: Any = None,
@@ -128,15 +128,21 @@ class RecipeReward:
         environments: Any = None,
         **columns: Sequence[Any],
     ) -> list[float | None]:
-        """The shaped reward of each response; None where its verdict is unknown, so that TRL leaves it out.
+        """The shaped reward of each response, as TRL asks for it, or ms-swift; None where its verdict is unknown, so that TRL leaves it out.
 
         Outside training it is the raw verdict.
 
         Raises:
             ConfigError: the callback is not given to the trainer, and the recipe, or the grouping, needs it.
         """
-        if completion_ids is None:
-            raise ConfigError(f"{self.__name__}: no completion_ids; TRL gives them to reward functions from 0.17 on")
+        if prompts is None and "messages" in columns:  # ms-swift's, with the response at their end
+            prompts = [list(messages)[:-1] for messages in columns["messages"]]
+        if completion_ids is None and "response_token_ids" in columns:  # ms-swift's, by turn
+            completion_ids = [[one for turn in turns for one in turn] for turns in columns["response_token_ids"]]
+        if prompts is None or completion_ids is None:
+            raise ConfigError(
+                f"{self.__name__} needs prompts and completion_ids, as TRL gives them to reward functions"
+            )
         callback, ends = self.callback, self.scorer.ends
         train = callback.training if callback.attached else True
         rows = [

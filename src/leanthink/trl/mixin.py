@@ -5,6 +5,7 @@ It overrides names of TRL that are not public; `leanthink.trl.names` says which,
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from trl import GRPOTrainer as _Base
 else:
     _Base = object
+
+logger = logging.getLogger(__name__)
 
 TAIL: Final = 16
 """Tokens of a rendered prompt that stand for the prompt's own where a trainer does not tell these."""
@@ -122,7 +125,7 @@ class LeanthinkMixin(_Base):  # type: ignore[misc]  # trl is untyped
         self.keeper = None if run is None else Keeper(Run(folder=Path(run)), given, keep_rollouts, profile)
         if self.accelerator.is_main_process:
             for line in told(given, keys):
-                print(f"leanthink: {line}")
+                logger.warning("%s", line)
             if self.keeper is not None:
                 self.keeper.open()
 

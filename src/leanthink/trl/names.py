@@ -35,7 +35,7 @@ def check_names(trainer: type) -> None:
     for name, wanted in METHODS.items():
         method = getattr(trainer, name, None)
         taken = None if method is None else _arguments(method)
-        if taken != wanted:
+        if taken != wanted and (taken is None or "*" not in taken):
             told = "is not there" if taken is None else f"takes ({', '.join(taken)})"
             raise DependencyError(
                 f"{trainer.__module__}.{trainer.__qualname__}.{name} {told}, but leanthink fits one that takes "
@@ -45,8 +45,14 @@ def check_names(trainer: type) -> None:
 
 
 def _arguments(method: object) -> tuple[str, ...]:
+    """The names of a method's arguments; ``*`` for any, as where somebody has put a function around it."""
     assert callable(method)
-    return tuple(name for name in inspect.signature(method).parameters if name != "self")
+    parameters = inspect.signature(method).parameters.values()
+    return tuple(
+        "*" if one.kind is one.VAR_POSITIONAL else one.name
+        for one in parameters
+        if one.name != "self" and one.kind is not one.VAR_KEYWORD
+    )
 
 
 def _version() -> str:
