@@ -68,7 +68,8 @@ class Verl:
         facts = self.finder.find_all(responses)
         rows = [
             {
-                "rm_scores": torch.zeros(len(tokens)),
+                # verl holds them in 32 bits, which is less than 1e-6 where rewards of a group hardly differ.
+                "rm_scores": torch.zeros(len(tokens), dtype=torch.float64),
                 "response_mask": torch.ones(len(tokens), dtype=torch.int64),
                 "extra_fields": {"reward_extra_info": fact},
                 "uid": str(place // N),
@@ -113,7 +114,7 @@ def test_rewards_advantages_and_state_are_those_of_verl_and_of_a_replay(name, ba
         if recipe.loss.reads_advantage:
             own = output["advantages"]
             own = own[:, None] * mask if own.dim() == 1 else own * mask
-            torch.testing.assert_close(own, advantage.float(), **CLOSE)
+            torch.testing.assert_close(own.double(), advantage, **CLOSE)
     assert verl.buffer.shaper.states == trainer.scorer.states
     assert any(bool(output["made"].reward_N.isnan().any()) for output in made)  # of unknown verdict
     assert any(bool(output["advantages"].any()) for output in made)

@@ -193,7 +193,7 @@ class StateCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         self._reward = reward
         self.attached, self.training = False, False
         self.n: int | None = None
-        self._left = 0  # passes of the loss over the last generation that are still to come
+        self._passes, self._left = 0, 0  # passes of the loss over the last generation that are still to come
 
     def on_init_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The trainer's arguments must be those under which its advantage is the recipe's."""
