@@ -14,8 +14,8 @@ from leanthink.training.sampling import sampling_kinds
 from leanthink.training.settings import Settings
 from leanthink.training.shaper import Shaped, Shaper
 from leanthink.training.state import States, load_states, save_states, saved_step
-from leanthink.training.stating import stating
 from leanthink.training.template import check_opening, end_of_prompt
+from leanthink.training.told import stating
 
 __all__ = [
     "ACC_THEN_REWARD",

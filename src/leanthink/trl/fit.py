@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from leanthink.algorithms import Advantage, Drpo, PpoClip, TokenAdvantage, VerlAdvantage
 from leanthink.core.errors import ConfigError
-from leanthink.core.limits import PerStep
+from leanthink.core.limits import PerStep, Thinking
 from leanthink.core.measured import PromptReward
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.registry import name_of
@@ -80,9 +80,12 @@ def fit_of(recipe: Recipe, keys: Mapping[str, Any] | None = None) -> Fit:
 
 
 def _lost(recipe: Recipe, keys: Mapping[str, Any]) -> Iterator[str]:
-    for kind in sampling_kinds(recipe):
-        part = recipe.stop if recipe.stop is not None else next(p for p in recipe.reward.walk() if isinstance(p, kind))
+    for kind, _ in sampling_kinds(recipe):
+        parts = (recipe.stop, recipe.limit, *recipe.reward.walk())
+        part = next(part for part in parts if isinstance(part, kind))
         yield f"the way its responses are sampled ({name_of(type(part))}), for which TRL has no agent loop of ours"
+    if recipe.agent is not None:
+        yield f"its tools (agent: {recipe.agent}), because leanthink counts one turn under TRL"
     advantage, loss = recipe.advantage, recipe.loss
     if isinstance(advantage, VerlAdvantage) and advantage.reads_critic:
         yield f"its critic (advantage {name_of(type(advantage))}), and TRL's GRPOTrainer trains none"
@@ -90,7 +93,7 @@ def _lost(recipe: Recipe, keys: Mapping[str, Any]) -> Iterator[str]:
         yield f"its advantage, {name_of(type(advantage))}, which verl itself computes"
     if not isinstance(loss, PpoClip | Drpo):
         yield f"its loss, {name_of(type(loss))}, which changes verl's own"
-    if recipe.limit is not None and not isinstance(recipe.limit, PerStep):
+    if recipe.limit is not None and not isinstance(recipe.limit, PerStep | Thinking):
         yield f"its limit per prompt ({name_of(type(recipe.limit))}); TRL has one limit for all"
     if keys.get(FILTER):
         yield (

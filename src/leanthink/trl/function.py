@@ -128,7 +128,7 @@ class RecipeReward:
         environments: Any = None,
         **columns: Sequence[Any],
     ) -> list[float | None]:
-        """The shaped reward of each response, as TRL asks for it, or ms-swift; None where its verdict is unknown, so that TRL leaves it out.
+        """The shaped reward of each response, as TRL asks for it, or ms-swift; None where its verdict is unknown.
 
         Outside training it is the raw verdict.
 

@@ -20,8 +20,8 @@ from leanthink.recipe.definition import Recipe, load_recipe
 from leanthink.recipe.keys import Profile
 from leanthink.runs.folder import Run
 from leanthink.training.settings import Settings
-from leanthink.training.stating import stating
 from leanthink.training.template import end_of_prompt
+from leanthink.training.told import stating
 from leanthink.trl.arguments import keys_of, told
 from leanthink.trl.fit import fit_of
 from leanthink.trl.keeping import Keeper

@@ -8,13 +8,15 @@ from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
 from leanthink.core.errors import ConfigError
+from leanthink.core.limits import Thinking
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import Recipe
-from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
+from leanthink.rewards import EarlyExit, ThinkingCompression
+from leanthink.rewards.opened import OpenedReward
 from leanthink.rewards.probed import ProbedReward
-from leanthink.training.sampling import only_part, sampling_kinds
-from leanthink.verl import COMPRESSING, MODES, PROBING, SERIAL, STOPPING
+from leanthink.training.sampling import check_one, only_part, sampling_kinds
+from leanthink.verl import COMPRESSING, MODES, PROBING, SERIAL, STOPPING, THINKING, TOOLS
 from leanthink.verl.settings import Settings
 
 Kind = TypeVar("Kind", bound=Reward)
@@ -48,6 +50,18 @@ def stop_of(config: Any) -> StopBias:
     return recipe.stop
 
 
+def thinking_of(config: Any) -> Thinking:
+    """The budget of the thinking, from verl's configuration.
+
+    Raises:
+        ConfigError: the recipe has none.
+    """
+    recipe = _recipe_of(config)
+    if not isinstance(recipe.limit, Thinking):
+        raise ConfigError(f"recipe {recipe.name} has no limit of thinking; let its prompts name another agent loop")
+    return recipe.limit
+
+
 def _recipe_of(config: Any) -> Recipe:
     return _built(json.dumps(Settings.read(config).node(), sort_keys=True))
 
@@ -60,17 +74,47 @@ def _built(node: str) -> Recipe:
 LOOPS: Final[Mapping[type[Any], str]] = {
     ProbedReward: PROBING,
     ThinkingCompression: COMPRESSING,
-    ModeSwitchReward: MODES,
+    OpenedReward: MODES,
     EarlyExit: SERIAL,
     StopBias: STOPPING,
+    Thinking: THINKING,
 }
+
+
+def check_rollouts(recipe: Recipe, rollouts: int) -> None:
+    """Refuse a number of rollouts that a part which opens them cannot share out.
+
+    Raises:
+        ConfigError: naming the part.
+    """
+    part = only_part(recipe.reward, OpenedReward)
+    if part is not None:
+        part.opening(0, rollouts)
+
+
+def _check_turns(recipe: Recipe, needed: list[str]) -> None:
+    """Refuse what knows one turn only, where responses have several."""
+    if needed:
+        raise ConfigError(
+            f"recipe {recipe.name}: {needed[0]} samples a response of one turn, and agent: {recipe.agent} has several; "
+            "leave out one of the two"
+        )
+    if (part := next((part for part in recipe.reward.walk() if part.is_placed), None)) is not None:
+        raise ConfigError(
+            f"recipe {recipe.name}: {type(part).__name__} pays single tokens, whose places are not known in a response "
+            f"of several turns; leave it out, or agent: {recipe.agent}"
+        )
 
 
 def loop_of(recipe: Recipe) -> str | None:
     """The agent loop that a recipe's training rollouts need; None for the default one.
 
     Raises:
-        ConfigError: two parts need different loops.
+        ConfigError: two parts need different loops, or one knows one turn only and there are several.
     """
     needed = sampling_kinds(recipe)
-    return LOOPS[needed[0]] if needed else None
+    if recipe.agent is not None:
+        _check_turns(recipe, [name for _, name in needed])
+        return TOOLS
+    check_one(needed)
+    return LOOPS[needed[0][0]] if needed else None

@@ -23,8 +23,8 @@ from leanthink.runs.following import OnStep, Say, TrainingFailedError, claim, fo
 from leanthink.runs.identity import MODEL, TRAIN_FILES, VAL_FILES, model_fact
 from leanthink.runs.summary import write_summary
 from leanthink.training.claim import check_folder, compared, is_finished, with_migration
-from leanthink.verl.cpu import profile as cpu
-from leanthink.verl.start.identity import identity_of, versions
+from leanthink.verl.cpu import vllm
+from leanthink.verl.start.identity import identity_of, version_of, versions
 from leanthink.verl.start.launch import MAINS, Job
 
 
@@ -110,6 +110,16 @@ def require_verl() -> None:
             )
 
 
+def require_engine(job: Job) -> None:
+    """Raise unless the engine that the job asks for can run here.
+
+    Raises:
+        DependencyError: naming what is missing and the cure.
+    """
+    if job.engine == "vllm" and (lack := vllm.lacking(version_of)):
+        raise DependencyError(f"--engine vllm: {lack}; {vllm.CURE}, or train with --engine tiny")
+
+
 def check_model(job: Job) -> None:
     """Refuse a model that verl would look for in vain, a quarter of a minute later.
 
@@ -152,7 +162,7 @@ def check_accelerator(job: Job) -> None:
         ConfigError: torch sees too few.
     """
     device = job.keys().get("trainer.device")
-    if device != "cuda" or job.options.get("check_gpus") is False or os.environ.get("RAY_ADDRESS"):
+    if device != "cuda" or job.options.get("check_cluster") is False or os.environ.get("RAY_ADDRESS"):
         return
     import torch
 
@@ -172,7 +182,7 @@ def _follow(
     arguments = job.arguments()
     environment = dict(os.environ)
     if job.profile == "cpu":
-        environment = {**cpu.ENVIRONMENT, **environment, "VERL_PLATFORM": "cpu"}
+        environment = {**job.environment, **environment, "VERL_PLATFORM": "cpu"}
     environment |= {
         "VERL_FILE_LOGGER_PATH": str(attempt.absolute()),
         code.FOLDERS: os.pathsep.join(code.folders()),
@@ -180,7 +190,7 @@ def _follow(
     environment.setdefault("TENSORBOARD_DIR", str((run.folder / "tensorboard").absolute()))
     if job.profile == "cpu":
         environment.pop("RAY_ADDRESS", None)  # the profile's logical CPUs and GPUs need a Ray of their own
-    command = [sys.executable, "-P", "-m", MAINS[job.profile], *arguments]
+    command = [sys.executable, "-P", "-m", MAINS[job.kind], *arguments]
     return follow(command, environment, run, lock, on_step, floor, "verl")
 
 

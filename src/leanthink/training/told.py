@@ -1,4 +1,4 @@
-"""The limit of a response, said in its prompt, as ThinkPrune (arXiv 2504.01296) says it to the model."""
+"""What is put into a prompt's text before it is sampled from, which makes it longer; imports no verl."""
 
 from __future__ import annotations
 
@@ -21,3 +21,18 @@ def stating(messages: Sequence[Mapping[str, Any]], limit: int) -> list[Mapping[s
         else message
         for message in messages
     ]
+
+
+def instructed(messages: Sequence[Mapping[str, Any]], instruction: str) -> list[Mapping[str, Any]]:
+    """The messages with an instruction in front of the last question.
+
+    >>> instructed([{"role": "user", "content": "1 + 1 ="}], "[Short]")
+    [{'role': 'user', 'content': '[Short] 1 + 1 ='}]
+    """
+    changed = list(messages)
+    for place in reversed(range(len(changed))):
+        content = changed[place].get("content")
+        if instruction and changed[place].get("role") == "user" and isinstance(content, str):
+            changed[place] = {**changed[place], "content": f"{instruction} {content}"}
+            break
+    return changed
