@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from leanthink.rewards.opened import MANY, OpenedReward
-from leanthink.verl.rollout.loops import only_part
+from leanthink.training.sampling import only_part
+from leanthink.training.told import instructed, stating
 from leanthink.verl.rollout.room import model_context
-from leanthink.verl.rollout.told import instructed, stating
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 
 LOOKED_AT: Final = 1000
