@@ -1,4 +1,4 @@
-"""Train the testbed's policy and write the folder that is shipped: ``python -m leanthink.testbed.build``."""
+"""Train a testbed's policy and write the folder that is shipped: ``python -m leanthink.testbed.build``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,19 @@ import torch
 from leanthink.files.reading import read_object
 from leanthink.files.writing import make_folder, write_text
 from leanthink.testbed import MANIFEST, WEIGHTS
+from leanthink.testbed.beds import TESTBEDS, AnyTask, testbed_of
 from leanthink.testbed.evaluate import Evaluation, evaluate
+from leanthink.testbed.lessons import Course, search_batches
 from leanthink.testbed.rows import TEST_ROWS
-from leanthink.testbed.task import Task, questions
+from leanthink.testbed.search import Search
 from leanthink.testbed.tokenizer import build_tokenizer
-from leanthink.testbed.training import Training, train
+from leanthink.testbed.training import Batch, Training, batches, new_model, train
 
 SAMPLES = 4
 PROGRESS_QUESTIONS = 100
 
 
-def save(folder: Path, model: Any, task: Task) -> None:
+def save(folder: Path, model: Any, task: AnyTask) -> None:
     """Write a policy that ``transformers`` loads: weights, configuration, tokenizer, chat template."""
     make_folder(folder)
     model.save_pretrained(folder, safe_serialization=True)
@@ -71,11 +73,19 @@ def manifest(folder: Path, command: str, settings: dict[str, Any], results: dict
     return {"command": command, "versions": versions, **settings, "sha256": sums, **results}
 
 
+def lessons_of(training: Training, task: AnyTask, seed: int) -> Iterator[Batch]:
+    """What a policy of the task learns from."""
+    if isinstance(task, Search):
+        assert isinstance(training, Course)
+        return search_batches(training, task, seed)
+    return batches(training, task, seed)
+
+
 def build(
     out: Path,
     *,
     training: Training,
-    task: Task,
+    task: AnyTask,
     seed: int,
     command: str,
     every: int = 200,
@@ -83,7 +93,7 @@ def build(
 ) -> dict[str, Any]:
     """Train a policy, write it to ``out`` and evaluate it; return the manifest, which is written last."""
     tokenizer = build_tokenizer(task)
-    glance = list(questions("test", PROGRESS_QUESTIONS, 1, task))
+    glance = list(testbed_of(task).questions("test", PROGRESS_QUESTIONS, 1, task))
 
     def report(step: int, loss: float, seconds: float) -> None:
         print(f"step {step}/{training.steps}  loss {loss:.4f}  {seconds:.0f} s", flush=True)
@@ -93,7 +103,9 @@ def build(
         save(out, model, task)
 
     started = time.perf_counter()
-    model = train(training, task, seed, report=report, checkpoint=checkpoint, every=every)
+    model = new_model(training, task, seed)
+    lessons = lessons_of(training, task, seed)
+    train(training, model, lessons, report=report, checkpoint=checkpoint, every=every)
     seconds = time.perf_counter() - started
     free = evaluate(model, tokenizer, samples=samples, task=task)
     banned = evaluate(model, tokenizer, samples=samples, ban_wait=True, task=task)
@@ -113,18 +125,27 @@ def build(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train the testbed's policy, evaluate it and write it with its manifest."""
+    """Train a testbed's policy, evaluate it and write it with its manifest."""
     parser = argparse.ArgumentParser(prog="python -m leanthink.testbed.build", description=main.__doc__)
+    parser.add_argument("--testbed", choices=tuple(TESTBEDS), default="chains", help="default: chains")
     parser.add_argument("--out", type=Path, default=Path("policy"), help="the folder to write; default: ./policy")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=Training.steps)
+    parser.add_argument("--steps", type=int, help="default: 1600, or 1200 for the search")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; at this size a second one mostly waits")
     parser.add_argument("--every", type=int, default=200, help="steps between progress lines and checkpoints")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    command = f"python -m leanthink.testbed.build --seed {given.seed} --steps {given.steps} --threads {given.threads}"
-    training = Training(steps=given.steps)
-    build(given.out, training=training, task=Task(), seed=given.seed, command=command, every=given.every)
+    training = Course() if given.testbed == "search" else Training()
+    training = replace(training, steps=given.steps or training.steps)
+    options = f"--testbed {given.testbed} --seed {given.seed} --steps {training.steps} --threads {given.threads}"
+    build(
+        given.out,
+        training=training,
+        task=TESTBEDS[given.testbed].task,
+        seed=given.seed,
+        command=f"python -m leanthink.testbed.build {options}",
+        every=given.every,
+    )
 
 
 if __name__ == "__main__":

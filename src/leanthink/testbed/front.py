@@ -2,9 +2,9 @@
 
 With K candidates in an order that says nothing, a policy that stops at a success, never repeats itself, and answers an
 untried candidate after t failures is right with probability ``(t + 1) / K``, and needs the n-th try with probability
-``(K - n + 1) / K``. The last candidate needs no try: all ``K - 1`` before it have failed. What a policy may still choose
-is when to give up, at random too: every mixture of the K plans. Their upper hull is the best accuracy for expected
-tokens; over a mix of K, tokens go first to where they buy most, which is optimal because every hull is concave.
+``(K - n + 1) / K``. The last candidate needs no try: all ``K - 1`` before it have failed. What a policy may still
+choose is when to give up, at random too: every mixture of the K plans. Their upper hull is the best accuracy for
+expected tokens; over a mix of K, tokens go first to where they buy most, which is optimal as every hull is concave.
 
 It is the front of policies that write in the form of the traces and know no product without writing it. One that learns
 the inverse, or another way of writing, may pass it; `leanthink report` shows the signs of both.

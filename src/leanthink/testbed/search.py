@@ -1,13 +1,13 @@
 r"""The search task: which of K candidates, times a multiplier, gives the target? Nothing but trying tells.
 
-A question is ``12 40 33 7 times 51 is 122 ?``: the multiplier and the target come last, so that no candidate can be
+A question is ``12 40 33 7 times 51 is 106 ?``: the multiplier and the target come last, so that no candidate can be
 checked while it is read. A trace tries the candidates in their order, and answers::
 
-    <think> 12 110 no wait 40 119 no wait 33 122 yes </think> \boxed{ 33 }
+    <think> 12 110 no wait 40 119 no wait 33 106 yes </think> \boxed{ 33 }
 
-A try is a candidate, its result (``100 + multiplier * candidate mod 43``) and a verdict; ``wait`` stands before each but
-the first. After t failures a guess is right with probability 1 / (K - t). Waste is a try done again, which now and then
-is misread, and the try of a last candidate that can only be it. Traces sometimes answer before the search is over.
+A try is a candidate, its result (``100 + multiplier * candidate mod 43``) and a verdict; ``wait`` stands before each
+but the first. After t failures a guess is right with probability 1 / (K - t). Waste is a try done again, which now and
+then is misread, and the try of a last candidate that can only be it. Traces sometimes answer before the search is over.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Search:
 
     min_candidates: int = 2
     max_candidates: int = 8
-    modulus: int = 31
+    modulus: int = 43
     first_multiplier: int = 51
     multipliers: int = 6
     offset: int = 100
@@ -72,6 +72,16 @@ class Search:
     def difficulties(self) -> range:
         """The numbers of candidates a question may have."""
         return range(self.min_candidates, self.max_candidates + 1)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every word of a question or a trace: the signs, candidates, multipliers and results."""
+        numbers = [
+            *range(1, self.modulus),
+            *range(self.first_multiplier, self.first_multiplier + self.multipliers),
+            *range(self.offset + 1, self.offset + self.modulus),
+        ]
+        return (THINK, END_THINK, WAIT, BOX, END_BOX, TIMES, IS, ASK, YES, NO, *map(str, numbers))
 
     def result(self, candidate: int, multiplier: int) -> int:
         """What trying a candidate gives.
@@ -131,7 +141,9 @@ class SearchTrace:
         '<think> 12 110 no </think> \\boxed{ 33 }'
         """
         tries = [f"{one.candidate} {one.result} {YES if one.success else NO}" for one in self.tries]
-        return " ".join([THINK, *([f" {WAIT} ".join(tries)] if tries else []), END_THINK, BOX, str(self.answer), END_BOX])
+        return " ".join(
+            [THINK, *([f" {WAIT} ".join(tries)] if tries else []), END_THINK, BOX, str(self.answer), END_BOX]
+        )
 
 
 def right_candidate(question: SearchQuestion, task: Search | None = None) -> int:
