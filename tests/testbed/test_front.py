@@ -112,9 +112,7 @@ def test_the_optimal_policy_of_one_k_lands_on_its_front(candidates: int) -> None
     for tokens in (6.0, 7.0, 8.5, own.corners[-1][0], 99.0):
         shares = searches(candidates, tokens)
         assert sum(shares.values()) == pytest.approx(1.0)
-        assert sum(share * plans[t][0] for t, share in shares.items()) == pytest.approx(
-            min(tokens, own.corners[-1][0])
-        )
+        assert sum(share * plans[t][0] for t, share in shares.items()) == pytest.approx(min(tokens, own.corners[-1][0]))
         assert sum(share * plans[t][1] for t, share in shares.items()) == pytest.approx(own.accuracy_at(tokens))
 
 
@@ -174,7 +172,7 @@ def test_a_hull_leaves_out_what_lies_under_it() -> None:
 def test_bad_input_is_refused_by_place_and_cure() -> None:
     with pytest.raises(ConfigError, match=r"front: mix=\{\}; give numbers of candidates"):
         front({})
-    with pytest.raises(ConfigError, match="accuracy=1.5; give a share"):
+    with pytest.raises(ConfigError, match=r"accuracy=1\.5; give a share"):
         front(2).tokens_at(1.5)
     with pytest.raises(ConfigError, match="failed=1 among 2"):
         step_gain(2, 1, success=False)

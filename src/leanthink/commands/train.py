@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         for notice in check_golds([*job.train_files, *job.val_files], settings_of(job), args.bad_golds):
             console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     with _Follower(console, job.steps) as follower:
-        write_data, allowed = partial(jobs.write_testbed, job, data), names_of(args.allow_changed)
+        write_data, allowed = partial(jobs.write_testbed, job, data, args.testbed), names_of(args.allow_changed)
         summary = train(job, run_, follower.on_step, write_data, floor, allowed, follower.say)
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
     console.print(before_after_table([summary]), phase_table([summary]))

@@ -69,6 +69,9 @@ SEARCH: Final = Testbed(
 TESTBEDS: Final[Mapping[str, Testbed]] = MappingProxyType({bed.name: bed for bed in (CHAINS, SEARCH)})
 
 
+DEFAULT: Final = CHAINS.name
+
+
 def testbed_named(name: str) -> Testbed:
     """A testbed by its name.
 
