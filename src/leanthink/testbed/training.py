@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from leanthink.testbed.beds import AnyTask
+from leanthink.testbed.muon import Muon
 from leanthink.testbed.task import Task, apply, questions, sample_trace
 from leanthink.testbed.tokenizer import ASSISTANT, EOS, PAD, USER, vocabulary
 
@@ -182,12 +183,7 @@ def optimizers_of(training: Training, model: Any) -> list[torch.optim.Optimizer]
     if training.muon_rate is not None:
         embedding = model.get_input_embeddings().weight
         found.append(
-            torch.optim.Muon(
-                [p for p in matrices if p is not embedding],
-                lr=training.muon_rate,
-                weight_decay=training.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
+            Muon([p for p in matrices if p is not embedding], lr=training.muon_rate, weight_decay=training.weight_decay)
         )
         matrices, others = [], [embedding, *others]
     groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
