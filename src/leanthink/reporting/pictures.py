@@ -154,7 +154,7 @@ def interval_text(variants: Sequence[Variant], start: Figures | None) -> str:
 
 
 def _pareto(
-    variants: Sequence[Variant], start: Figures | None, known: Sequence[Line] = ()
+    variants: Sequence[Variant], start: Figures | None, lines: Sequence[Line] = ()
 ) -> tuple[Figure, str] | None:
     shown = [style for style in styles(variants) if any(one is not None for one in style[0].last)]
     if not shown:
@@ -171,12 +171,10 @@ def _pareto(
     behind = [variant.stopped or is_worse for (variant, *_), is_worse in zip(shown, worse, strict=False)]
     off = [*behind, *worse[len(shown) :]]
     front = sorted(point for point, is_off in zip(points, off, strict=True) if not is_off)
-    for line, dashes in zip(known, DASHES, strict=False):
-        xs, ys = zip(*line.points, strict=True)
-        axis.plot(xs, [100 * y for y in ys], dashes, color="black", linewidth=1.4, zorder=0, label=_wrapped(line.label))
-    if len(front) > 1 and not known:
-        xs, ys = [x for x, _ in front], [100 * y for _, y in front]
-        axis.step(xs, ys, where="post", color=GREY, linewidth=1, linestyle=":", label="Pareto front")
+    for line, dashes in zip(lines, DASHES, strict=False):
+        axis.plot(*_columns(line.points), dashes, color="black", linewidth=1.4, zorder=0, label=_wrapped(line.label))
+    if len(front) > 1 and not lines:
+        axis.step(*_columns(front), where="post", color=GREY, linewidth=1, linestyle=":", label="Pareto front")
     for (variant, colour, mark), (tokens, accuracy), is_behind in zip(shown, places, behind, strict=True):
         told = as_label(variant.label) + (
             " (stopped early)" if variant.stopped else " (dominated)" if is_behind else ""
@@ -189,7 +187,7 @@ def _pareto(
             axis.scatter(*each, color=colour, marker=mark, s=10, alpha=fade * 0.7)
     if start is not None:
         _error(axis, start.tokens, _scaled(start.accuracy), fmt="*", color=GREY, markersize=12, label=BEFORE)
-    if known:  # from nothing: the distance to the front is read off
+    if lines:  # from nothing: the distance to the front is read off
         axis.set_xlim(left=0)
         axis.set_ylim(0, 102)
     axis.set_xlabel("mean response length (tokens); shorter is left")
@@ -200,6 +198,11 @@ def _pareto(
         "policy before training, is at least "
     )
     return figure, caption + "as accurate with no more tokens, or the run was stopped early."
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Tokens, and accuracy in percent."""
+    return [x for x, _ in points], [100 * y for _, y in points]
 
 
 def _curves(

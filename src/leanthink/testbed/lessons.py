@@ -11,9 +11,9 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from leanthink.testbed.search import NO, WAIT, YES, Search, SearchQuestion, right_candidate, sample_question, split_of
+from leanthink.testbed.search import NO, YES, Search, SearchQuestion, right_candidate, sample_question, split_of
 from leanthink.testbed.search import sample_trace as trace_of
-from leanthink.testbed.task import BOX, END_BOX, END_THINK, MAX_TRIES, THINK
+from leanthink.testbed.task import BOX, END_BOX, END_THINK, MAX_TRIES, THINK, WAIT
 from leanthink.testbed.tokenizer import ASSISTANT, EOS, PAD, USER, vocabulary
 from leanthink.testbed.training import IGNORED, Batch, Row, Training, padded
 
