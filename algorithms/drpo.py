@@ -296,6 +296,7 @@ class Drpo(Loss):
     keep_all_correct: bool = False
     report: Report = "objective"
     form: Literal["groups", "advantage"] = "groups"
+    in_tokens = ("limit",)
 
     def __post_init__(self) -> None:
         for name in ("length_temperature", "limit", "tau"):

@@ -33,6 +33,11 @@ class Loss(ABC):  # noqa: B024 - verl's own losses override nothing
         return False
 
     @property
+    def in_tokens(self) -> tuple[str, ...]:
+        """The arguments that are lengths in tokens."""
+        return ()
+
+    @property
     def notice(self) -> str | None:
         """What the reader of a replay should know of the advantage, where the loss itself makes it."""
         return None

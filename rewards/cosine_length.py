@@ -70,6 +70,7 @@ class CosineLength(Reward):
     wrong_at_limit: float = 0.0
     exceed: float | None = -10.0
     margin: float = 0.0
+    in_tokens = ("limit",)
 
     def __post_init__(self) -> None:
         if self.limit <= 0 or not 0 <= self.margin < self.limit:

@@ -49,6 +49,7 @@ class DynamicLength(Reward):
     unsolved_weight: float = 0.5
     apply_to_correct: bool = False
     scope = Scope.GROUP
+    in_tokens = ("limit", "unsolved_target")
     is_term = True
 
     def __post_init__(self) -> None:

@@ -58,6 +58,7 @@ class LevelLength(Reward):
     prices: tuple[float, ...] = (0.6, 0.3, 0.1)
     penalise_incorrect: bool = False
     requires = frozenset({LEVEL})
+    in_tokens = ("limit",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prices", tuple(self.prices))  # a list, too, must compare and hash

@@ -94,6 +94,7 @@ class QuantileBudget(BudgetReward):
     remembered: int = REMEMBERED
     scope = Scope.RESPONSE
     requires = frozenset({PROMPT_KEY})
+    in_tokens = ("longest",)
 
     def __post_init__(self) -> None:
         if not 1 <= self.floor <= self.longest:

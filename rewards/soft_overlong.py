@@ -44,6 +44,7 @@ class SoftOverlong(Reward):
     buffer: float
     factor: float = 1.0
     clamp: bool = True
+    in_tokens = ("limit",)
     is_term = True
 
     def __post_init__(self) -> None:

@@ -110,6 +110,7 @@ class StepLength(Composite):
     target: Number
     alpha: float = 0.5
     valid: Reward | None = None
+    in_tokens = ("target",)
     is_term = True
 
     def __post_init__(self) -> None:
@@ -188,6 +189,7 @@ class AdaptiveStepLength(StatefulComposite):
     explore: bool = False
     explore_invalid: bool = False
     valid: Reward | None = None
+    in_tokens = ("lower_bound", "upper_bound", "target_length")
     is_term = True
 
     def __post_init__(self) -> None:

@@ -56,6 +56,7 @@ class SurrogateLength(Composite):
     format: Reward | None = None
     format_weight: float = 0.5
     gate_on_correct: bool = False
+    in_tokens = ("limit",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -50,6 +50,7 @@ class TriangleLength(Reward):
     peak: float = 1.0
     shape: Literal["triangle", "band"] = "triangle"
     gate_on_correct: bool = False
+    in_tokens = ("budget",)
     is_term = True
 
     def __post_init__(self) -> None:

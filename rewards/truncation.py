@@ -64,6 +64,7 @@ class Truncation(Composite):
     of: Reward = OUTCOME
     rule: Rule = "multiply"
     limit: Number | None = None
+    in_tokens = ("limit",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,6 +111,7 @@ class DifficultyTruncation(Composite):
     of: Reward = OUTCOME
     rule: Rule = "multiply"
     equality: Equality = "easy"
+    in_tokens = ("lengths",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

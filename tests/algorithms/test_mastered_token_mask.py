@@ -83,8 +83,17 @@ def test_agrees_with_the_loop() -> None:
         h = [(torch.randint(0, 5, (n,), generator=generator) / 10).tolist() for n in lengths]
         correct_N = torch.rand(5, generator=generator) > 0.4
         expected = slow_mastered(p, h, correct_N.tolist(), 0.98, 0.2001)
-        given_NT = mastered_tokens(padded(p, 1.0).log(), padded(h, 0.0), mask_of(h), correct_N, 0.98, 0.2001)
+        given_NT = mastered_tokens(padded(p, 1.0).log(), padded(h, 9.0), mask_of(h), correct_N, 0.98, 0.2001)
         assert [row[: len(one)] for row, one in zip(given_NT.tolist(), p, strict=True)] == expected
+
+
+def test_tokens_that_are_not_the_policys_count_neither_in_the_mean_nor_as_mastered() -> None:
+    """The second token stands outside the mask, as a tool's words do: its entropy of 9 nats is nobody's."""
+    probability_NT, entropy_NT = torch.tensor([[0.999, 0.999, 0.5]]), torch.tensor([[0.1, 9.0, 0.2]])
+    mask_NT = torch.tensor([[True, False, True]])
+    given_NT = mastered_tokens(probability_NT.log(), entropy_NT, mask_NT, torch.tensor([True]), 0.99, 0.16)
+    assert given_NT.tolist() == [[True, False, False]]
+    assert not mastered_tokens(probability_NT.log(), entropy_NT, mask_NT, torch.tensor([True]), 0.99, 0.14).any()
 
 
 def test_an_entropy_at_the_target_masks_nothing() -> None:

@@ -15,7 +15,7 @@ def job(tmp_path: Path, *arguments: str) -> tuple[argparse.Namespace, object]:
     parser = argparse.ArgumentParser()
     jobs.add_arguments(parser)
     args = parser.parse_args(["grpo", "--profile", "cpu", *arguments])
-    return args, jobs.job_of(args, testbed_data=tmp_path / "data")
+    return args, jobs.job_of(args, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,7 @@ def codes(texts: list[str]) -> list[str]:
 def run_keys(recipe: Recipe, profile: Profile) -> dict[str, Any]:
     """verl's keys as `train` advises by."""
     gpus = 1 if profile == "cpu" else 8
-    job = Job(
-        recipe=recipe, profile=profile, model="M", train_files=("T",), val_files=("V",), checkpoints="C", gpus=gpus
-    )
+    job = Job(recipe=recipe, profile=profile, model="M", train_files=("T",), val_files=("V",), folder="C", gpus=gpus)
     return {**VERL_DEFAULTS, **job.keys()}
 
 

@@ -142,6 +142,12 @@ def test_a_truncated_response_gets_exceed_whatever_its_verdict_and_a_full_one_do
     assert CosineLength(limit=100, exceed=None)(batch)[0].tolist()[:2] == [1, 0]
 
 
+def test_the_margin_begins_at_the_limit_less_the_margin() -> None:
+    batch = RolloutBatch.of(group=[0] * 4, length=[83, 84, 85, 100], correct=[1, 1, 0, 1])
+    exceeded = (CosineLength(limit=100, margin=16, exceed=-7)(batch)[0] == -7).tolist()
+    assert exceeded == [False, True, True, True]
+
+
 @pytest.mark.parametrize(
     ("settings", "fact"),
     [

@@ -22,6 +22,7 @@ from leanthink.rewards.format import format_ok
 from leanthink.rewards.readable import answer_in, well_formed
 from leanthink.rewards.segmentation import cut_points, find_thinking, token_pieces
 from leanthink.rewards.think_outcome import form_of, has_box
+from leanthink.runs.failure import HYDRAS_END, cause_of
 from leanthink.verl.rollout.reward_model import number_in
 
 PACKAGE = Path(leanthink.__file__).parent
@@ -96,6 +97,25 @@ def test_adversarial_text_is_read_in_linear_time(name: str) -> None:
             started = time.process_time()
             READERS[name](text)
             assert time.process_time() - started < SECONDS, (piece, before, behind)
+
+
+DIED = "Worker PID: 1 Worker exit type: SYSTEM_ERROR Worker exit detail: "
+LOGS = {  # what a policy wrote, where a log's errors are looked for
+    "names of processes": lambda n: "(" + "raylet " * (n // 7) + "\nRayActorError: gone",
+    "Hydra's last words": lambda n: f"{HYDRAS_END}\n" * (n // 48),
+    "Hydra's last words apart": lambda n: f"{HYDRAS_END}\n\n" * (n // 48),
+    "deaths": lambda n: f"{DIED}a.b" * (n // 70) + "\nRayActorError: gone",
+    "who died": lambda n: "(" * n + f"\nRayActorError: gone\n{DIED}gone. ",
+    "errors": lambda n: "AError\n" * (n // 7) + "RayActorError: gone",
+    "prefixes of errors": lambda n: "A." * (n // 2) + "\n" + "AError" * (n // 6) + "\nRayActorError: gone",
+}
+
+
+@pytest.mark.parametrize("form", LOGS)
+def test_a_log_that_a_policy_has_written_into_is_read_in_linear_time(form: str) -> None:
+    started = time.process_time()
+    cause_of(LOGS[form](400_000))
+    assert time.process_time() - started < 10 * SECONDS
 
 
 def test_tokens_that_are_no_text_are_read_in_linear_time() -> None:

@@ -104,7 +104,7 @@ def job(text: str) -> Job:
     }
     return Job(
         recipe=recipe_from(node, "mine"), profile="gpu", model=text, train_files=(text,), val_files=("v",),
-        checkpoints=text, extra={"+trainer.more": text},
+        folder=text, extra={"+trainer.more": text},
     )  # fmt: skip
 
 

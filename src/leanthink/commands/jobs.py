@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from leanthink.core.code import check_keys_trusted
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.files.writing import whole_folder
 from leanthink.recipe.advice import warn
-from leanthink.recipe.definition import Profile, load_recipe
-from leanthink.recipe.keys import in_tree
+from leanthink.recipe.definition import load_recipe
+from leanthink.recipe.keys import Profile, in_tree
+from leanthink.recipe.lengths import LONGEST
 from leanthink.recipe.yaml import parse_yaml
+from leanthink.runs.folder import Run
 from leanthink.testbed.beds import DEFAULT, TESTBEDS
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 from leanthink.verl.start.schema import check_keys
@@ -25,6 +28,8 @@ SEED_KEYS = (
     "actor_rollout_ref.actor.fsdp_config.seed",
     "actor_rollout_ref.rollout.seed",
 )
+DATA = "data"
+"""In a run's folder, where the testbed's questions lie."""
 RUN_KEYS = ("trainer.default_local_dir", "trainer.validation_data_dir", "hydra.run.dir")
 
 
@@ -33,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a path ending in .yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe or to verl's keys")
     trust.add_argument(parser)
+    parser.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE); an unfinished run goes on")
+    parser.add_argument("--keep-rollouts", action="store_true", help="keep every training response, for watch, score")
     parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: gpu where one is seen, else cpu")
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
     parser.add_argument("--testbed", choices=tuple(TESTBEDS), help="cpu: which task and policy (default: chains)")
@@ -44,12 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of data order, rollouts and training")
 
 
-def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
+def folder_of(args: argparse.Namespace) -> Path:
+    """The run's folder, as given or by the recipe's name."""
+    return args.out or Path("runs") / Path(args.recipe).stem
+
+
+def job_of(args: argparse.Namespace, folder: Path, data: Path | None = None, *, only_shown: bool = False) -> Job:
     """The job that the arguments describe.
 
     Args:
         args: the parsed arguments.
-        testbed_data: the folder of the testbed's questions, which need not exist yet; None where the job is only shown.
+        folder: the run's, which need not exist yet.
+        data: where the testbed's questions lie; in the run's folder if None.
+        only_shown: whether model and data need not be there.
 
     Raises:
         ConfigError: an argument is wrong or missing.
@@ -65,18 +79,20 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
     extra = {key: value for key, value in given.items() if not key.startswith("leanthink.")}
     if args.seed is not None:
         extra = {**dict.fromkeys(SEED_KEYS, args.seed), **extra}
+    if args.keep_rollouts:
+        extra = {"trainer.rollout_data_dir": str(Run(folder=folder.absolute()).rollouts), **extra}
     recipe = load_recipe(args.recipe, tree_overrides(args.overrides), profile)
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
-        model, train, val = _with_testbed(args, testbed_data or Path("data"))
+        model, train, val = _with_testbed(args, data or folder.absolute() / DATA)
     elif args.testbed:
         raise ConfigError(f"--testbed {args.testbed} is of the CPU profile; leave it out, or give --profile cpu")
-    elif testbed_data is not None:
+    elif not only_shown:
         missing = [flag for flag, value in (("model", model), ("train-file", train), ("val-file", val)) if not value]
         if missing:
             raise ConfigError(f"--profile gpu needs --{missing[0]}; prepare data with `leanthink prepare`")
     for path in (*(args.train_file or ()), *(args.val_file or ())):
-        if testbed_data is not None and not Path(path).expanduser().exists():
+        if not only_shown and not Path(path).expanduser().exists():
             raise DataError(f"no file {path}; write it with `leanthink prepare`")
     return Job(
         recipe=recipe,
@@ -84,7 +100,7 @@ def job_of(args: argparse.Namespace, testbed_data: Path | None) -> Job:
         model=model or "MODEL",
         train_files=tuple(train or ("TRAIN.parquet",)),
         val_files=tuple(val or ("VAL.parquet",)),
-        checkpoints="checkpoints",
+        folder=str(folder.absolute()),
         nodes=args.nodes,
         gpus=args.gpus or (1 if profile == "cpu" else 8),
         steps=args.steps or (70 if profile == "cpu" else None),
@@ -99,9 +115,18 @@ def check(job: Job) -> None:
     Raises:
         ConfigError: naming the key, the value and the cure.
     """
+    check_given({**job.recipe.verl, **job.extra})  # before sums are done with them
+    check_given(job.keys())
+
+
+def check_given(keys: Mapping[str, Any]) -> None:
+    """Look up keys of verl's, where verl is installed; ours among them are left to the settings.
+
+    Raises:
+        ConfigError: naming the key, the value and the cure.
+    """
     if importlib.util.find_spec("verl") is not None:
-        check_keys({**job.recipe.verl, **job.extra})  # before sums are done with them
-        check_keys(job.keys())
+        check_keys({key: value for key, value in keys.items() if not key.startswith("leanthink.")})
 
 
 def warn_of(job: Job, told: set[str] | None = None) -> None:
@@ -117,8 +142,8 @@ def default_profile() -> Profile:
 
 
 def tree_overrides(overrides: list[str]) -> list[str]:
-    """The overrides that reach into the recipe's tree."""
-    return [text for text in overrides if in_tree(text.split("=")[0])]
+    """The overrides that reach into the recipe's tree, and the limit that its lengths may be shares of."""
+    return [text for text in overrides if in_tree(key := text.split("=")[0]) or key == LONGEST]
 
 
 def _verl_keys(overrides: list[str]) -> dict[str, Any]:

@@ -27,13 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     jobs.add_arguments(parser)
     parser.add_argument("--state", action="store_true", help="print what is remembered across steps, and where it lies")
-    parser.add_argument("--verl", action="store_true", help="print the `python -m verl.trainer.main_ppo` command")
+    parser.add_argument("--verl", action="store_true", help="print the command that `train` runs, to be pasted")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the recipe as YAML, the verl command, or what it remembers."""
     if args.verl:
-        job = jobs.job_of(args, testbed_data=None)
+        job = jobs.job_of(args, jobs.folder_of(args), only_shown=True)
+        jobs.check(job)
         jobs.warn_of(job)
         print(job.command())
     elif args.state:
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             print(format_yaml(read_yaml(Path(args.recipe))), end="")
             print(f"leanthink show: {error}; shown as it stands in the file, nothing imported", file=sys.stderr)
             return 0
+        jobs.check_given(recipe.verl)
         warn(load_recipe(args.recipe, jobs.tree_overrides(args.overrides)), recipe.verl)
         print(format_yaml(recipe.to_node()), end="")
     return 0

@@ -114,7 +114,7 @@ def resolver() -> Resolve:
         args, rest = program.parse_known_args(list(arguments))
         args.overrides += rest  # argparse gives up on key=value behind an option
         floor = train.floor_of(args)
-        job = jobs.job_of(args, testbed_data=TESTBED)
+        job = jobs.job_of(args, jobs.folder_of(args), TESTBED)
         jobs.check(job)
         jobs.warn_of(job, told)
         return Resolved(steps=job.steps, profile=job.profile, facts=identity_of(job, floor))

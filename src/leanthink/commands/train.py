@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,11 +20,20 @@ from leanthink.reporting.tables import before_after_table, is_number, phase_tabl
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
 from leanthink.verify import Verifier
+from leanthink.verl.rollout.loops import columns_of_data
 from leanthink.verl.settings import Settings
 from leanthink.verl.start.launch import Job
-from leanthink.verl.start.train import check_model, require_verl, train
+from leanthink.verl.start.train import check_accelerator, check_model, require_verl, train
 
 GOLD: Final = "reward_model.ground_truth"
+PREPARED: Final[Mapping[str, str]] = {
+    "budget": "`leanthink prepare --budget exact`, or `--budget both`",
+    "at_most": "`leanthink prepare --budget both`",
+    "length_level": "`leanthink prepare --levels`",
+    "reference_length": "`leanthink prepare --reference ROLLOUTS`",
+    "reference_accuracy": "`leanthink prepare --reference ROLLOUTS`",
+}
+"""By which option a column comes into the data."""
 SHOWN = (
     ("accuracy", "leanthink/accuracy", "{:.0%}"),
     ("tokens", "leanthink/length/all", "{:.1f}"),
@@ -38,7 +46,6 @@ SHOWN = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     jobs.add_arguments(parser)
-    parser.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE); an unfinished run goes on")
     add = parser.add_argument
     add(
         "--bad-golds",
@@ -46,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="refuse",
         help="your own data's answers that no response can match, as 'proof' (default: refuse; see prepare)",
     )
-    parser.add_argument("--keep-rollouts", action="store_true", help="keep every training response, for watch, score")
     add("--stop-below", type=float, metavar="SHARE", help="stop for good where held-out accuracy stays below this")
     add(
         "--allow-changed",
@@ -62,22 +68,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Train, then print and write what came of it."""
     require_verl()
-    folder = args.out or Path("runs") / Path(args.recipe).stem
+    folder = jobs.folder_of(args)
     run_ = Run(folder=folder)
-    data = folder.absolute() / "data"
-    job = jobs.job_of(args, testbed_data=data)
+    job = jobs.job_of(args, folder)
     floor = floor_of(args)
-    if args.keep_rollouts:
-        job = replace(job, extra={**job.extra, "trainer.rollout_data_dir": str(run_.rollouts.absolute())})
     jobs.check(job)
+    check_accelerator(job)
     check_model(job)
     jobs.warn_of(job)
     if args.train_file or args.val_file:
+        check_columns(job)
         for notice in check_golds([*job.train_files, *job.val_files], settings_of(job), args.bad_golds):
             console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     with _Follower(console, job.steps) as follower:
-        write_data, allowed = partial(jobs.write_testbed, job, data, args.testbed), names_of(args.allow_changed)
-        summary = train(job, run_, follower.on_step, write_data, floor, allowed, follower.say)
+        write_data = partial(jobs.write_testbed, job, folder.absolute() / jobs.DATA, args.testbed)
+        summary = train(job, run_, follower.on_step, write_data, floor, names_of(args.allow_changed), follower.say)
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
     console.print(before_after_table([summary]), phase_table([summary]))
     if stopped := summary.get("stopped"):
@@ -120,6 +125,23 @@ def check_golds(files: Sequence[str], settings: Settings, bad_golds: str) -> Ite
                     "lists them, `leanthink prepare --bad-golds drop` drops them, --bad-golds keep trains with them"
                 )
             yield told
+
+
+def check_columns(job: Job) -> None:
+    """Refuse data that lack a column which the recipe's reward reads, before anything is sampled.
+
+    Raises:
+        DataError: naming the row and how the column is made.
+    """
+    wanted = sorted(columns_of_data(job.recipe.reward))
+    for file in (*job.train_files, *job.val_files) if wanted else ():
+        for record in read_records(Path(file)) if Path(file).exists() else ():
+            for name in wanted:
+                if not record.has(f"extra_info.{name}"):
+                    raise DataError(
+                        f"{record.place}: no extra_info.{name}, which recipe {job.recipe.name} reads; write it with "
+                        f"{PREPARED.get(name, f'`leanthink prepare --keep {name}`')}"
+                    )
 
 
 def names_of(texts: Sequence[str]) -> list[str]:

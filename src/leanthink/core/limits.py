@@ -41,6 +41,11 @@ class Limit(ABC):
         """Whether it remembers anything across steps."""
         return False
 
+    @property
+    def in_tokens(self) -> tuple[str, ...]:
+        """The arguments that are lengths in tokens."""
+        return ()
+
     def init(self) -> State:
         """The state before the first step."""
         return {}
@@ -80,6 +85,7 @@ class PerStep(Limit):
     """
 
     at_most: Number
+    in_tokens = ("at_most",)
 
     def __post_init__(self) -> None:
         if bounds(self.at_most)[0] < 1:
@@ -115,6 +121,7 @@ class PerPassRate(Limit):
     equality: Equality = "easy"
     remembered: int = 100_000
     reads_state = True
+    in_tokens = ("lengths",)
 
     def __post_init__(self) -> None:
         for name in ("thresholds", "lengths"):  # lists, too, must compare and hash

@@ -52,6 +52,7 @@ class Reward(ABC):
         reads_order: whether ties go by the order of the batch: between groups, by which first appears; within a group,
             by which response comes first.
         is_placed: whether it says at which tokens some of it falls (see :class:`PlacedReward`).
+        in_tokens: its arguments that are lengths in tokens, which a run compares with the response limit.
         is_term: a term to be added to a correctness reward, not a reward by itself: alone it may rank a wrong
             response above a correct one.
 
@@ -90,6 +91,11 @@ class Reward(ABC):
     def is_placed(self) -> bool:
         """Whether it says at which tokens some of it falls."""
         return False
+
+    @property
+    def in_tokens(self) -> tuple[str, ...]:
+        """The arguments that are lengths in tokens."""
+        return ()
 
     @property
     def is_term(self) -> bool:

@@ -18,6 +18,8 @@ from leanthink.core.control import BudgetReward
 from leanthink.core.errors import AdviceWarning, ConfigError, did_you_mean
 from leanthink.core.reward import Breakdown, Reward, RewardN, Scope
 from leanthink.recipe.definition import Recipe
+from leanthink.recipe.lengths import LONGEST
+from leanthink.recipe.reach import beyond
 from leanthink.recipe.registry import name_of
 from leanthink.recipe.scoring import mean_advantage
 from leanthink.rewards import CollapseGuard, EarlyExit
@@ -27,8 +29,10 @@ from leanthink.rewards.early_exit import EXIT_ORDER
 Rule: TypeAlias = Callable[[Recipe, Mapping[str, Any]], str | None]
 
 FILTER: Final = "algorithm.filter_groups"
+FUSED: Final = "actor_rollout_ref.model.use_fused_kernels"
+TOKENS: Final = "actor_rollout_ref.actor.ppo_max_token_len_per_gpu"
+UNFUSED: Final = 16_384  # tokens of a micro-batch whose logits are still some 10 GB in fp32, of 152k words
 ROLLOUTS: Final = "actor_rollout_ref.rollout.n"
-LONGEST: Final = "data.max_response_length"
 LENGTHS: Final = tuple(2.0**power for power in range(18))  # up to the longest responses there are
 GROUPS: Final = 100  # a reward of the batch may choose a small share of its groups
 STEPS: Final = (0, 10_000)  # before and after any warm-up
@@ -97,11 +101,11 @@ def depends_on_length(reward: Reward) -> bool:
     return bool(_tells_lengths(reward))
 
 
-def _tells_lengths(reward: Reward, cut: float = torch.inf) -> bool | None:
+def _tells_lengths(reward: Reward, cut: float = torch.inf, tokens: tuple[float, ...] = LENGTHS) -> bool | None:
     """As `depends_on_length`, but None where the reward cannot be tried; responses beyond ``cut`` tokens are cut."""
     tried = None
     for fill in FILLS:
-        batch, turned = (_all_correct(reward, fill, lengths, cut) for lengths in (LENGTHS, LENGTHS[::-1]))
+        batch, turned = (_all_correct(reward, fill, lengths, cut) for lengths in (tokens, tokens[::-1]))
         try:
             for step in STEPS:
                 _, state = reward(batch.replace(step=step))
@@ -302,6 +306,52 @@ def group_of_one(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     )
 
 
+def length_beyond_limit(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
+    """A length that no response reaches never acts as it is meant, and nothing else tells."""
+    longest = keys.get(LONGEST)
+    found = list(beyond(recipe, longest)) if isinstance(longest, int | float) else []
+    if not found:
+        return None
+    told = "; ".join(f"{one.path} is {one.shown}" for one in found)
+    numbers = [f"{one.path}=max_response_length" for one in found if one.is_number]
+    whole = f"{LONGEST}={max(one.greatest for one in found):g}"
+    cure = f"'{' '.join(numbers)}', or {whole}" if len(numbers) == len(found) else whole
+    return f"{told}, and no response has more than {longest:g} tokens ({LONGEST}); set {cure}"
+
+
+def penalty_is_idle(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
+    """A length term that begins beyond the response limit pays every response alike."""
+    longest = keys.get(LONGEST)
+    if not isinstance(longest, int | float) or longest < 1 or any(beyond(recipe, longest)):
+        return None  # the lengths beyond it are told by name
+    within = (*(length for length in LENGTHS if length < longest), float(longest))
+    if _tells_lengths(recipe.reward, tokens=within) is not False or not depends_on_length(recipe.reward):
+        return None
+    return (
+        f"the reward tells lengths apart only beyond {longest:g} tokens, which no response has ({LONGEST}), so nothing "
+        f"shortens them; shorten the lengths in the reward, or set {LONGEST}={min(_first_told(recipe.reward), 1e6):g}"
+    )
+
+
+def _first_told(reward: Reward) -> float:
+    """The least response limit, of the lengths tried, under which a reward tells lengths apart."""
+    limits = (length for row, length in enumerate(LENGTHS) if _tells_lengths(reward, tokens=LENGTHS[: row + 1]))
+    return next(limits, LENGTHS[-1])
+
+
+def logits_unfused(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
+    """Whole logits of a long micro-batch are the largest thing in a GPU's memory."""
+    tokens = keys.get(TOKENS)
+    if keys.get("trainer.device") != "cuda" or keys.get(FUSED) or not isinstance(tokens, int | float):
+        return None
+    if tokens <= UNFUSED:
+        return None
+    return (
+        f"micro-batches of {tokens:g} tokens without fused kernels hold their logits, several times the vocabulary's "
+        f"size a token: for 152,000 words {tokens * 152_000 * 4 / 1e9:.0f} GB each time; set {FUSED}=true"
+    )
+
+
 RULES: Final[tuple[Rule, ...]] = (
     std_hides_strength,
     std_undoes_decay,
@@ -312,4 +362,7 @@ RULES: Final[tuple[Rule, ...]] = (
     reward_prefers_nothing,
     placement_lost,
     group_of_one,
+    length_beyond_limit,
+    penalty_is_idle,
+    logits_unfused,
 )

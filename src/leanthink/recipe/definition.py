@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
@@ -16,13 +16,12 @@ from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.limits import Limit, check_limit
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
-from leanthink.recipe.keys import DEFAULTS, KEYS, PARTS, PROSE, in_tree
+from leanthink.recipe.keys import DEFAULTS, KEYS, PARTS, PROSE, Profile, in_tree
+from leanthink.recipe.lengths import resolved
 from leanthink.recipe.nodes import build, describe
 from leanthink.recipe.overrides import apply_overrides, scaled_to_cpu
 from leanthink.recipe.registry import name_of
 from leanthink.recipe.yaml import read_yaml
-
-Profile = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +89,8 @@ class Recipe:
         return {**node, **self.parts(), "verl": dict(self.verl), "cpu": dict(self.cpu), **prose}
 
 
-def recipe_from(node: Any, name: str) -> Recipe:
-    """The recipe a YAML node stands for.
+def recipe_from(node: Any, name: str, profile: Profile = "gpu") -> Recipe:
+    """The recipe a YAML node stands for; lengths that are shares are of the profile's response limit.
 
     Raises:
         ConfigError: an unknown key, a missing reward, a term in its place, prose that is no paragraph, or a node that
@@ -107,6 +106,7 @@ def recipe_from(node: Any, name: str) -> Recipe:
             raise ConfigError(f"{place}: no key {key!r}; {did_you_mean(key, KEYS)}")
     if node.get("reward") is None:
         raise ConfigError(f"{place}: 'reward' is missing; give a reward such as 'reward: correct'")
+    node = resolved(node, place, profile)
     built = {part: build(node[part], part, f"{place}, {part}") for part in PARTS if node.get(part) is not None}
     settings: dict[str, Any] = {}
     for key in ("verl", "cpu", "reference", "accepts"):
@@ -168,7 +168,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profil
     """A recipe by name, or from a YAML file, with ``key=value`` changes applied.
 
     Keys that begin with ``reward.``, ``advantage.``, ``loss.``, ``limit.`` or ``stop.`` (or are one of these) change
-    the recipe's tree; every other key is verl's own and wins over both profiles. With the profile ``cpu``, the tree is
+    the recipe's tree; every other key is verl's own and wins over both profiles. Lengths that the recipe states as
+    shares (see `leanthink.recipe.lengths`) follow ``data.max_response_length``. With the profile ``cpu``, the tree is
     that of the CPU testbed: the recipe's ``cpu`` block may change it, and the overrides come after.
 
     A class of one's own may lie beside the file.
@@ -193,4 +194,4 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profil
     place = f"recipe {label}"
     if profile == "cpu":
         node = scaled_to_cpu(node, place)
-    return recipe_from(apply_overrides(node, overrides, place), label)
+    return recipe_from(apply_overrides(node, overrides, place), label, profile)

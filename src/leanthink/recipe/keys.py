@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from leanthink.algorithms import Grpo, PpoClip
 
+Profile = Literal["cpu", "gpu"]
+"""Where a recipe is trained."""
 PARTS: Final = ("reward", "advantage", "loss", "limit", "stop")
 DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
 PROSE: Final = ("family", "kept", "differs", "use_when", "not_when", "cost", "paper_result")

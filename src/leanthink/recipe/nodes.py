@@ -156,6 +156,7 @@ def _parameters(cls: Any) -> tuple[dict[str, Any], list[str], Any]:
     return by_name, required, open_hint
 
 
+_SHARE: Final = ", or a share of the response limit, as '0.5 * max_response_length'"
 _PLAIN: Final[Mapping[type, tuple[str, tuple[type, ...]]]] = {
     bool: ("true or false", (bool,)),
     int: ("a whole number", (int,)),
@@ -209,14 +210,22 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
                 "`Number` and read it with `at(self.argument, batch.step)` (from leanthink import Number, at)"
             )
         if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-            raise ConfigError(f"{place}: {value!r} is not {wanted}; give {wanted}")
+            share = _SHARE if hint in (int, float) and _means_a_share(value) else ""
+            raise ConfigError(f"{place}: {value!r} is not {wanted}; give {wanted}{share}")
     return value
+
+
+def _means_a_share(value: Any) -> bool:
+    """Whether text that is no share of the response limit may be meant as one (see `leanthink.recipe.lengths`)."""
+    return isinstance(value, str) and "length" in value
 
 
 def _convert_union(value: Any, options: tuple[Any, ...], place: str) -> Any:
     if value is None and type(None) in options:
         return None
     if schedules.Schedule in options and isinstance(value, Mapping | str | schedules.Schedule):
+        if _means_a_share(value):
+            raise ConfigError(f"{place}: {value!r} is not a number; give a number, a schedule{_SHARE}")
         return build(value, "schedule", place)
     wanted = [option for option in options if option not in (type(None), schedules.Schedule)]
     for option in wanted[:-1]:

@@ -22,6 +22,7 @@ from leanthink.core.schedules import Schedule
 from leanthink.data.rollouts import Rollouts
 from leanthink.recipe.definition import Recipe, load_recipe, recipe_from
 from leanthink.recipe.keys import PARTS
+from leanthink.recipe.lengths import LONGEST
 from leanthink.recipe.overrides import apply_overrides
 from leanthink.recipe.scoring import (
     ScoredStep,
@@ -247,10 +248,10 @@ def _changes(overrides: Iterable[str], labels: Sequence[str]) -> dict[str, list[
         label, colon, rest = key.rpartition(":")
         if colon and label not in changes:
             raise ConfigError(f"--set {text}: no recipe {label!r} is scored; {did_you_mean(label, changes)}")
-        if rest.split(".")[0] not in PARTS:
+        if rest.split(".")[0] not in PARTS and rest != LONGEST:
             raise ConfigError(
                 f"--set {text}: nothing to set; write [RECIPE:]key=value with a key of the {', '.join(PARTS)}, as in "
-                "reward.sigmoid_length.alpha=0.1 (verl's keys mean nothing to a replay)"
+                f"reward.sigmoid_length.alpha=0.1 (of verl's keys only {LONGEST} means something to a replay)"
             )
         for name in [label] if colon else changes:
             changes[name].append(text.removeprefix(f"{label}:") if colon else text)

@@ -46,7 +46,11 @@ def before_after_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
     "cut" is the share of responses that the limit ended.
     """
     questions = summaries[0]["after"]["questions"] if summaries else 0
-    table = Table(title=f"Held-out set, {questions} questions, before and after training (± standard error)")
+    told = list(dict.fromkeys(sampling for summary in summaries if (sampling := _sampling(summary))))
+    table = Table(
+        title=f"Held-out set, {questions} questions, before and after training (± standard error)",
+        caption="; ".join(told) or None,
+    )
     table.add_column("recipe\n(steps)")
     for heading in ("level", "accuracy %\nbefore", "\nafter", "tokens\nbefore", "\nafter", "change", "cut %\nafter"):
         table.add_column(heading, justify="right")
@@ -70,6 +74,21 @@ def before_after_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
                 end_section=place == len(rows) - 1,
             )
     return table
+
+
+def _sampling(summary: Mapping[str, Any]) -> str:
+    """How a run's held-out questions were answered; empty where its summary does not say.
+
+    >>> _sampling({"validation": {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "n": 4}})
+    'sampled at temperature 0.6, top_p 0.95, 4 responses a question'
+    """
+    given = summary.get("validation") or {}
+    if not given:
+        return ""
+    several = f", {given['n']} responses a question" if given.get("n", 1) != 1 else ""
+    if not given.get("do_sample"):
+        return f"greedy{several}"
+    return f"sampled at temperature {given.get('temperature')}, top_p {given.get('top_p')}{several}"
 
 
 def _percent_of(figures: Mapping[str, Any]) -> str:

@@ -255,7 +255,7 @@ def _first_dead(lines: Sequence[str]) -> tuple[int, str] | None:
     """The first process that Ray says died of itself, by its name, and the line; Ray ends those that follow."""
     for number, line in enumerate(lines, 1):
         if match := _DEAD.search(line):
-            names = (re.search(rf"\((\S+) pid={match[1]}\b", one) for one in lines)
+            names = (re.search(rf"\((\S{{1,200}}) pid={match[1]}\b", one) for one in lines)
             name = next((found[1] for found in names if found), "a process")
             return number, _short(f"{name}, pid {match[1]}: {match[2]}")
     return None
@@ -269,7 +269,7 @@ OVERRIDES: Final = "Error executing job with overrides:"
 HYDRAS_END: Final = "Set the environment variable HYDRA_FULL_ERROR=1"
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_PREFIX = re.compile(r"^\((?:[\w.:-]+ )*(?:pid=\d+|raylet|autoscaler)[^)]*\) ?")
+_PREFIX = re.compile(r"^\((?:[\w.:-]{1,200} ){0,8}(?:pid=\d+|raylet|autoscaler)[^)]{0,200}\) ?")
 _LEVEL = re.compile(r"^(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?")
 _HEAD = re.compile(
     r"^\s*(?:\|\s*)?(?:Traceback \(most recent call last\):|(?:ray\.exceptions\.\w+\(\w+\): )?ray::\S+\(\) \(pid=)"
@@ -285,7 +285,7 @@ _LOOSE = re.compile(
 )
 _BEFORE = re.compile(rf"[A-Z]+:\d{{4}}-|{OVERRIDES}")
 _END = re.compile(r"^(?:The above exception|During handling of|$)")
-_DEAD = re.compile(r"Worker PID: (\d+) Worker exit type: SYSTEM_ERROR Worker exit detail: (.*?\.)(?:\s|$)")
+_DEAD = re.compile(r"Worker PID: (\d+) Worker exit type: SYSTEM_ERROR Worker exit detail: (.{0,1000}?\.)(?:\s|$)")
 _OWN = "leanthink.core.errors."
 
 
@@ -293,26 +293,20 @@ def _statements(printed: Sequence[str]) -> Iterator[Cause]:
     """Every statement of an error, in order."""
     processes, lines = map(list, zip(*map(_parted, printed), strict=True))
     inside: set[str] = set()  # the processes in the middle of a traceback
+    told = False  # whether the paragraph before Hydra's last words is the end of a traceback: a statement already
     for number, (process, line) in enumerate(zip(processes, lines, strict=True)):
+        if line.startswith(OVERRIDES):  # an error of Hydra's own is shown without a traceback
+            told = False
         if _HEAD.match(line):
             inside.add(process)
-        elif line.startswith(HYDRAS_END) and not _told_before(lines, number):
+            told = True
+        elif line.startswith(HYDRAS_END) and not told:
             yield from _hydras(lines, number)
         elif _ERROR.match(line) or (process in inside and line and not line[0].isspace()):
             yield _cause(_block(lines, processes, number), number)
             inside.discard(process)
         elif _LOOSE.search(line):
             yield _cause([line], number)
-
-
-def _told_before(lines: Sequence[str], end: int) -> bool:
-    """Whether the paragraph before Hydra's last words is the end of a traceback, which is a statement already."""
-    for line in reversed(lines[:end]):
-        if _HEAD.match(line):
-            return True
-        if line.startswith(OVERRIDES):  # an error of Hydra's own is shown without one
-            return False
-    return False
 
 
 def _hydras(lines: Sequence[str], end: int) -> Iterator[Cause]:

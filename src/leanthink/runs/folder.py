@@ -69,6 +69,10 @@ class Run:
         """verl's own metrics files, one per start."""
         return self.folder / "attempts"
 
+    def next_attempt(self) -> Path:
+        """Where the next start's metrics go."""
+        return self.attempts / f"{len(list(self.attempts.glob('*.jsonl'))):03d}.jsonl"
+
     @property
     def validation(self) -> Path:
         """verl's validation dumps."""

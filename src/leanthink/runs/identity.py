@@ -48,7 +48,8 @@ BESIDE: Final = (
     *("trainer.default_local_dir", "trainer.validation_data_dir", "trainer.rollout_data_dir"),
     *("trainer.val_before_train", "trainer.log_val_generations", "trainer.resume_mode", "trainer.resume_from_path"),
     *("trainer.max_actor_ckpt_to_keep", "trainer.max_critic_ckpt_to_keep", "trainer.del_local_ckpt_after_load"),
-    *("leanthink.poll_interval", "leanthink.changed_recipe", "leanthink.check_template", "leanthink.recipe"),
+    *("leanthink.poll_interval", "leanthink.changed_recipe", "leanthink.recipe"),
+    *("leanthink.check_template", "leanthink.check_gpus"),
     *("trainer.v1.sampler.sampler_kwargs", "algorithm.leanthink"),
 )
 """Names, or beginnings of names, that are no facts: where things lie, what is logged, how a run is taken up."""

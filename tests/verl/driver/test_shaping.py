@@ -82,6 +82,27 @@ def test_kept_rollouts_carry_facts_rewards_and_parts_by_response(monkeypatch, tm
     assert kept[0]["parts"] == {"correct": 1.0, "length": 0.0}
 
 
+@pytest.mark.parametrize("partition", ["val", "train"])
+@pytest.mark.parametrize("buffer_class", [shaping.ShapingReplayBuffer, shaping.ShapingReplayBufferAsync])
+def test_validation_is_handed_on_as_it_came_and_teaches_the_state_nothing(monkeypatch, buffer_class, partition):
+    rows = [row(4, fact(prompt_key="p")), row(2, fact(acc=1.0, prompt_key="p"))]
+    queue, keys = Queue(rows), ["k0", "k1"]
+    monkeypatch.setattr(shaping, "tq", queue)
+    batch = SimpleNamespace(keys=keys, tags=[{} for _ in keys], partition_id=partition, reorder=lambda order: None)
+    verls = buffer_class.__mro__[2]
+    monkeypatch.setattr(verls, "sample", lambda self, **asked: (batch, {"verls": asked["batch_size"]}))
+    buffer = object.__new__(buffer_class)
+    buffer._group_loss = buffer._rollouts = None
+    buffer._sort_by_length = False
+    buffer._refill, buffer._told_apart = SimpleNamespace(asked=3), {}
+    buffer.shaper = Shaper(Settings.of(load_recipe("hapo")))
+    before = repr(buffer.shaper.states)
+    given, metrics = buffer.sample(1, partition, 2)
+    assert given is batch and metrics["verls"] == 2
+    learnt = repr(buffer.shaper.states) != before
+    assert (bool(queue.written), learnt, len(metrics) > 1) == ((True,) * 3 if partition == "train" else (False,) * 3)
+
+
 def test_a_response_that_was_not_probed_is_refused(monkeypatch):
     with pytest.raises(ConfigError, match=r"response k0 was not probed.*agent_loop_manager_class"):
         sampled(monkeypatch, STEPS, [row(3, fact())])

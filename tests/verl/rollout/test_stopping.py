@@ -106,7 +106,7 @@ def job(recipe, *overrides):
         model="m",
         train_files=("t",),
         val_files=("v",),
-        checkpoints="c",
+        folder="c",
         gpus=1,
         extra={key: value == "true" for key, value in (text.split("=") for text in overrides if "bypass" in text)},
     )

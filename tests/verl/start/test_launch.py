@@ -23,7 +23,7 @@ from leanthink.verl.start.schema import check_keys
 
 def job(name="trle", profile="gpu", **changes):
     recipe = changes.pop("recipe", None) or load_recipe(name)
-    files = {"train_files": ("train.parquet",), "val_files": ("test.parquet",), "checkpoints": "checkpoints"}
+    files = {"train_files": ("train.parquet",), "val_files": ("test.parquet",), "folder": "/runs/one"}
     model = str(policy_path())  # verl reads the critic's model when it checks its settings
     return Job(recipe=recipe, profile=profile, model=model, gpus=8 if profile == "gpu" else 1, **files, **changes)
 

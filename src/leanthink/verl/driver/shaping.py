@@ -33,6 +33,7 @@ from leanthink.verl.driver.advantage import tagged
 from leanthink.verl.driver.filtering import BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch
 from leanthink.verl.driver.keeping import write_shaped
+from leanthink.verl.driver.place import check_gpus, prepare_folder
 from leanthink.verl.driver.registered import check_registered
 from leanthink.verl.rollout.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import Settings
@@ -57,6 +58,10 @@ class _Shaping:
         check_registered()
         settings = Settings.read(sampler_kwargs[NAME])
         run = sampler_kwargs["run"]
+        if settings.check_gpus and run.get("gpus"):
+            check_gpus(int(run["nodes"]), int(run["gpus"]))
+        if run.get("folder"):
+            prepare_folder(Path(run["folder"]), settings)
         self._group_loss = GroupLoss.of(settings, refill_fn)
         self._sort_by_length = settings.sort_by_length
         resume_from = run["resume_from"] if run["resume_mode"] == "resume_path" else None

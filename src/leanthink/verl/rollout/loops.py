@@ -7,11 +7,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
+from leanthink.core.batch import PROMPT_KEY, RolloutBatch
 from leanthink.core.errors import ConfigError
+from leanthink.core.limits import LIMIT
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import Recipe
+from leanthink.recipe.scoring import measured_rewards
 from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
+from leanthink.rewards.budget import THINKING_LENGTH
 from leanthink.rewards.probed import ProbedReward, probed_part
 from leanthink.verl import COMPRESSING, MODES, PROBING, SERIAL, STOPPING
 from leanthink.verl.settings import Settings
@@ -92,3 +96,18 @@ def loop_of(recipe: Recipe) -> str | None:
         kinds = " and ".join(kind for _, kind in needed)
         raise ConfigError(f"{kinds} each sample responses in a way of their own; keep one of them in the recipe")
     return needed[0][0] if needed else None
+
+
+def columns_of_data(reward: Reward) -> frozenset[str]:
+    """The columns of a reward that the data have to bring, in each row's ``extra_info``.
+
+    Not among them is what is measured, what an agent loop says of the responses it samples, and what training makes.
+
+    >>> from leanthink.recipe.definition import load_recipe
+    >>> sorted(columns_of_data(load_recipe("lcpo_max").reward)), sorted(columns_of_data(load_recipe("vsrm_rpp").reward))
+    (['at_most', 'budget'], [])
+    """
+    sampled = tuple(kind for _, kind, _ in _NEEDS)
+    made = {PROMPT_KEY, THINKING_LENGTH, LIMIT, *RolloutBatch.CORE, *(part.column for part in measured_rewards(reward))}
+    by_loop = (part.requires for part in reward.walk() if isinstance(part, sampled) and not part.children())
+    return reward.requires - made - frozenset().union(*by_loop)

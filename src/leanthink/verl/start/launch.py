@@ -7,13 +7,17 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.definition import Profile, Recipe
-from leanthink.recipe.keys import tree_keys
+from leanthink.recipe.definition import Recipe
+from leanthink.recipe.keys import Profile, tree_keys
+from leanthink.recipe.lengths import LONGEST, TESTBED_LONGEST
+from leanthink.runs.folder import Run
+from leanthink.runs.identity import EPOCHS, STEPS
 from leanthink.verl import NAME
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.hydra import Reference, overrides
@@ -26,6 +30,21 @@ SAMPLER: Final = "trainer.v1.sampler"
 MODE: Final = "trainer.v1.trainer_mode"
 MANAGER: Final = f"+{ROLLOUT}.agent.agent_loop_manager_class"
 
+MAINS: Final = {"cpu": "leanthink.verl.cpu.main", "gpu": "verl.trainer.main_ppo"}
+FILTER: Final = "algorithm.filter_groups"
+KEPT: Final = "trainer.max_actor_ckpt_to_keep"
+DECIDED_BY_STEPS: Final = 1_000_000
+"""Epochs where the number of steps decides: verl ends a run at whichever comes first."""
+
+VALIDATION: Final[Mapping[str, Any]] = {
+    f"{ROLLOUT}.val_kwargs.do_sample": True,
+    f"{ROLLOUT}.val_kwargs.temperature": Reference(f"${{{ROLLOUT}.temperature}}"),
+    f"{ROLLOUT}.val_kwargs.top_p": Reference(f"${{{ROLLOUT}.top_p}}"),
+    f"{ROLLOUT}.val_kwargs.top_k": Reference(f"${{{ROLLOUT}.top_k}}"),
+    f"{ROLLOUT}.val_kwargs.n": 1,
+}
+"""Held-out questions are answered as training samples, not greedily, as verl does by default: lengths differ."""
+
 GPU: Final[Mapping[str, Any]] = {
     "trainer.device": "cuda",
     "trainer.logger": ["console", "tensorboard"],
@@ -36,7 +55,13 @@ GPU: Final[Mapping[str, Any]] = {
     "actor_rollout_ref.ref.log_prob_use_dynamic_bsz": True,
     "actor_rollout_ref.model.use_remove_padding": True,
     "actor_rollout_ref.model.enable_gradient_checkpointing": True,
+    # Logits of 16k tokens and 152k words are 10 GB in fp32, and there are several such at once: never whole.
+    "actor_rollout_ref.model.use_fused_kernels": True,
     f"{ACTOR}.use_dynamic_bsz": True,
+    **VALIDATION,
+    "data.filter_overlong_prompts": True,  # one beyond data.max_prompt_length would end the run
+    EPOCHS: 3,  # verl: 30
+    KEPT: 2,  # verl keeps all: of 1.5 B parameters some 20 GB each
     "trainer.save_freq": 20,
     "trainer.test_freq": 20,
 }
@@ -45,6 +70,7 @@ GPU_CRITIC: Final[Mapping[str, Any]] = {
     "critic.model.path": Reference("${actor_rollout_ref.model.path}"),  # it starts from the policy's weights
     "critic.model.use_remove_padding": True,
     "critic.model.enable_gradient_checkpointing": True,
+    "trainer.max_critic_ckpt_to_keep": Reference(f"${{{KEPT}}}"),
 }
 """Beside `GPU`, where the advantage reads a critic's values; the CPU profile has its own."""
 
@@ -59,22 +85,24 @@ VERL_DEFAULTS: Final[Mapping[str, int]] = {
 TESTBED_SIZES: Final[Mapping[str, Any]] = {
     "data.train_batch_size": 16,
     "data.max_prompt_length": 16,
-    "data.max_response_length": 96,
+    LONGEST: TESTBED_LONGEST,
     f"{ROLLOUT}.n": 8,
     f"{ACTOR}.ppo_mini_batch_size": 16,
     f"{ACTOR}.optim.lr": 1.25e-4,
     f"{ACTOR}.use_kl_loss": False,  # no reference model beside the policy
     "algorithm.use_kl_in_reward": False,
-    "trainer.total_epochs": 1_000_000,  # the number of steps decides
+    EPOCHS: DECIDED_BY_STEPS,
 }
 """What the CPU profile puts in place of a paper's sizes; a recipe's ``cpu`` block wins over it."""
+
+REFILLS: Final = 30
+"""Batches of prompts a step that a filter of groups may go through: verl's default is no limit."""
 
 CPU: Final[Mapping[str, Any]] = {
     **cpu.OVERRIDES,
     "trainer.save_freq": 20,
     "trainer.test_freq": 1_000_000,  # before training and, as verl always does, after the last step
-    f"{ROLLOUT}.val_kwargs.do_sample": True,
-    f"{ROLLOUT}.val_kwargs.temperature": 1.0,  # as in training: overthinking is a matter of sampling
+    **VALIDATION,
 }
 
 
@@ -87,7 +115,7 @@ class Job:
         profile: ``cpu`` or ``gpu``.
         model: a folder or a Hub name.
         train_files: parquet files as ``leanthink prepare`` writes them; so are ``val_files``.
-        checkpoints: where verl keeps its checkpoints.
+        folder: what the run leaves lies below it, as `leanthink.runs.folder.Run` has it.
         nodes: machines.
         gpus: GPUs on each; on the CPU, data-parallel ranks.
         steps: training steps; None for as many as the epochs hold.
@@ -100,7 +128,7 @@ class Job:
     model: str
     train_files: tuple[str, ...]
     val_files: tuple[str, ...]
-    checkpoints: str
+    folder: str
     nodes: int = 1
     gpus: int = 8
     steps: int | None = None
@@ -116,6 +144,10 @@ class Job:
         else:
             keys = {**GPU, **(GPU_CRITIC if reads_critic(recipe) else {}), **loss_keys(recipe.loss), **recipe.verl}
         keys |= {**self._data(), **self.extra}
+        self._set_epochs(keys)
+        if keys.get(f"{FILTER}.enable"):
+            keys.setdefault(f"{FILTER}.max_num_gen_batches", REFILLS)
+        keys["trainer.logger"] = _with_file(keys.get("trainer.logger", ["console"]))
         mode = str(keys.get(MODE, "sync"))
         if self.profile == "cpu" and mode == "sync":
             # The CPU engine samples in fp32 from the very weights that are trained: its log-probabilities are the old
@@ -127,7 +159,7 @@ class Job:
                 f"log-probabilities at sampling do not hold; set {BYPASS}=false"
             )
         options = self._options(keys)
-        keys |= self._plugin(mode, options)
+        keys |= {**self._plugin(mode, options), **self._own_code()}
         ranks = self.nodes * self.gpus
         if recipe.loss.whole_groups:
             arrangement.set_sizes(keys)
@@ -135,32 +167,52 @@ class Job:
         arrangement.require(recipe.loss, arrangement.value_of(keys), bool(options.get("sort_by_length")))
         return keys
 
+    def validation(self) -> dict[str, Any]:
+        """How held-out questions are answered: ``do_sample``, ``temperature``, ``top_p`` and ``n``."""
+        keys = self.keys()
+        found = {}
+        for name in ("do_sample", "temperature", "top_p", "n"):
+            value = keys[f"{ROLLOUT}.val_kwargs.{name}"]
+            training = {"temperature": 1.0, "top_p": 1.0}.get(name)  # verl's own
+            found[name] = keys.get(f"{ROLLOUT}.{name}", training) if isinstance(value, Reference) else value
+        return found
+
     def arguments(self) -> list[str]:
-        """The arguments of ``python -m verl.trainer.main_ppo``."""
+        """The arguments of verl's program, `MAINS`."""
         return overrides(self.keys())
 
     def command(self) -> str:
         """The whole command, to be pasted into a shell."""
-        lines = ["python -m verl.trainer.main_ppo", *map(quoted, self.arguments())]
+        lines = [f"python -m {MAINS[self.profile]}", *map(quoted, self.arguments())]
         variables = dict(cpu.ENVIRONMENT) if self.profile == "cpu" else {}
-        if code.names_own(self.recipe.parts()):
+        if self.profile == "cpu" and code.names_own(self.recipe.parts()):
             variables[code.FOLDERS] = os.pathsep.join(code.folders())
         return " \\\n  ".join([*(f"{name}={quoted(value)}" for name, value in variables.items()), *lines])
 
     def _data(self) -> dict[str, Any]:
+        run = Run(folder=Path(self.folder))
         keys: dict[str, Any] = {
             "actor_rollout_ref.model.path": self.model,
             "data.train_files": list(self.train_files),
             "data.val_files": list(self.val_files),
             "trainer.nnodes": self.nodes,
             "trainer.n_gpus_per_node": self.gpus,
-            "trainer.default_local_dir": self.checkpoints,
+            "trainer.default_local_dir": str(run.checkpoints),
+            "trainer.validation_data_dir": str(run.validation),
+            "hydra.run.dir": str(run.folder / "hydra"),
             "trainer.project_name": NAME,
             "trainer.experiment_name": self.recipe.name,
         }
         if self.steps is not None:
-            keys["trainer.total_training_steps"] = self.steps
+            keys[STEPS] = self.steps
         return keys
+
+    def _set_epochs(self, keys: dict[str, Any]) -> None:
+        """Where steps are given, and no epochs beside them, the steps decide."""
+        asked = self.steps is not None or STEPS in self.extra
+        beside = self.extra if asked else {**self.recipe.verl, **self.extra}
+        if keys.get(STEPS) is not None and EPOCHS not in beside:
+            keys[EPOCHS] = DECIDED_BY_STEPS
 
     def _options(self, keys: Mapping[str, Any]) -> dict[str, Any]:
         """Our own options: on the CPU, those that make a step of a small model quick; the caller's win."""
@@ -185,6 +237,9 @@ class Job:
             f"{SAMPLER}.custom_sampler.name": "ShapingReplayBuffer" if mode == "sync" else "ShapingReplayBufferAsync",
             f"+{SAMPLER}.sampler_kwargs.leanthink": Reference("${leanthink}"),
             f"+{SAMPLER}.sampler_kwargs.run": {
+                "folder": self.folder,
+                "nodes": Reference("${trainer.nnodes}"),
+                "gpus": Reference("${trainer.n_gpus_per_node}"),
                 "checkpoints": Reference("${trainer.default_local_dir}"),
                 "resume_mode": Reference("${trainer.resume_mode}"),
                 "resume_from": Reference("${trainer.resume_from_path}"),
@@ -198,12 +253,24 @@ class Job:
             f"+{NAME}": settings.node(),
         }
 
+    def _own_code(self) -> dict[str, Any]:
+        """Where the recipe's own code lies, for processes on other machines, which do not have our environment."""
+        if self.profile == "cpu" or not code.names_own(self.recipe.parts()):
+            return {}
+        return {"+ray_kwargs.ray_init.runtime_env.env_vars": {code.FOLDERS: os.pathsep.join(code.folders())}}
+
     def _manager(self) -> dict[str, str]:
         """Who hands out prompts: verl's own where nothing else is needed."""
         if self.profile == "cpu":
             return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
         dispatches = self.recipe.limit is not None or loop_of(self.recipe) is not None
         return {MANAGER: "leanthink.verl.driver.dispatch.DispatchingManager"} if dispatches else {}
+
+
+def _with_file(loggers: Any) -> list[str]:
+    """The loggers, and the one whose file the commands read: into the run's folder."""
+    names = [loggers] if isinstance(loggers, str) else list(loggers)
+    return [*(name for name in names if name != "file"), "file"]
 
 
 def quoted(word: str) -> str:

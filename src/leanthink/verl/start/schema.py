@@ -14,12 +14,14 @@ from leanthink.verl.hydra import Reference
 def check_keys(keys: Mapping[str, Any]) -> None:
     """Raise where a key is not in verl's configuration, or its value is of another kind.
 
-    Keys that begin with ``+`` are new to verl and always allowed.
+    Keys that begin with ``+`` are new to verl: one that verl has is refused, for Hydra would refuse it.
 
     Raises:
         ConfigError: naming the key, the value and the cure.
     """
     for key, value in keys.items():
+        if key.startswith("+") and not key.startswith("++") and _has(key[1:]):
+            raise ConfigError(f"{key}: verl has this key, and + is for new ones; write {key[1:]}={value!r}")
         if not key.startswith(("+", "~", "hydra.")):
             _check(key, value)
 
@@ -44,6 +46,15 @@ def _check(key: str, value: Any) -> None:
             if wrong and value is not None and not isinstance(value, Reference):
                 raise ConfigError(f"{key}: {value!r} is not {name}, which verl has there ({node!r:.60}); give {name}")
             return
+
+
+def _has(key: str) -> bool:
+    node: Any = _config()
+    for word in key.split("."):
+        if not isinstance(node, Mapping) or word not in node:
+            return False
+        node = node[word]
+    return True
 
 
 @cache

@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 import yaml
 
 from leanthink.core import code
-from leanthink.core.errors import DataError, DependencyError, LeanthinkError, StateError
+from leanthink.core.errors import ConfigError, DataError, DependencyError, LeanthinkError, StateError
 from leanthink.core.text import storable
 from leanthink.files.writing import make_folder, open_lock, open_log, write_text
 from leanthink.runs.failure import Cause, cause_of
@@ -30,9 +30,8 @@ from leanthink.runs.identity import MODEL, TRAIN_FILES, VAL_FILES, model_fact
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.start.claim import check_folder, compared, forget_position, is_finished, with_migration
 from leanthink.verl.start.identity import identity_of, versions
-from leanthink.verl.start.launch import Job
+from leanthink.verl.start.launch import MAINS, Job
 
-MAINS: Final = {"cpu": "leanthink.verl.cpu.main", "gpu": "verl.trainer.main_ppo"}
 POLL_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = 20.0
 LAST_BYTES: Final = 16 * 2**20  # of a log, in which the cause of a failure is looked for
@@ -60,8 +59,8 @@ def train(
     (`leanthink.runs.identity`).
 
     Args:
-        job: what to train; its checkpoints are put into the run's folder.
-        run: the folder.
+        job: what to train.
+        run: the job's folder.
         on_step: called with each step's flat metrics as they appear, earlier steps of a resumed run included.
         write_data: called once the folder is this run's, before verl starts.
         floor: when the run counts as collapsed and is stopped, for good.
@@ -105,11 +104,10 @@ def train(
         job = replace(job, options={**with_migration(record, resumed), **job.options})
         started = time.time()
         evaluated = not any(one.name in (MODEL, VAL_FILES) for one in differing) or resumed > 0
-        files = _files(run, evaluated=evaluated)
-        job = replace(job, checkpoints=str(run.checkpoints.absolute()), extra={**files, **job.extra})
+        if evaluated and (run.validation / "0.jsonl").exists():
+            job = replace(job, extra={"trainer.val_before_train": False, **job.extra})
         write_text(run.folder / "command.txt", storable(job.command())[0] + "\n")
-        attempt = run.attempts / f"{len(list(run.attempts.glob('*.jsonl'))):03d}.jsonl"
-        stopped = _follow(job, run, attempt, lock, on_step, floor)
+        stopped = _follow(job, run, run.next_attempt(), lock, on_step, floor)
         return finish(job, run, time.time() - started, stopped)
 
 
@@ -150,6 +148,26 @@ def check_model(job: Job) -> None:
         )
 
 
+def check_accelerator(job: Job) -> None:
+    """Refuse GPUs that this machine does not have, unless the run goes to a Ray cluster elsewhere.
+
+    Raises:
+        ConfigError: torch sees too few.
+    """
+    device = job.keys().get("trainer.device")
+    if device != "cuda" or job.options.get("check_gpus") is False or os.environ.get("RAY_ADDRESS"):
+        return
+    import torch
+
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if seen < job.gpus:
+        raise ConfigError(
+            f"the run wants {job.gpus} GPUs on this machine, and torch {torch.__version__} sees {seen}; give --gpus "
+            f"{seen or 'N'}, set RAY_ADDRESS to the cluster that has them, or train with --profile cpu (`leanthink "
+            "doctor` tells what is missing)"
+        )
+
+
 def _lock(lock: IO[str], run: Run) -> None:
     """Held by us and, through the inherited descriptor, by verl: it lasts as long as either lives."""
     try:
@@ -161,23 +179,11 @@ def _lock(lock: IO[str], run: Run) -> None:
         ) from None
 
 
-def _files(run: Run, *, evaluated: bool) -> dict[str, Any]:
-    keys: dict[str, Any] = {
-        "trainer.validation_data_dir": str(run.validation.absolute()),
-        "hydra.run.dir": str((run.folder / "hydra").absolute()),
-    }
-    if evaluated and (run.validation / "0.jsonl").exists():
-        keys["trainer.val_before_train"] = False
-    return keys
-
-
 def _follow(
     job: Job, run: Run, attempt: Path, lock: IO[str], on_step: OnStep, floor: Floor | None
 ) -> dict[str, Any] | None:
     """Run verl to its end, or to the floor; then returns why it was stopped."""
-    loggers = job.keys().get("trainer.logger", ["console"])
-    extra = {**job.extra, "trainer.logger": [*(name for name in loggers if name != "file"), "file"]}
-    arguments = replace(job, extra=extra).arguments()
+    arguments = job.arguments()
     environment = dict(os.environ)
     if job.profile == "cpu":
         environment = {**cpu.ENVIRONMENT, **environment, "VERL_PLATFORM": "cpu"}
@@ -288,6 +294,7 @@ def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None
         "before": {"step": first, **evaluation(evaluations[first])},
         "after": {"step": last, **evaluation(evaluations[last])},
         "seconds": {"total": seconds, "per_step": seconds_by_phase(metrics)},
+        "validation": job.validation(),
         "versions": versions(),
     }
     if "data.seed" in job.extra:
