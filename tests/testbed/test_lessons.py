@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leanthink.testbed.lessons import Course, Teacher, answer_after, search_batches
+from leanthink.testbed.lessons import COURSES, Course, Teacher, answer_after, search_batches
 from leanthink.testbed.muon import Muon, orthogonal
 from leanthink.testbed.search import Search, SearchQuestion, right_candidate, split_of
 from leanthink.testbed.task import boxed_answer
@@ -16,8 +16,8 @@ from leanthink.testbed.training import IGNORED, new_model, train
 TASK = Search()
 WORDS = list(vocabulary(TASK))
 TINY = Course(
-    steps=6, batch_size=20, drill_steps=2, mixed_steps=4, hidden_size=16, layers=1, heads=2, key_value_heads=1,
-    intermediate_size=16, warmup_steps=2,
+    steps=6, batch_size=20, hidden_size=16, layers=1, heads=2, key_value_heads=1, intermediate_size=16, warmup_steps=2,
+    phases=((2, {"tries": 0.5, "walks": 0.5}), (4, {"walks": 0.2, "traces": 0.6, "cuts": 0.2}), (6, {"traces": 1.0})),
 )  # fmt: skip
 
 
@@ -97,9 +97,12 @@ def test_the_answer_where_a_thinking_ends(thinking: str, answer: int) -> None:
 
 
 def test_a_course_goes_from_pieces_to_traces() -> None:
-    for step in range(TINY.steps):
-        assert sum(TINY.shares_at(step).values()) == pytest.approx(1.0)
-    assert "traces" not in TINY.shares_at(1) and "walks" in TINY.shares_at(3) and "walks" not in TINY.shares_at(4)
+    for course in COURSES:
+        assert course.phases[-1][0] == course.steps
+        assert all(sum(shares.values()) == pytest.approx(1.0) for _, shares in course.phases)
+    assert [set(TINY.shares_at(step)) for step in (0, 1, 2, 4, 9)] == [
+        {"tries", "walks"}, {"tries", "walks"}, {"walks", "traces", "cuts"}, {"traces"}, {"traces"},
+    ]  # fmt: skip
     sizes = [sum(len(inputs) for inputs, _ in parts) for parts in search_batches(TINY, TASK, 0)]
     assert len(sizes) == 6 and all(abs(size - 20) <= 1 for size in sizes)
 
@@ -107,7 +110,7 @@ def test_a_course_goes_from_pieces_to_traces() -> None:
 def test_the_search_policy_trains_and_training_is_seeded() -> None:
     def run(seed: int) -> list[float]:
         losses: list[float] = []
-        course = replace(TINY, steps=40, drill_steps=40, mixed_steps=40)
+        course = replace(TINY, steps=40, phases=((40, {"tries": 0.5, "walks": 0.5}),))
         train(
             course,
             new_model(course, TASK, seed),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from leanthink.testbed.search import NO, YES, Search, SearchQuestion, right_candidate, sample_question, split_of
 from leanthink.testbed.search import sample_trace as trace_of
@@ -31,14 +32,11 @@ class Course(Training):
     """A training of the search policy; the figures of `Training` that other values suit.
 
     Attributes:
-        drill_steps: steps at the start of ``tries`` and ``walks`` alone, half of a batch each.
-        mixed_steps: the step up to which ``walks`` go on beside traces.
+        phases: up to which step a batch is made of which lessons; the shares of each sum to 1.
     """
 
     steps: int = 1200
     batch_size: int = 32
-    drill_steps: int = 250
-    mixed_steps: int = 600
     learning_rate: float = 4e-3
     muon_rate: float | None = 4e-3
     warmup_steps: int = 50
@@ -47,14 +45,25 @@ class Course(Training):
     heads: int = 4
     key_value_heads: int = 4
     intermediate_size: int = 192
+    phases: tuple[tuple[int, Mapping[str, float]], ...] = (
+        (250, {"tries": 0.5, "walks": 0.5}),
+        (600, {"tries": 0.15, "walks": 0.3, "traces": 0.45, "cuts": 0.1}),
+        (1200, {"tries": 0.1, "traces": 0.75, "cuts": 0.15}),
+    )
 
-    def shares_at(self, step: int) -> dict[str, float]:
-        """What a batch is made of; the shares sum to 1."""
-        if step < self.drill_steps:
-            return {"tries": 0.5, "walks": 0.5}
-        if step < self.mixed_steps:
-            return {"tries": 0.15, "walks": 0.3, "traces": 0.45, "cuts": 0.1}
-        return {"tries": 0.1, "traces": 0.75, "cuts": 0.15}
+    def shares_at(self, step: int) -> Mapping[str, float]:
+        """What a batch is made of."""
+        return next((shares for upto, shares in self.phases if step < upto), self.phases[-1][1])
+
+
+COURSES: Final = (
+    Course(),
+    # By then results and verdicts are right, but the next candidate is missed now and then.
+    Course(
+        steps=700,
+        phases=((450, {"walks": 0.5, "traces": 0.4, "cuts": 0.1}), (700, {"traces": 0.8, "cuts": 0.2})),
+    ),
+)
 
 
 class Teacher:
