@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -27,6 +28,7 @@ HERE = Path(__file__).resolve().parent
 CHAINS, SEARCH = HERE / "results.yaml", HERE / "results_search.yaml"
 PAGE = HERE.parent / "docs" / "results.md"
 PICTURE = PAGE.with_suffix(".png")
+KEPT = HERE / "results_search.json"
 
 Summary = Mapping[str, Any]
 
@@ -254,6 +256,19 @@ def search_row(name: str, ends: Sequence[Sequence[Sample]], summaries: Sequence[
     ]
 
 
+def kept_figures(sources: Sequence[Source], found: Mapping[str, Sequence[Summary]]) -> list[dict[str, Any]]:
+    """What each run of the search task came to, raw: its summary, and its figures beside the front."""
+    kept = []
+    for variant, runs in found.items():
+        own = [source for source in sources if source.label == variant]
+        for source, summary in zip(own, runs, strict=True):
+            last = last_samples(source)
+            beside = {} if last is None else asdict(search_figures(last[1]))
+            told = {name: value for name, value in summary.items() if name != "metrics"}
+            kept.append({"variant": variant, "search": beside, "summary": told})
+    return kept
+
+
 def draw(sources: Sequence[Source], path: Path) -> None:
     """The picture: the front, the start, every variant with its interval."""
     start = sources[0].evaluations[0]
@@ -326,6 +341,7 @@ def main() -> None:
         own = {variant: runs for variant, runs in found.items() if runs}
         section = search_section(sources, own, [variant for variant, runs in found.items() if not runs])
         draw(sources, PICTURE)
+        KEPT.write_text(json.dumps(kept_figures(sources, own), indent=1) + "\n", encoding="utf-8")
     before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     PAGE.write_text(page(chains, Store(folder=args.chains), before, section), encoding="utf-8")
     print(f"wrote {PAGE}")
