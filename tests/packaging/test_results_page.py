@@ -42,7 +42,7 @@ def test_every_search_variant_is_a_run_of_the_search_task() -> None:
 
 def test_the_search_section_shows_start_and_runs_and_stays_where_nothing_was_run(tmp_path: Path) -> None:
     script = runpy.run_path(str(BENCHMARKS / "results.py"))
-    question = "12 33 times 51 is 106 ?\n33"
+    question = "21 42 times 91 is 139 ?\n42"
 
     def sample(text: str, correct: float) -> Sample:
         return Sample(
@@ -51,8 +51,8 @@ def test_the_search_section_shows_start_and_runs_and_stays_where_nothing_was_run
         )  # fmt: skip
 
     guess, found = (
-        sample(r"<think> </think> \boxed{ 12 }", 0.0),
-        sample(r"<think> 12 110 no </think> \boxed{ 33 }", 1.0),
+        sample(r"<think> </think> \boxed{ 21 }", 0.0),
+        sample(r"<think> 21 168 no </think> \boxed{ 42 }", 1.0),
     )
     source = Source(name="a", label="trle", metrics=[{"step": 7}], evaluations={0: [guess], 7: [found]})
     ends = {"by_difficulty": {"2": {"accuracy": 1.0, "mean_tokens": 9.0}}}

@@ -16,7 +16,7 @@ from leanthink.reporting.sources import Sample, Source
 from leanthink.testbed.search import Search, right_candidate, sample_question, sample_trace
 from leanthink.verify.same import same_answers
 
-TWO, THREE = "12 33 times 51 is 106 ?\n33", "12 40 33 times 51 is 106 ?\n33"
+TWO, THREE = "21 42 times 91 is 139 ?\n42", "21 42 13 times 91 is 119 ?\n13"
 
 
 def sample(question, correct, text="", **more):
@@ -24,11 +24,11 @@ def sample(question, correct, text="", **more):
     return Sample(question=question, correct=correct, text=text, **{"length": len(text.split()) + 1.0, **given})
 
 
-GUESS = sample(TWO, 0.0, r"<think> </think> \boxed{ 12 }")
-FOUND = sample(TWO, 1.0, r"<think> 12 110 no </think> \boxed{ 33 }")
-REPEATED = sample(THREE, 1.0, r"<think> 33 106 yes wait 33 106 yes </think> \boxed{ 33 }")
-BROKEN = sample(THREE, 0.0, r"<think> 40 119 no </think> 33")
-END = [GUESS, FOUND, REPEATED, BROKEN, sample(THREE, None, "<think> 33 106 yes")]
+GUESS = sample(TWO, 0.0, r"<think> </think> \boxed{ 21 }")
+FOUND = sample(TWO, 1.0, r"<think> 21 168 no </think> \boxed{ 42 }")
+REPEATED = sample(THREE, 1.0, r"<think> 13 119 yes wait 13 119 yes </think> \boxed{ 13 }")
+BROKEN = sample(THREE, 0.0, r"<think> 42 139 no </think> 13")
+END = [GUESS, FOUND, REPEATED, BROKEN, sample(THREE, None, "<think> 13 119 yes")]
 """Six, nine, thirteen and seven tokens; the last has no verdict."""
 
 

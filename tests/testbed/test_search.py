@@ -20,8 +20,8 @@ from leanthink.testbed.search import (
 )
 from leanthink.testbed.tokenizer import SPECIAL, build_tokenizer, vocabulary
 
-QUESTION = SearchQuestion(candidates=(12, 40, 33), multiplier=51, target=106)
-"""51 * 12, 51 * 40 and 51 * 33 are 10, 19 and 6 mod 43."""
+QUESTION = SearchQuestion(candidates=(21, 42, 13), multiplier=91, target=119)
+"""91 * 21, 91 * 42 and 91 * 13 are 68, 39 and 19 mod 97."""
 
 
 def test_exactly_one_candidate_is_right_and_its_place_says_nothing() -> None:
@@ -29,8 +29,9 @@ def test_exactly_one_candidate_is_right_and_its_place_says_nothing() -> None:
     places: Counter[int] = Counter()
     for _ in range(4000):
         question = sample_question(rng, 4)
-        results = [100 + question.multiplier * candidate % 43 for candidate in question.candidates]
+        results = [100 + question.multiplier * candidate % 97 for candidate in question.candidates]
         assert results.count(question.target) == 1 and len(set(question.candidates)) == 4
+        assert [candidate % 10 for candidate in question.candidates] == [1, 2, 3, 4]
         places[results.index(question.target)] += 1
         assert question.candidates[results.index(question.target)] == right_candidate(question)
     assert all(880 < places[place] < 1120 for place in range(4))
@@ -38,7 +39,10 @@ def test_exactly_one_candidate_is_right_and_its_place_says_nothing() -> None:
 
 def test_candidates_multipliers_and_results_share_no_number() -> None:
     task = Search()
-    candidates = set(range(1, task.modulus))
+    by_place = [{task.candidate(ten, place) for ten in range(task.tens)} for place in range(task.max_candidates)]
+    candidates = set().union(*by_place)
+    assert len(candidates) == task.tens * task.max_candidates and max(candidates) < task.modulus
+    assert all({c % 10 for c in numbers} == {place + 1} for place, numbers in enumerate(by_place))
     multipliers = {task.first_multiplier + index for index in range(task.multipliers)}
     results = {task.result(c, m) for c in candidates for m in multipliers}
     assert not candidates & multipliers and not (candidates | multipliers) & results
@@ -71,21 +75,21 @@ def test_splits_are_disjoint_seeded_and_the_held_out_one_balanced() -> None:
 @pytest.mark.parametrize(
     ("response", "tries", "waste", "repetitions", "first_right", "well_formed"),
     [
-        (r"<think> </think> \boxed{ 12 }", (), 0, 0, None, True),
-        (r"<think> 12 110 no wait 40 119 no </think> \boxed{ 33 }", (12, 40), 0, 0, False, True),
+        (r"<think> </think> \boxed{ 21 }", (), 0, 0, None, True),
+        (r"<think> 21 168 no wait 42 139 no </think> \boxed{ 13 }", (21, 42), 0, 0, False, True),
         # The last candidate could only be it: a try and its wait.
-        (r"<think> 12 110 no wait 40 119 no wait 33 106 yes </think> \boxed{ 33 }", (12, 40, 33), 4, 0, False, True),
+        (r"<think> 21 168 no wait 42 139 no wait 13 119 yes </think> \boxed{ 13 }", (21, 42, 13), 4, 0, False, True),
         # Found, and found again.
-        (r"<think> 33 106 yes wait 33 106 yes wait 33 106 yes </think> \boxed{ 33 }", (33, 33, 33), 8, 2, True, True),
+        (r"<think> 13 119 yes wait 13 119 yes wait 13 119 yes </think> \boxed{ 13 }", (13, 13, 13), 8, 2, True, True),
         # A failure again, and what is tried behind the right one.
-        (r"<think> 12 110 no wait 12 110 no wait 33 106 yes wait 40 119 no </think> \boxed{ 33 }",
-         (12, 12, 33, 40), 8, 1, False, True),
+        (r"<think> 21 168 no wait 21 168 no wait 13 119 yes wait 42 139 no </think> \boxed{ 13 }",
+         (21, 21, 13, 42), 8, 1, False, True),
         # What is no try ends the reading: a number that is no candidate, a missing verdict, no answer, more behind it.
-        (r"<think> 13 110 no </think> \boxed{ 12 }", (), 0, 0, None, False),
-        (r"<think> 12 110 no 40 119 no </think> \boxed{ 33 }", (12,), 0, 0, False, False),
-        (r"<think> 12 110 no wait 40", (12,), 0, 0, False, False),
-        (r"<think> 12 110 no </think> \boxed{ 99 }", (12,), 0, 0, False, False),
-        (r"<think> 12 110 no </think> \boxed{ 40 } }", (12,), 0, 0, False, False),
+        (r"<think> 31 168 no </think> \boxed{ 21 }", (), 0, 0, None, False),
+        (r"<think> 21 168 no 42 139 no </think> \boxed{ 13 }", (21,), 0, 0, False, False),
+        (r"<think> 21 168 no wait 42", (21,), 0, 0, False, False),
+        (r"<think> 21 168 no </think> \boxed{ 99 }", (21,), 0, 0, False, False),
+        (r"<think> 21 168 no </think> \boxed{ 42 } }", (21,), 0, 0, False, False),
         ("", (), 0, 0, None, False),
     ],
 )  # fmt: skip
@@ -138,7 +142,7 @@ def test_rows_are_what_verl_reads() -> None:
     assert first["data_source"] == "leanthink/testbed-search"
     found = first["prompt"][0]["content"].split()
     multiplier, target = int(found[-4]), int(found[-2])
-    right = [c for c in found[:-5] if 100 + int(c) * multiplier % 43 == target]
+    right = [c for c in found[:-5] if 100 + int(c) * multiplier % 97 == target]
     assert [first["reward_model"]["ground_truth"]] == right
     assert first["extra_info"]["difficulty"] == len(found[:-5]) == 2
 

@@ -55,8 +55,8 @@ class SearchFigures:
 def question_of(text: str) -> SearchQuestion | None:
     r"""The question in a prompt's text; None where it is of another task.
 
-    >>> question_of("12 33 times 51 is 106 ?\n33")
-    SearchQuestion(candidates=(12, 33), multiplier=51, target=106)
+    >>> question_of("21 42 times 91 is 139 ?\n42")
+    SearchQuestion(candidates=(21, 42), multiplier=91, target=139)
     """
     found = _QUESTION.search(text)
     if found is None:

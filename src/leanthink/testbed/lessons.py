@@ -1,6 +1,6 @@
 """The lessons of the search task: its pieces one by one, then whole traces.
 
-``tries`` teach what a product is and whether it is the target, ``walks`` which candidate comes next, ``traces`` all of
+``tries`` teach what a product is and whether it is the target, ``pairs`` which candidate comes next, ``traces`` all of
 it with waste and early answers, and ``cuts`` what to answer wherever the thinking ends, for probes and budgets end it
 anywhere. No lesson holds the inverse: the order of the candidates says nothing, and guesses take the next one.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from leanthink.testbed.search import NO, YES, Search, SearchQuestion, right_candidate, sample_question, split_of
 from leanthink.testbed.search import sample_trace as trace_of
@@ -19,12 +18,8 @@ from leanthink.testbed.tokenizer import ASSISTANT, EOS, PAD, USER, vocabulary
 from leanthink.testbed.training import IGNORED, Batch, Row, Training, padded
 
 TRIES = 16
-WALK_FROM = 5
-"""Fewest candidates of a walk."""
 SUCCESSES = 0.25
 """Share of ``tries`` that are of the right candidate, so that its verdict is not rare."""
-AGAIN = 0.35
-"""How often a step of a walk is done twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +30,7 @@ class Course(Training):
         phases: up to which step a batch is made of which lessons; the shares of each sum to 1.
     """
 
-    steps: int = 1200
+    steps: int = 1000
     batch_size: int = 32
     learning_rate: float = 4e-3
     muon_rate: float | None = 4e-3
@@ -46,24 +41,14 @@ class Course(Training):
     key_value_heads: int = 4
     intermediate_size: int = 192
     phases: tuple[tuple[int, Mapping[str, float]], ...] = (
-        (250, {"tries": 0.5, "walks": 0.5}),
-        (600, {"tries": 0.15, "walks": 0.3, "traces": 0.45, "cuts": 0.1}),
-        (1200, {"tries": 0.1, "traces": 0.75, "cuts": 0.15}),
+        (300, {"tries": 0.5, "pairs": 0.5}),
+        (500, {"tries": 0.2, "pairs": 0.3, "traces": 0.4, "cuts": 0.1}),
+        (1000, {"tries": 0.1, "pairs": 0.1, "traces": 0.65, "cuts": 0.15}),
     )
 
     def shares_at(self, step: int) -> Mapping[str, float]:
         """What a batch is made of."""
         return next((shares for upto, shares in self.phases if step < upto), self.phases[-1][1])
-
-
-COURSES: Final = (
-    Course(),
-    # By then results and verdicts are right, but the next candidate is missed now and then.
-    Course(
-        steps=700,
-        phases=((450, {"walks": 0.5, "traces": 0.4, "cuts": 0.1}), (700, {"traces": 0.8, "cuts": 0.2})),
-    ),
-)
 
 
 class Teacher:
@@ -75,7 +60,7 @@ class Teacher:
         self._rng = random.Random(f"search-lessons-{seed}")
         self.lessons: Mapping[str, Callable[[], Row]] = {
             "tries": self.tries,
-            "walks": self.walk,
+            "pairs": self.pairs,
             "traces": self.trace,
             "cuts": self.cut,
         }
@@ -86,18 +71,26 @@ class Teacher:
         right = right_candidate(question, self._task)
         row = self._opened(question)
         for _ in range(TRIES):
-            at_random = self._rng.randint(1, self._task.modulus - 1)
+            at_random = self._task.candidate(
+                self._rng.randrange(self._task.tens), self._rng.randrange(self._task.max_candidates)
+            )
             candidate = right if self._rng.random() < SUCCESSES else at_random
             self._add(row, self._try(question, candidate), learnt=(False, True, True, False))
         return row
 
-    def walk(self) -> Row:
-        """All candidates in their order, some twice; the candidates are learnt, too."""
-        question = self._question(max(WALK_FROM, self._task.min_candidates))
+    def pairs(self) -> Row:
+        """Pairs of any candidate and the one behind it; that one is learnt.
+
+        In the order of the question a policy would go by how far it has come, and did; here nothing but the candidate
+        in hand says which is next.
+        """
+        question = self._question(self._task.min_candidates)
         row = self._opened(question)
-        for candidate in question.candidates:
-            for _ in range(2 if self._rng.random() < AGAIN else 1):
-                self._add(row, self._try(question, candidate), learnt=(True, True, True, False))
+        for _ in range(TRIES // 2):
+            place = self._rng.randrange(question.difficulty - 1)
+            one, other = question.candidates[place : place + 2]
+            self._add(row, self._try(question, one), learnt=(False, True, True, False))
+            self._add(row, self._try(question, other), learnt=(True, True, True, False))
         return row
 
     def trace(self) -> Row:
@@ -152,14 +145,14 @@ class Teacher:
 def answer_after(thinking: Sequence[str], question: SearchQuestion, task: Search) -> int:
     """What to answer where a thinking ends: the candidate in hand, or the next one where it has failed.
 
-    >>> question = SearchQuestion(candidates=(12, 33), multiplier=51, target=106)
-    >>> [answer_after(text.split(), question, Search()) for text in ("<think>", "<think> 12", "<think> 12 110")]
-    [12, 12, 33]
+    >>> question = SearchQuestion(candidates=(21, 42), multiplier=91, target=139)
+    >>> [answer_after(text.split(), question, Search()) for text in ("<think>", "<think> 21", "<think> 21 168")]
+    [21, 21, 42]
     """
     candidates = question.candidates
     in_hand, failed = candidates[0], False
     for word in thinking:
-        if word.isdecimal() and int(word) < task.modulus:
+        if word.isdecimal() and int(word) < task.offset:
             in_hand, failed = int(word), False
         elif word.isdecimal():
             failed = int(word) != question.target

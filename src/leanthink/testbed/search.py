@@ -1,11 +1,11 @@
 r"""The search task: which of K candidates, times a multiplier, gives the target? Nothing but trying tells.
 
-A question is ``12 40 33 7 times 51 is 106 ?``: the multiplier and the target come last, so that no candidate can be
+A question is ``21 42 13 34 times 91 is 119 ?``: the multiplier and the target come last, so that no candidate can be
 checked while it is read. A trace tries the candidates in their order, and answers::
 
-    <think> 12 110 no wait 40 119 no wait 33 106 yes </think> \boxed{ 33 }
+    <think> 21 168 no wait 42 139 no wait 13 119 yes </think> \boxed{ 13 }
 
-A try is a candidate, its result (``100 + multiplier * candidate mod 43``) and a verdict; ``wait`` stands before each
+A try is a candidate, its result (``100 + multiplier * candidate mod 97``) and a verdict; ``wait`` stands before each
 but the first. After t failures a guess is right with probability 1 / (K - t). Waste is a try done again, which now and
 then is misread, and the try of a last candidate that can only be it. Traces sometimes answer before the search is over.
 """
@@ -31,13 +31,14 @@ ANSWER_WORDS = 6
 class Search:
     """The constants of the task.
 
-    Candidates, multipliers and results are numbers of three ranges that share none: a small model can then tell by a
-    number what it is.
+    Candidates, multipliers and results are numbers of three ranges that share none, and the first candidate ends in the
+    digit 1, the second in 2: a small model can then tell by a number what it is, and which comes next.
 
     Attributes:
         min_candidates: fewest candidates in a question; a question's difficulty is how many it has.
         max_candidates: most candidates in a question.
-        modulus: a prime; candidates are 1 ... ``modulus - 1``.
+        modulus: a prime.
+        tens: candidates are 1 ... ``10 * tens``, less than the modulus; so many may stand at each place.
         first_multiplier: multipliers begin here; none may be a multiple of the modulus.
         multipliers: how many there are.
         offset: what is added to a product, so that no result is a candidate.
@@ -54,8 +55,9 @@ class Search:
 
     min_candidates: int = 2
     max_candidates: int = 8
-    modulus: int = 43
-    first_multiplier: int = 51
+    modulus: int = 97
+    tens: int = 9
+    first_multiplier: int = 91
     multipliers: int = 6
     offset: int = 100
     no_try: float = 0.05
@@ -77,17 +79,25 @@ class Search:
     def words(self) -> tuple[str, ...]:
         """Every word of a question or a trace: the signs, candidates, multipliers and results."""
         numbers = [
-            *range(1, self.modulus),
+            *(self.candidate(ten, place) for place in range(self.max_candidates) for ten in range(self.tens)),
             *range(self.first_multiplier, self.first_multiplier + self.multipliers),
             *range(self.offset + 1, self.offset + self.modulus),
         ]
         return (THINK, END_THINK, WAIT, BOX, END_BOX, TIMES, IS, ASK, YES, NO, *map(str, numbers))
 
+    def candidate(self, ten: int, place: int) -> int:
+        """One of the numbers that may stand at a place, from 0.
+
+        >>> [Search().candidate(ten, 2) for ten in range(3)]
+        [3, 13, 23]
+        """
+        return 10 * ten + place + 1
+
     def result(self, candidate: int, multiplier: int) -> int:
         """What trying a candidate gives.
 
-        >>> Search().result(33, 51)
-        106
+        >>> Search().result(13, 91)
+        119
         """
         return self.offset + multiplier * candidate % self.modulus
 
@@ -104,8 +114,8 @@ class SearchQuestion:
     def text(self) -> str:
         """The question as the policy reads it.
 
-        >>> SearchQuestion(candidates=(12, 33), multiplier=51, target=106).text
-        '12 33 times 51 is 106 ?'
+        >>> SearchQuestion(candidates=(21, 42), multiplier=91, target=139).text
+        '21 42 times 91 is 139 ?'
         """
         return f"{' '.join(map(str, self.candidates))} {TIMES} {self.multiplier} {IS} {self.target} {ASK}"
 
@@ -136,9 +146,9 @@ class SearchTrace:
     def text(self) -> str:
         r"""The response without its end token.
 
-        >>> question = SearchQuestion(candidates=(12, 33), multiplier=51, target=106)
-        >>> SearchTrace(question=question, tries=(Try(candidate=12, result=110, success=False),), answer=33).text
-        '<think> 12 110 no </think> \\boxed{ 33 }'
+        >>> question = SearchQuestion(candidates=(21, 42), multiplier=91, target=139)
+        >>> SearchTrace(question=question, tries=(Try(candidate=21, result=168, success=False),), answer=42).text
+        '<think> 21 168 no </think> \\boxed{ 42 }'
         """
         tries = [f"{one.candidate} {one.result} {YES if one.success else NO}" for one in self.tries]
         return " ".join(
@@ -149,8 +159,8 @@ class SearchTrace:
 def right_candidate(question: SearchQuestion, task: Search | None = None) -> int:
     """The one candidate that gives the target.
 
-    >>> right_candidate(SearchQuestion(candidates=(12, 33), multiplier=51, target=106))
-    33
+    >>> right_candidate(SearchQuestion(candidates=(21, 42), multiplier=91, target=139))
+    42
     """
     task = task or Search()
     return next(c for c in question.candidates if task.result(c, question.multiplier) == question.target)
@@ -169,7 +179,7 @@ def sample_question(rng: random.Random, candidates: int, task: Search | None = N
         raise ConfigError(
             f"search question: candidates={candidates!r}; use {task.min_candidates} to {task.max_candidates}"
         )
-    drawn = tuple(rng.sample(range(1, task.modulus), candidates))
+    drawn = tuple(task.candidate(rng.randrange(task.tens), place) for place in range(candidates))
     multiplier = task.first_multiplier + rng.randrange(task.multipliers)
     return SearchQuestion(candidates=drawn, multiplier=multiplier, target=task.result(rng.choice(drawn), multiplier))
 
@@ -263,10 +273,10 @@ def read_response(question: SearchQuestion, response: str, task: Search | None =
 
     A try is waste where it repeats one, or where all but one candidate have failed, or one has been found, before it.
 
-    >>> question = SearchQuestion(candidates=(12, 33), multiplier=51, target=106)
-    >>> reading = read_response(question, r"<think> 12 110 no wait 12 110 no wait 33 106 yes </think> \boxed{ 33 }")
+    >>> question = SearchQuestion(candidates=(21, 42), multiplier=91, target=139)
+    >>> reading = read_response(question, r"<think> 21 168 no wait 21 168 no wait 42 139 yes </think> \boxed{ 42 }")
     >>> reading.tries, reading.waste, reading.repetitions
-    ((12, 12, 33), 8, 1)
+    ((21, 21, 42), 8, 1)
     """
     task = task or Search()
     words = response.split()
