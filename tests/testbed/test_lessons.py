@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leanthink.testbed.lessons import Course, Teacher, answer_after, search_batches
+from leanthink.testbed.lessons import COURSES, Course, Teacher, answer_after, search_batches
 from leanthink.testbed.muon import Muon, orthogonal
 from leanthink.testbed.search import Search, SearchQuestion, right_candidate, split_of
 from leanthink.testbed.task import boxed_answer
@@ -99,8 +99,9 @@ def test_the_answer_where_a_thinking_ends(thinking: str, answer: int) -> None:
 
 
 def test_a_course_goes_from_pieces_to_traces() -> None:
-    assert Course().phases[-1][0] == Course().steps
-    assert all(sum(shares.values()) == pytest.approx(1.0) for _, shares in Course().phases)
+    for course in COURSES:
+        assert course.phases[-1][0] == course.steps
+        assert all(sum(shares.values()) == pytest.approx(1.0) for _, shares in course.phases)
     assert [set(TINY.shares_at(step)) for step in (0, 1, 2, 4, 9)] == [
         {"tries", "pairs"}, {"tries", "pairs"}, {"pairs", "traces", "cuts"}, {"traces"}, {"traces"},
     ]  # fmt: skip

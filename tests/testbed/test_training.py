@@ -110,7 +110,7 @@ def test_build_writes_a_policy_its_manifest_vouches_for(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     monkeypatch.setattr("leanthink.testbed.evaluate.TEST_ROWS", 10)
-    made = build(tmp_path / "policy", training=TINY, task=Task(), seed=0, command="here", every=2, samples=1)
+    made = build(tmp_path / "policy", courses=[TINY], task=Task(), seed=0, command="here", every=2, samples=1)
     manifest = verify_policy(tmp_path / "policy")
     assert manifest == made
     assert manifest["free"]["overall"]["count"] == 10

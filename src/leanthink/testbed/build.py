@@ -19,7 +19,7 @@ from leanthink.files.writing import make_folder, write_text
 from leanthink.testbed import MANIFEST, WEIGHTS
 from leanthink.testbed.beds import TESTBEDS, AnyTask, testbed_of
 from leanthink.testbed.evaluate import Evaluation, evaluate
-from leanthink.testbed.lessons import Course, search_batches
+from leanthink.testbed.lessons import COURSES, Course, search_batches
 from leanthink.testbed.rows import TEST_ROWS
 from leanthink.testbed.search import Search
 from leanthink.testbed.tokenizer import build_tokenizer
@@ -41,6 +41,13 @@ def save(folder: Path, model: Any, task: AnyTask) -> None:
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     settings["additional_special_tokens"] = settings.pop("extra_special_tokens", [])
     write_text(path, json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
+def load(folder: Path) -> Any:
+    """A policy that `save` wrote."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder)
 
 
 def rounded(evaluation: Evaluation) -> dict[str, Any]:
@@ -84,28 +91,44 @@ def lessons_of(training: Training, task: AnyTask, seed: int) -> Iterator[Batch]:
 def build(
     out: Path,
     *,
-    training: Training,
+    courses: Sequence[Training],
     task: AnyTask,
     seed: int,
     command: str,
     every: int = 200,
     samples: int = SAMPLES,
+    done: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a policy, write it to ``out`` and evaluate it; return the manifest, which is written last."""
+    """Train a policy, write it to ``out`` and evaluate it; return the manifest, which is written last.
+
+    Args:
+        out: the folder.
+        courses: one after the other, on lessons drawn from ``seed``, ``seed + 1``, ...
+        task: what is learnt.
+        seed: of the weights and the lessons.
+        command: as the manifest shows it.
+        every: steps between progress lines and checkpoints.
+        samples: responses a question in the evaluation.
+        done: a policy that an interrupted build left behind all courses but the last, which then goes on from it.
+    """
     tokenizer = build_tokenizer(task)
     glance = list(testbed_of(task).questions("test", PROGRESS_QUESTIONS, 1, task))
-
-    def report(step: int, loss: float, seconds: float) -> None:
-        print(f"step {step}/{training.steps}  loss {loss:.4f}  {seconds:.0f} s", flush=True)
 
     def checkpoint(step: int, model: Any) -> None:
         print(evaluate(model, tokenizer, items=glance, task=task).table(), flush=True)
         save(out, model, task)
 
     started = time.perf_counter()
-    model = new_model(training, task, seed)
-    lessons = lessons_of(training, task, seed)
-    train(training, model, lessons, report=report, checkpoint=checkpoint, every=every)
+    model = new_model(courses[0], task, seed) if done is None else load(done)
+    for number, course in enumerate(courses):
+        if done is not None and number + 1 < len(courses):
+            continue
+
+        def report(step: int, loss: float, seconds: float, of: str = f"{course.steps}, course {number + 1}") -> None:
+            print(f"step {step}/{of}  loss {loss:.4f}  {seconds:.0f} s", flush=True)
+
+        lessons = lessons_of(course, task, seed + number)
+        train(course, model, lessons, report=report, checkpoint=checkpoint, every=every)
     seconds = time.perf_counter() - started
     free = evaluate(model, tokenizer, samples=samples, task=task)
     banned = evaluate(model, tokenizer, samples=samples, ban_wait=True, task=task)
@@ -115,7 +138,7 @@ def build(
         "seconds": round(seconds),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "task": asdict(task),
-        "training": asdict(training),
+        "training": [asdict(course) for course in courses],
     }
     held_out = {"questions": TEST_ROWS, "samples": samples, "temperature": 1.0, "seed": 0}
     results = {"held_out": held_out, "free": rounded(free), "wait_banned": rounded(banned)}
@@ -130,21 +153,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--testbed", choices=tuple(TESTBEDS), default="chains", help="default: chains")
     parser.add_argument("--out", type=Path, default=Path("policy"), help="the folder to write; default: ./policy")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="default: 1600, or 1000 of the search")
+    parser.add_argument("--steps", type=int, help="of the last course; default: 1600, or 500 of the search")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; at this size a second one mostly waits")
     parser.add_argument("--every", type=int, default=200, help="steps between progress lines and checkpoints")
+    parser.add_argument(
+        "--last-course-from", type=Path, metavar="DIR", help="go on from what an interrupted build left"
+    )
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    training = Course() if given.testbed == "search" else Training()
-    training = replace(training, steps=given.steps or training.steps)
-    options = f"--testbed {given.testbed} --seed {given.seed} --steps {training.steps} --threads {given.threads}"
+    *before, last = COURSES if given.testbed == "search" else (Training(),)
+    last = replace(last, steps=given.steps or last.steps)
+    options = f"--testbed {given.testbed} --seed {given.seed} --steps {last.steps} --threads {given.threads}"
     build(
         given.out,
-        training=training,
+        courses=[*before, last],
         task=TESTBEDS[given.testbed].task,
         seed=given.seed,
         command=f"python -m leanthink.testbed.build {options}",
         every=given.every,
+        done=given.last_course_from,
     )
 
 
