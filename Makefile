@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STEPS ?= 70
 SAMPLE ?= 100
 
-.PHONY: demo sweep test docs lint types unit verl-tests check-recipes results bench fuzz mutants method setup clean
+.PHONY: demo sweep test docs lint types unit verl-tests check-recipes check-engine results bench fuzz mutants method setup clean
 
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
@@ -30,7 +30,7 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup ## unit, contract, packaging and documentation tests
-	$(BIN)/coverage run -m pytest -m "not verl and not long"
+	$(BIN)/coverage run -m pytest -m "not verl and not long and not engine"
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 verl-tests: setup ## a real verl run of a few steps, killed and resumed
@@ -49,6 +49,12 @@ mutants: setup ## slips put into the code one at a time: which do the tests noti
 check-recipes: setup ## the longer check: real verl with three steps of every recipe, and all that needs its runs
 	$(BIN)/python benchmarks/check_recipes.py
 	$(BIN)/pytest -m long
+
+check-engine: .venv-engine/.ready ## verl's own vLLM server on the CPU: every agent loop against it, and trainer runs; hours
+	.venv-engine/bin/python -m pytest -m engine tests/engine
+
+.venv-engine/.ready: pyproject.toml constraints-engine.txt tools/engine_venv.py
+	$(PYTHON) tools/engine_venv.py
 
 method: setup ## the skeletons of a new method, NAME=my_method; their tests fail until they are filled in
 	$(BIN)/python tools/new_method.py "$(NAME)"
@@ -69,4 +75,4 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist runs .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-engine build dist runs .coverage .mypy_cache .pytest_cache .ruff_cache

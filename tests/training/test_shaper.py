@@ -29,6 +29,17 @@ def test_shaping_is_scoring_of_the_same_batch():
     assert metrics["truncated_share"] == pytest.approx(0.2)
 
 
+def test_prompts_that_were_cut_are_counted_and_told_once(caplog):
+    shaper = Shaper(Settings.of(load_recipe("grpo")))
+    facts = [fact(prompt_cut=3.0), fact(prompt_cut=5.0), fact(prompt_cut=0.0), fact()]
+    for step in (1, 2):
+        metrics = shaper.shape(facts, ["a", "b", "c", "c"], step).metrics
+        assert (metrics["prompt_cut_share"], metrics["prompt_cut_tokens"]) == (0.5, 4.0)
+    assert caplog.text.count("50% of the responses are to prompts that were too long") == 1
+    metrics = Shaper(Settings.of(load_recipe("grpo"))).shape([fact()], ["a"], step=1).metrics
+    assert metrics["prompt_cut_share"] == 0.0 and "prompt_cut_tokens" not in metrics
+
+
 def test_where_a_reward_falls_is_counted_in_rows_of_the_whole_batch():
     probes = {"cut_tokens": [2, 5], "probe_accuracies": [0.0, 1.0]}
     none = {"cut_tokens": [], "probe_accuracies": []}

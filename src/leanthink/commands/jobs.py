@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE); an unfinished run goes on")
     parser.add_argument("--keep-rollouts", action="store_true", help="keep every training response, for watch, score")
     parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: gpu where one is seen, else cpu")
+    engines = ("tiny", "vllm")
+    parser.add_argument("--engine", choices=engines, default="tiny", help="writes responses on the CPU (default: tiny)")
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
     parser.add_argument("--testbed", choices=tuple(TESTBEDS), help="cpu: which task and policy (default: chains)")
     parser.add_argument("--train-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
@@ -106,6 +108,7 @@ def job_of(args: argparse.Namespace, folder: Path, data: Path | None = None, *, 
         steps=args.steps or (70 if profile == "cpu" else None),
         options=options,
         extra=extra,
+        engine=args.engine,
     )
 
 

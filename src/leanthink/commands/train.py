@@ -23,9 +23,11 @@ from leanthink.verify import Verifier
 from leanthink.verl.rollout.loops import columns_of_data
 from leanthink.verl.settings import Settings
 from leanthink.verl.start.launch import Job
-from leanthink.verl.start.train import check_accelerator, check_model, require_verl, train
+from leanthink.verl.start.prompts import context_notice, prompt_notice, tokenizer_of
+from leanthink.verl.start.train import check_accelerator, check_model, require_engine, require_verl, train
 
 GOLD: Final = "reward_model.ground_truth"
+PROMPT: Final = "prompt"
 PREPARED: Final[Mapping[str, str]] = {
     "budget": "`leanthink prepare --budget exact`, or `--budget both`",
     "at_most": "`leanthink prepare --budget both`",
@@ -73,13 +75,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
     job = jobs.job_of(args, folder)
     floor = floor_of(args)
     jobs.check(job)
+    require_engine(job)
     check_accelerator(job)
     check_model(job)
     jobs.warn_of(job)
+    notices = list(context_notice(job))
     if args.train_file or args.val_file:
         check_columns(job)
-        for notice in check_golds([*job.train_files, *job.val_files], settings_of(job), args.bad_golds):
-            console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
+        files = [*job.train_files, *job.val_files]
+        notices += [*check_golds(files, settings_of(job), args.bad_golds), *check_prompts(files, job)]
+    for notice in notices:
+        console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     with _Follower(console, job.steps) as follower:
         write_data = partial(jobs.write_testbed, job, folder.absolute() / jobs.DATA, args.testbed)
         summary = train(job, run_, follower.on_step, write_data, floor, names_of(args.allow_changed), follower.say)
@@ -125,6 +131,18 @@ def check_golds(files: Sequence[str], settings: Settings, bad_golds: str) -> Ite
                     "lists them, `leanthink prepare --bad-golds drop` drops them, --bad-golds keep trains with them"
                 )
             yield told
+
+
+def check_prompts(files: Sequence[str], job: Job) -> Iterator[str]:
+    """What is to be said of prompts that are too long; nothing where the tokenizer is not on this machine."""
+    tokenizer = tokenizer_of(job.model)
+    if tokenizer is None or getattr(tokenizer, "chat_template", None) is None:
+        return
+    name = str(job.keys().get("data.prompt_key", PROMPT))
+    for file in files:
+        if Path(file).exists():
+            rows = (record.get(name) for record in read_records(Path(file)))
+            yield from prompt_notice(job, file, [row for row in rows if isinstance(row, list)], tokenizer)
 
 
 def check_columns(job: Job) -> None:

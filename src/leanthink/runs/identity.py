@@ -49,7 +49,7 @@ BESIDE: Final = (
     *("trainer.val_before_train", "trainer.log_val_generations", "trainer.resume_mode", "trainer.resume_from_path"),
     *("trainer.max_actor_ckpt_to_keep", "trainer.max_critic_ckpt_to_keep", "trainer.del_local_ckpt_after_load"),
     *("leanthink.poll_interval", "leanthink.changed_recipe", "leanthink.recipe"),
-    *("leanthink.check_template", "leanthink.check_gpus"),
+    *("leanthink.check_template", "leanthink.check_cluster"),
     *("trainer.v1.sampler.sampler_kwargs", "algorithm.leanthink"),
 )
 """Names, or beginnings of names, that are no facts: where things lie, what is logged, how a run is taken up."""

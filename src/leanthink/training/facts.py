@@ -27,6 +27,8 @@ from leanthink.verify.extract import opening_of, opens
 logger = logging.getLogger(__name__)
 
 DIFFICULTY: Final = "difficulty"
+PROMPT_CUT: Final = "prompt_cut"
+"""How many tokens a prompt lost before anything was written behind it, because it was too long."""
 TAIL: Final = 16
 """Tokens of a prompt's end in which a tag and what follows it stand."""
 
@@ -43,8 +45,8 @@ class Response:
         truncated: whether it was cut off rather than ended by the model (see `leanthink.training.was_truncated`).
         prompt_ids: what it was written behind, or the end of it.
         columns: what the data say of the prompt: columns that rewards read, ``prompt_key``, ``difficulty``.
-        sampled: what the sampling says of the response: columns that rewards read, and ``limit`` (tokens) and
-            ``prompt_key`` where the recipe has a limit.
+        sampled: what the sampling says of the response: columns that rewards read, ``prompt_cut`` where the prompt was
+            too long, and ``limit`` (tokens) and ``prompt_key`` where the recipe has a limit.
     """
 
     token_ids: Sequence[int]
@@ -61,7 +63,8 @@ class FactFinder:
 
     The facts: ``acc`` (0/1), ``unknown`` (1: no verdict; then ``acc`` is 0 and the driver masks the response),
     ``truncated``, ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
-    ``difficulty`` (the data set's, as text, for tables), ``response_key`` (its prompt's key and a hash of its tokens).
+    ``difficulty`` (the data set's, as text, for tables), ``prompt_cut`` (tokens that the prompt lost because it was too
+    long), ``response_key`` (its prompt's key and a hash of its tokens).
     Every response has the same keys. ``thinking_length``, where it is required, is counted here; ``prompt_key``, where
     it is required and the data do not bring it, is a hash of the prompt: a trainer's own id may be new in every step.
     ``limit`` (tokens) comes from the sampling, and so does ``prompt_key`` where the recipe has a limit. The other
@@ -115,6 +118,7 @@ class FactFinder:
             "pred": judgement.extracted or "",
             "reason": judgement.code,
             DIFFICULTY: str(columns.get(DIFFICULTY, "")),
+            PROMPT_CUT: float(sampled.get(PROMPT_CUT, 0.0)),
             RESPONSE_KEY: response_key(prompt, tokens),
         }
         facts |= {name: kind(sampled[name]) for name, kind in ((LIMIT, float), (PROMPT_KEY, str)) if name in sampled}

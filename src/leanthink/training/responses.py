@@ -5,7 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
 
 CUT: Final = frozenset({"length", "abort", "aborted"})
 ENDED: Final = frozenset({"stop"})
@@ -32,15 +35,33 @@ def was_truncated(stop_reason: str | None, token_ids: list[int], limit: int, end
 
 @lru_cache(maxsize=8)
 def end_ids(model_path: str, eos_token_id: int) -> frozenset[int]:
-    """The tokens that end a response: the tokenizer's and those of the model's generation settings."""
+    """The tokens that end a response: the tokenizer's and those of the model's generation settings.
+
+    A model without generation settings has those of its ``config.json``, as transformers and vLLM have it.
+    """
     from transformers import GenerationConfig
 
     try:
-        more = GenerationConfig.from_pretrained(model_path).eos_token_id
-    except OSError:  # a model without generation settings ends with its tokenizer's token
-        more = None
+        settings = GenerationConfig.from_pretrained(model_path)
+    except OSError:
+        settings = _settings_of_config(model_path)
+    more = None if settings is None else settings.eos_token_id
     extra = [] if more is None else [more] if isinstance(more, int) else list(more)
     return frozenset({eos_token_id, *extra})
+
+
+def _settings_of_config(model_path: str) -> GenerationConfig | None:
+    """The generation settings within a model's ``config.json``; None where there is none."""
+    from transformers import AutoConfig, GenerationConfig, PretrainedConfig
+
+    try:
+        config = AutoConfig.from_pretrained(model_path)
+    except (OSError, ValueError):  # no model, or one that brings its own code
+        try:
+            config, _ = PretrainedConfig.get_config_dict(model_path)
+        except OSError:
+            return None
+    return GenerationConfig.from_model_config(config)
 
 
 def without_end(token_ids: Sequence[int], ends: frozenset[int]) -> list[int]:

@@ -27,6 +27,7 @@ from leanthink.core.placement import Placement, token_rewards
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.scoring import ScoredStep, batch_of_facts, overlong_filter, score_step
 from leanthink.training.advantage import Mark, token_advantages
+from leanthink.training.facts import PROMPT_CUT
 from leanthink.training.filtering import told_apart
 from leanthink.training.names import RESPONSE_KEY
 from leanthink.training.settings import Settings
@@ -34,7 +35,7 @@ from leanthink.training.state import States, load_states, save_states
 
 logger = logging.getLogger(__name__)
 
-NOT_COLUMNS: Final = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason", RESPONSE_KEY})
+NOT_COLUMNS: Final = frozenset({"acc", "unknown", "verify_seconds", "pred", "reason", PROMPT_CUT, RESPONSE_KEY})
 UNREASONABLE: Final = "wrong/unreasonable"
 BAD_GOLD: Final = "unknown/gold"
 """How the reason of a verdict begins for which the gold answer is to blame."""
@@ -77,6 +78,7 @@ class Shaper:
         self.recipe: Recipe = settings.build()
         self._checkpoint_before = checkpoint_before
         self._states: States | None = None
+        self._told_of_cuts = False
 
     @property
     def states(self) -> States:
@@ -133,7 +135,16 @@ class Shaper:
         """
         self.resume(step)
         unknown_N = torch.tensor([fact["unknown"] == 1 for fact in facts], dtype=torch.bool)
-        metrics = verdict_metrics(facts)
+        metrics = verdict_metrics(facts) | prompt_metrics(facts)
+        if metrics["prompt_cut_share"] > 0 and not self._told_of_cuts:
+            self._told_of_cuts = True
+            logger.warning(
+                "step %d: %.0f%% of the responses are to prompts that were too long and were cut from the left, by %.0f"
+                " tokens on average; raise data.max_prompt_length, or set data.filter_overlong_prompts=true",
+                step,
+                100 * metrics["prompt_cut_share"],
+                metrics["prompt_cut_tokens"],
+            )
         if metrics.get(UNREASONABLE, 0.0) > MANY_UNREASONABLE:
             logger.warning(
                 "step %d: %.0f%% of the answers are too large to calculate (%s); they count as wrong, so look at some: "
@@ -280,6 +291,13 @@ def verdict_metrics(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
             key = fact["reason"]
             metrics[key] = metrics.get(key, 0.0) + 1 / count
     return metrics
+
+
+def prompt_metrics(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """``prompt_cut_share``: of the responses whose prompt was too long; ``prompt_cut_tokens``: its mean loss."""
+    cut = [float(fact[PROMPT_CUT]) for fact in facts if fact.get(PROMPT_CUT, 0.0) > 0]
+    metrics = {"prompt_cut_share": len(cut) / max(len(facts), 1)}
+    return metrics | ({"prompt_cut_tokens": sum(cut) / len(cut)} if cut else {})
 
 
 def _reasons(facts: list[dict[str, Any]]) -> str:

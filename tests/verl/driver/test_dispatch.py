@@ -1,14 +1,14 @@
 """Prompts go out with their limit; the agent loops are left to the runs with real verl."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 from verl.utils import tensordict_utils as tu
 
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
+from leanthink.testbed import policy_path
 from leanthink.training import prompt_key
 from leanthink.verl import PROBING
 from leanthink.verl.driver import dispatch
@@ -49,8 +49,9 @@ def handed_out(monkeypatch):
 def send(batch, response_length=96):
     manager = object.__new__(dispatch.DispatchingManager)
     manager._limits, manager._loop = True, None
-    rollout = SimpleNamespace(response_length=response_length)
-    manager.config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=rollout))
+    rollout = {"name": "vllm", "prompt_length": 16, "response_length": response_length}
+    model = {"path": str(policy_path())}
+    manager.config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout, "model": model}})
     manager.generate_sequences(batch)
 
 

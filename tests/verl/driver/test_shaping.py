@@ -26,12 +26,15 @@ class Queue:
         self.rows, self.written = rows, {}
 
     def kv_batch_get(self, keys, partition_id, select_fields):
-        jagged = lambda name: torch.nested.as_nested_tensor([row[name] for row in self.rows], layout=torch.jagged)  # noqa: E731
-        lists = {name: [row[name] for row in self.rows] for name in ("extra_fields", "uid")}
-        return {"rm_scores": jagged("rm_scores"), "response_mask": jagged("response_mask"), **lists}
+        assert select_fields == ["extra_fields", "uid"]  # nothing by token is read
+        return {name: [row[name] for row in self.rows] for name in select_fields}
 
     def kv_batch_put(self, keys, partition_id, fields):
-        self.written = {name: [row.tolist() for row in fields[name].unbind()] for name in fields.keys()}  # noqa: SIM118
+        for name in fields.keys():  # noqa: SIM118 - no mapping
+            if name not in self.written:
+                self.written[name] = [None if name == "rm_scores" else row[name].tolist() for row in self.rows]
+            for key, values in zip(keys, fields[name].unbind(), strict=True):
+                self.written[name][int(key[1:])] = values.tolist()
 
 
 def sampled(monkeypatch, recipe, rows, rollouts=None):
@@ -42,14 +45,15 @@ def sampled(monkeypatch, recipe, rows, rollouts=None):
     buffer._rollouts = rollouts
     buffer.shaper = Shaper(Settings.of(recipe))
     keys = [f"k{number}" for number in range(len(rows))]
-    batch = SimpleNamespace(keys=keys, tags=[{} for _ in keys], partition_id="train")
+    tags = [{"response_len": len(row["response_mask"])} for row in rows]
+    batch = SimpleNamespace(keys=keys, tags=tags, partition_id="train")
     return buffer._shape(batch, 1), queue.written
 
 
 def row(length, facts, **more):
-    scores, mask = torch.zeros(length), torch.ones(length, dtype=torch.int64)
+    mask = torch.ones(length, dtype=torch.int64)
     extra_fields = {"reward_extra_info": {**facts, "length": float(length)}, **more}
-    return {"rm_scores": scores, "response_mask": mask, "extra_fields": extra_fields, "uid": "a"}
+    return {"response_mask": mask, "loss_mask": mask, "extra_fields": extra_fields, "uid": "a"}
 
 
 def test_placed_rewards_are_written_to_their_tokens(monkeypatch):

@@ -123,6 +123,13 @@ def test_the_limit_and_the_prompts_key_travel_with_the_response(manager):
     assert not {"limit", "prompt_key"} & set(run(manager(), response(GOOD))["reward_extra_info"])
 
 
+def test_what_a_prompt_lost_travels_with_the_response(manager):
+    data = response(GOOD)
+    data.non_tensor_batch["tool_extra_fields"][0]["prompt_cut"] = 3
+    assert run(manager(), data)["reward_extra_info"]["prompt_cut"] == 3.0
+    assert run(manager(), response(GOOD))["reward_extra_info"]["prompt_cut"] == 0.0
+
+
 def test_what_is_answered_before_the_cut_counts(manager):
     """ThinkPrune: the box completed at token 2990 of 3000 counts; DLER's truncation reward pays nothing for it."""
     got = run(manager(), response(r"<think> 5 </think> \boxed{ 4 } thus", truncated=True))["reward_extra_info"]

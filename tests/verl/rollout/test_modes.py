@@ -31,7 +31,7 @@ def run_session(monkeypatch, session, n=4, overrides=(), answer=ANSWER, room=96)
 
     monkeypatch.setattr(SingleTurnAgentLoop, "run", single_turn)
     monkeypatch.setattr(modes.ModesAgentLoop, "ct_build_initial_tokens", initial, raising=False)
-    monkeypatch.setattr(modes.ModesAgentLoop, "room", lambda self, tokens: room)
+    monkeypatch.setattr(modes.ModesAgentLoop, "limit_after", lambda self, tokens: room)
     loop = object.__new__(modes.ModesAgentLoop)
     settings = Settings.of(load_recipe("adaptive_deep", overrides, profile="cpu"))
     model = {"model": {"path": str(policy_path())}}
@@ -80,3 +80,11 @@ def test_an_opening_of_several_tokens_is_refused(monkeypatch):
 
 def test_the_recipe_sends_its_prompts_there():
     assert loop_of(load_recipe("adaptive_deep")) == MODES
+
+
+@pytest.mark.parametrize("answer", [[TOKENIZER.eos_token_id], TOKENIZER.encode("47")])
+def test_a_limit_of_one_is_filled_by_the_opening(monkeypatch, answer):
+    """An engine writes one token at least; it is not the response's."""
+    output, _ = run_session(monkeypatch, 0, answer=answer, room=1)
+    assert output.response_ids == TOKENIZER.encode("<think>") and output.response_mask == [0]
+    assert output.response_logprobs == [0.0] and output.extra_fields["truncated"] is True

@@ -23,7 +23,7 @@ def says(text, reason="completed"):
     return SimpleNamespace(token_ids=TOKENIZER.encode(text), stop_reason=reason)
 
 
-def probe(answer, response=RESPONSE, gold="59", part=PART, opened=False):
+def probe(answer, response=RESPONSE, gold="59", part=PART, opened=False, limit=6):
     """Probe with an engine that is a function of the prefix's text and the answer's number."""
     asked = []
 
@@ -31,7 +31,7 @@ def probe(answer, response=RESPONSE, gold="59", part=PART, opened=False):
         text = TOKENIZER.decode(prefix_ids)
         asked.append((text, n))
         await asyncio.sleep(0)
-        return answer(text, n)
+        return answer(text, n), limit
 
     return asyncio.run(prober(part).probe(response, gold, generate, opened)), asked
 
@@ -85,7 +85,7 @@ def test_an_unknown_verdict_is_unknown(monkeypatch):
     slow = Prober(PART, TOKENIZER, Slow(), frozenset({EOS}))
 
     async def generate(prefix_ids, n):
-        return says("59")
+        return says("59"), 6
 
     probed = asyncio.run(slow.probe(RESPONSE, "59", generate))
     assert probed.probe_accuracies == [None] * 3 and probed.unknown == 6
@@ -107,6 +107,11 @@ def test_an_unknown_verdict_is_unknown(monkeypatch):
 def test_what_counts_as_an_answer(answer, right, truncated):
     probed, _ = probe(lambda *_: answer)
     assert probed.probe_accuracies == [right] * 3 and probed.truncated == truncated
+
+
+def test_an_answer_that_the_context_ends_is_truncated():
+    assert probe(lambda *_: says("4 4 4"), limit=3)[0].truncated == 6
+    assert probe(lambda *_: says("4 4 4"), limit=6)[0].truncated == 0
 
 
 def test_a_response_without_cuts_costs_nothing():

@@ -15,19 +15,22 @@ from leanthink.verl.settings import Settings
 
 TOKENIZER = build_tokenizer()
 RESPONSE = TOKENIZER.encode(r"<think> 47 + 12 = 58 wait + 12 = 59 </think> \boxed{ 59 } <eos>")
+ANSWER = TOKENIZER.encode(r"\boxed{ 59 } <eos>")
 PROBES = 2  # from each prefix, on the CPU profile
 PROMPT = TOKENIZER.encode("<user> 47 + 12 = <assistant>")
 
 
-def run_loop(monkeypatch, *, recipe="vsrm_rpp", full_determinism=False, fail=False, gold="59"):
-    """Our loop after a stand-in for the one that samples; the engine always answers 59."""
+def run_loop(
+    monkeypatch, *, recipe="vsrm_rpp", full_determinism=False, fail=False, gold="59", answer=ANSWER, context=None
+):
+    """Our loop after a stand-in for the one that samples; the engine always gives the same answer."""
     calls = []
 
     async def generate(**call):
         calls.append(call)
         if fail:
             raise RuntimeError("engine is gone")
-        return SimpleNamespace(token_ids=TOKENIZER.encode(r"\boxed{ 59 } <eos>"), stop_reason="completed")
+        return SimpleNamespace(token_ids=answer, stop_reason="completed")
 
     async def sampled(self, sampling_params, priority=0, **kwargs):
         return SimpleNamespace(prompt_ids=PROMPT, response_ids=RESPONSE, extra_fields={"truncated": False})
@@ -36,7 +39,8 @@ def run_loop(monkeypatch, *, recipe="vsrm_rpp", full_determinism=False, fail=Fal
     settings = Settings.of(load_recipe(recipe, profile="cpu"))
     model = {"model": {"path": str(policy_path())}}
     loop = object.__new__(probing.ProbingAgentLoop)
-    loop.config = OmegaConf.create({"leanthink": settings.node(), "actor_rollout_ref": model})
+    rollout = {"rollout": {"name": "vllm", "prompt_length": 16, "response_length": 96, "max_model_len": context}}
+    loop.config = OmegaConf.create({"leanthink": settings.node(), "actor_rollout_ref": {**model, **rollout}})
     loop.rollout_config = OmegaConf.create({"full_determinism": full_determinism, "seed": 7})
     loop.tokenizer = TOKENIZER
     loop.server_manager = SimpleNamespace(generate=generate, request_id="abc")
@@ -59,6 +63,12 @@ def test_probes_travel_beside_the_response_and_nothing_else_changes(monkeypatch)
     for call in calls:
         assert call["request_id"] == "abc" and call["priority"] == 5
         assert call["sampling_params"] == {"temperature": 1.0, "top_p": 0.9, "logprobs": False, "max_tokens": 6}
+
+
+def test_a_probe_that_the_context_ends_is_truncated(monkeypatch):
+    """There are 6 and 11 tokens of thinking and one that closes it; 20 less those and the prompt leaves 7 and 2."""
+    output, _ = run_loop(monkeypatch, answer=ANSWER[:2], context=20)
+    assert output.extra_fields[PROBED]["truncated"] == PROBES
 
 
 def test_a_deterministic_engine_gets_ids_and_seeds_that_differ(monkeypatch):

@@ -21,7 +21,7 @@ ANSWER = TOKENIZER.encode(r"\boxed{ 59 } <eos>")
 CLOSE = TOKENIZER.encode("</think>")
 
 
-def run_group(monkeypatch, *, sessions=4, response_length=96, fail=False, overrides=()):
+def run_group(monkeypatch, *, sessions=4, response_length=96, fail=False, overrides=(), **fields):
     """All sessions of a prompt at once, after a stand-in for the engine."""
     calls = []
 
@@ -46,7 +46,7 @@ def run_group(monkeypatch, *, sessions=4, response_length=96, fail=False, overri
         )
 
     monkeypatch.setattr(FactsAgentLoop, "run", sampled)
-    monkeypatch.setattr(FactsAgentLoop, "room", lambda self, prompt_tokens: response_length)
+    monkeypatch.setattr(FactsAgentLoop, "limit_after", lambda self, prompt_tokens: response_length)
     settings = Settings.of(load_recipe("s_grpo", overrides, profile="cpu"))
 
     async def everything():
@@ -58,7 +58,7 @@ def run_group(monkeypatch, *, sessions=4, response_length=96, fail=False, overri
             loop.rollout_config = OmegaConf.create({"n": sessions, "response_length": response_length})
             loop.tokenizer = TOKENIZER
             loop.server_manager = SimpleNamespace(generate=generate)
-            loops.append(loop.run({"temperature": 1.0}, uid="u", session_id=session))
+            loops.append(loop.run({"temperature": 1.0}, uid="u", session_id=session, **fields))
         return await asyncio.gather(*loops, return_exceptions=True)
 
     outputs = asyncio.run(everything())
@@ -96,6 +96,15 @@ def test_a_cut_that_fills_the_limit_leaves_a_truncated_exit(monkeypatch):
     outputs, calls = run_group(monkeypatch, sessions=9, response_length=9)
     assert outputs[8].extra_fields["truncated"] is True and len(outputs[8].response_ids) == 9
     assert len(calls) < 8
+
+
+@pytest.mark.parametrize("asked", [1, 3, 9, 10, 12])
+def test_no_exit_is_longer_than_its_limit(monkeypatch, asked):
+    (_, *exits), calls = run_group(monkeypatch, sessions=9, leanthink_limit=asked)
+    assert all(len(one.response_ids) == len(one.response_mask) <= asked for one in exits if one.response_mask[-1] == 0)
+    assert [call["sampling_params"]["max_tokens"] for call in calls if "max_tokens" in call["sampling_params"]] == [
+        asked - len(call["prompt_ids"]) + len(PROMPT) for call in calls
+    ]
 
 
 def test_a_path_that_fails_fails_its_siblings(monkeypatch):

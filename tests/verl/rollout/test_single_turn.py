@@ -2,8 +2,10 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
+from leanthink.testbed import policy_path
 from leanthink.verl.rollout import single_turn as rollout
 
 END = frozenset({2})
@@ -36,12 +38,13 @@ def run_loop(monkeypatch, reply, *, response_length=4, max_model_len=None, promp
     """
 
     async def verls_run(self, sampling_params, priority=0, **kwargs):
+        ids = self._cap_text_prompt_length(list(prompt))
         output = await self.server_manager.generate(
-            request_id="r", prompt_ids=list(prompt), sampling_params=sampling_params, image_data=None
+            request_id="r", prompt_ids=ids, sampling_params=sampling_params, image_data=None
         )
-        ids = output.token_ids[: self.rollout_config.response_length]
+        prompt_ids, ids = ids, output.token_ids[: self.rollout_config.response_length]
         return SimpleNamespace(
-            prompt_ids=list(prompt),
+            prompt_ids=prompt_ids,
             response_ids=ids,
             response_mask=[1] * len(ids),
             response_logprobs=[0.0] * len(ids),
@@ -58,8 +61,10 @@ def run_loop(monkeypatch, reply, *, response_length=4, max_model_len=None, promp
     loop = object.__new__(rollout.FactsAgentLoop)
     loop.server_manager = SimpleNamespace(generate=generate)
     loop.tokenizer = SimpleNamespace(eos_token_id=2)
-    loop.config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(model=SimpleNamespace(path="")))
-    loop.rollout_config = SimpleNamespace(response_length=response_length, prompt_length=8, max_model_len=max_model_len)
+    lengths = {"response_length": response_length, "prompt_length": 8, "max_model_len": max_model_len}
+    model = {"path": str(policy_path())}
+    loop.config = OmegaConf.create({"actor_rollout_ref": {"model": model, "rollout": {"name": "vllm", **lengths}}})
+    loop.rollout_config = loop.config.actor_rollout_ref.rollout
     return asyncio.run(loop.run(SHARED, **fields))
 
 
@@ -72,6 +77,19 @@ def test_the_models_context_counts_as_a_limit(monkeypatch):
     reply = SimpleNamespace(token_ids=[5, 5, 5], stop_reason="completed")
     assert run_loop(monkeypatch, reply, max_model_len=5).extra_fields["truncated"] is True
     assert run_loop(monkeypatch, reply, max_model_len=64).extra_fields["truncated"] is False
+
+
+def test_a_response_that_the_models_own_context_cuts_is_truncated(monkeypatch):
+    """verl's server puts the model's context in the place of a max_model_len that is null; nobody tells the loop."""
+    cut = SimpleNamespace(token_ids=[5] * 254, stop_reason="completed")
+    output = run_loop(monkeypatch, cut, response_length=400)
+    assert output.extra_fields["truncated"] is True and output.extra_fields["limit"] == 254
+
+
+@pytest.mark.parametrize(("tokens", "cut"), [(8, 0), (9, 1), (11, 3)])
+def test_what_verl_cuts_from_a_prompt_is_counted(monkeypatch, tokens, cut):
+    output = run_loop(monkeypatch, SimpleNamespace(token_ids=[2], stop_reason="stop"), prompt=(1,) * tokens)
+    assert len(output.prompt_ids) == min(tokens, 8) and output.extra_fields["prompt_cut"] == cut
 
 
 def test_what_verl_cuts_after_generation_is_truncated(monkeypatch):
@@ -89,7 +107,7 @@ def test_a_prompts_limit_reaches_the_engine_and_the_flag(monkeypatch):
     reply = SimpleNamespace(token_ids=[5, 5, 5], stop_reason="completed")
     output = run_loop(monkeypatch, reply, asked=asked, leanthink_limit=3, prompt_key="abc")
     assert asked == [{"temperature": 1.0, "max_tokens": 3}]
-    assert output.extra_fields == {"truncated": True, "limit": 3, "prompt_key": "abc"}
+    assert output.extra_fields == {"truncated": True, "limit": 3, "prompt_cut": 0, "prompt_key": "abc"}
     assert SHARED == {"temperature": 1.0}  # verl hands the same dict to every response of the prompt
 
 
@@ -104,7 +122,7 @@ def test_what_ends_at_its_limit_is_complete(monkeypatch):
         ({"leanthink_limit": 9}, 4),  # never above the response limit
         ({"leanthink_limit": 9, "max_model_len": 5}, 3),
         ({"leanthink_limit": 0}, 1),
-        ({"leanthink_limit": 3, "prompt": (1,) * 11}, 1),  # a prompt longer than its limit leaves less
+        ({"leanthink_limit": 300, "response_length": 400}, 254),  # the model's own context is 256
     ],
 )
 def test_the_smallest_limit_binds(monkeypatch, limits, expected):
@@ -118,4 +136,4 @@ def test_without_a_limit_the_engine_is_asked_as_verl_asks(monkeypatch):
     asked = []
     output = run_loop(monkeypatch, SimpleNamespace(token_ids=[2], stop_reason="stop"), asked=asked)
     assert asked == [SHARED]
-    assert output.extra_fields == {"truncated": False, "limit": 4}
+    assert output.extra_fields == {"truncated": False, "limit": 4, "prompt_cut": 0}

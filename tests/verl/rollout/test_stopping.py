@@ -24,7 +24,7 @@ ANSWER = TOKENIZER.encode(r"\boxed{ 59 } <eos>")
 STOP = "stop={stop_bias: {bias: 2.0, at_least: 4}}"
 
 
-def respond(monkeypatch, replies, *, stop=STOP, room=96, reason="completed"):
+def respond(monkeypatch, replies, *, stop=STOP, room=96, reason="completed", engine=None):
     """A response, and the requests it took; the engine gives one of ``replies`` after the other."""
     calls, left = [], list(replies)
 
@@ -37,13 +37,13 @@ def respond(monkeypatch, replies, *, stop=STOP, room=96, reason="completed"):
         )
 
     monkeypatch.setattr(SingleTurnAgentLoop, "run", single_turn)
-    monkeypatch.setattr(StoppingAgentLoop, "room", lambda self, tokens: room)
+    monkeypatch.setattr(StoppingAgentLoop, "limit_after", lambda self, tokens: room)
     loop = object.__new__(StoppingAgentLoop)
     settings = Settings.of(load_recipe("grpo", [stop], profile="cpu"))
     model = {"model": {"path": str(policy_path())}}
     loop.config = OmegaConf.create({"leanthink": settings.node(), "actor_rollout_ref": model})
     loop.tokenizer = TOKENIZER
-    loop.server_manager = SimpleNamespace(generate=generate)
+    loop.server_manager = SimpleNamespace(generate=engine or generate)
     output = asyncio.run(loop.run({"temperature": 1.0}, raw_prompt=MESSAGES))
     assert not left
     return output, calls
@@ -91,6 +91,30 @@ def test_without_a_least_the_bias_acts_from_the_first_token(monkeypatch):
 @pytest.mark.parametrize("reason", ["completed", "stop"])
 def test_thinking_that_ends_just_at_the_limit_has_no_answer_and_is_cut(monkeypatch, reason):
     output, _ = respond(monkeypatch, [THINK[:4], [*THINK[4:5], CLOSE]], room=6, reason=reason)
+    assert output.extra_fields["truncated"] is True
+
+
+@pytest.mark.parametrize("least", [0, 1, 4])
+@pytest.mark.parametrize("room", range(1, 7))
+def test_no_response_is_longer_than_its_limit(monkeypatch, room, least):
+    """With an engine that keeps to its own limit, as verl's do, and never writes less than one token."""
+    said = [*THINK[:2], CLOSE, *ANSWER]
+    place = []
+
+    async def generate(*, prompt_ids, sampling_params, **_):
+        start = len(prompt_ids) - len(PROMPT)
+        ids = []
+        for token in said[start : start + max(1, sampling_params["max_tokens"])]:
+            ids.append(token)
+            if token in (EOS, *sampling_params.get("stop_token_ids", ())):
+                break
+        place.append(len(ids))
+        return TokenOutput(token_ids=ids, log_probs=[-1.0] * len(ids), stop_reason="completed")
+
+    output, _ = respond(
+        monkeypatch, [], stop=f"stop={{stop_bias: {{bias: 2.0, at_least: {least}}}}}", room=room, engine=generate
+    )
+    assert output.response_ids == said[:room] and sum(place) == room
     assert output.extra_fields["truncated"] is True
 
 

@@ -6,8 +6,8 @@ known, and whether it is validation; the agent loops get a plain number with eac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from tensordict import NonTensorData, TensorDict
 from verl.trainer.ppo.v1 import AgentLoopManagerTQ
@@ -17,11 +17,10 @@ from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError
 from leanthink.training.names import prompt_key
 from leanthink.verl.rollout.loops import loop_of
+from leanthink.verl.rollout.room import limit_of
 from leanthink.verl.rollout.single_turn import LIMIT_FIELD
+from leanthink.verl.rollout.told import stating
 from leanthink.verl.settings import Settings
-
-PLACEHOLDER: Final = "{token_limit}"
-"""In a prompt's text it is replaced by the limit, as ThinkPrune states it in the system prompt."""
 
 
 class LimitSource(Protocol):
@@ -67,7 +66,7 @@ class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is u
     def _limit(self, prompts: TensorDict, validate: bool) -> None:
         """Write key and limit beside each prompt, and the limit into its text where it is stated."""
         messages = [list(one) for one in tu.get(prompts, "raw_prompt")]
-        longest = int(self.config.actor_rollout_ref.rollout.response_length)
+        longest = limit_of(self.config, 0)  # of any response; what a long prompt takes from it is seen where it is read
         if validate:
             limits = [longest] * len(messages)
         else:
@@ -85,17 +84,3 @@ class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is u
         stated = [stating(one, limit) for one, limit in zip(messages, limits, strict=True)]
         if stated != messages:
             tu.assign_non_tensor_stack(prompts, "raw_prompt", stated)
-
-
-def stating(messages: Sequence[Mapping[str, Any]], limit: int) -> list[Mapping[str, Any]]:
-    """The messages with the limit in the place of every ``{token_limit}``.
-
-    >>> stating([{"role": "system", "content": "Use at most {token_limit} tokens."}], 3000)
-    [{'role': 'system', 'content': 'Use at most 3000 tokens.'}]
-    """
-    return [
-        {**message, "content": content.replace(PLACEHOLDER, str(limit))}
-        if isinstance(content := message.get("content"), str) and PLACEHOLDER in content
-        else message
-        for message in messages
-    ]

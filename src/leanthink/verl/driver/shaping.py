@@ -21,7 +21,7 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
 from leanthink.core.errors import ConfigError
-from leanthink.core.placement import token_rewards
+from leanthink.core.placement import flat_token_rewards
 from leanthink.core.reward import Scope
 from leanthink.rewards.probed import probed_part
 from leanthink.training.filtering import ACC_THEN_REWARD
@@ -33,14 +33,14 @@ from leanthink.verl.driver.advantage import tagged
 from leanthink.verl.driver.filtering import BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch
 from leanthink.verl.driver.keeping import write_shaped
-from leanthink.verl.driver.place import check_gpus, prepare_folder
+from leanthink.verl.driver.place import check_cluster, prepare_folder
 from leanthink.verl.driver.registered import check_registered
 from leanthink.verl.rollout.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-FIELDS = ("rm_scores", "response_mask", "extra_fields", "uid")
+FIELDS = ("extra_fields", "uid")  # nothing by token: at 65,536 responses that would be gigabytes
 
 
 def checkpoint_before(checkpoints: str, resume_from: str | None, step: int) -> Path:
@@ -58,8 +58,8 @@ class _Shaping:
         check_registered()
         settings = Settings.read(sampler_kwargs[NAME])
         run = sampler_kwargs["run"]
-        if settings.check_gpus and run.get("gpus"):
-            check_gpus(int(run["nodes"]), int(run["gpus"]))
+        if settings.check_cluster and run.get("gpus"):
+            check_cluster(int(run["nodes"]), int(run["gpus"]))
         if run.get("folder"):
             prepare_folder(Path(run["folder"]), settings)
         self._group_loss = GroupLoss.of(settings, refill_fn)
@@ -133,7 +133,8 @@ class _Shaping:
 
     def _shape(self, batch: KVBatchMeta, step: int) -> dict[str, float]:
         keys = _responses(batch)
-        wanted = [*FIELDS, *(self._group_loss.reads if self._group_loss is not None else ())]
+        by_token = () if self._group_loss is None else ("response_mask", *self._group_loss.reads)
+        wanted = [*FIELDS, *by_token]
         data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=wanted)
         extra_fields = [_plain(fields) for fields in data["extra_fields"]]
         for key, fields in zip(keys, extra_fields, strict=True):
@@ -152,7 +153,8 @@ class _Shaping:
         uids = [str(_plain(uid)) for uid in data["uid"]]
         shaped = self.shaper.shape(facts, uids, step)
         metrics |= shaped.metrics
-        self._write(keys, batch.partition_id, data, shaped)
+        lengths = {key: tag.get("response_len", 0) for key, tag in zip(batch.keys, batch.tags, strict=True)}
+        self._write(keys, batch.partition_id, torch.tensor([lengths[key] for key in keys]), shaped)
         if self._rollouts is not None:
             write_shaped(self._rollouts, step, keys, facts, shaped.rows, shaped.scored)
         if self._group_loss is not None:
@@ -174,23 +176,26 @@ class _Shaping:
             tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)
         return {f"leanthink/{name}": value for name, value in metrics.items()}
 
-    def _write(self, keys: list[str], partition: str, data: Any, shaped: Shaped) -> None:
+    def _write(self, keys: list[str], partition: str, length_N: Tensor, shaped: Shaped) -> None:
         """The shaped rewards at their tokens; nothing left to train on where a response takes no part."""
-        lengths_N = data["rm_scores"].offsets().diff()
-        reward_NT = token_rewards(shaped.reward_N, lengths_N, shaped.placement).to(data["rm_scores"].dtype)
-        fields = {"rm_scores": _jagged([row[:length] for row, length in zip(reward_NT, lengths_N, strict=True)])}
-        takes_part_N = shaped.takes_part_N
-        masks = [
-            mask if takes_part else torch.zeros_like(mask)
-            for mask, takes_part in zip(data["response_mask"].unbind(), takes_part_N, strict=True)
-        ]
-        if not bool(takes_part_N.all()):
-            fields |= {"response_mask": _jagged(masks), "loss_mask": _jagged(masks)}
-        tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(fields, batch_size=len(keys)))
+        reward = flat_token_rewards(shaped.reward_N, length_N, shaped.placement)
+        fields = TensorDict({"rm_scores": _jagged(reward, length_N)}, batch_size=len(keys))
+        tq.kv_batch_put(keys=keys, partition_id=partition, fields=fields)
+        left_out = (~shaped.takes_part_N).nonzero().squeeze(-1)
+        if len(left_out):
+            length_M = length_N[left_out]
+            mask = _jagged(torch.zeros(int(length_M.sum()), dtype=torch.int64), length_M)
+            tq.kv_batch_put(
+                keys=[keys[row] for row in left_out.tolist()],
+                partition_id=partition,
+                fields=TensorDict({"response_mask": mask, "loss_mask": mask}, batch_size=len(left_out)),
+            )
 
 
-def _jagged(rows: list[Tensor]) -> Tensor:
-    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+def _jagged(values: Tensor, length_N: Tensor) -> Tensor:
+    """Rows of these lengths, which lie behind each other in ``values``."""
+    offsets = torch.cat([length_N.new_zeros(1), length_N.cumsum(0)])
+    return torch.nested.nested_tensor_from_jagged(values, offsets)
 
 
 def _probed(key: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
 from leanthink.rewards import ThinkingCompression
 from leanthink.training.facts import prompt_text
-from leanthink.training.responses import end_ids, without_end
+from leanthink.training.responses import without_end
 from leanthink.verl.rollout.loops import sampling_part
 from leanthink.verl.rollout.single_turn import FactsAgentLoop
 
@@ -25,9 +25,8 @@ class CompressingAgentLoop(FactsAgentLoop):
         """One response, compressed."""
         output = await super().run(sampling_params, priority=priority, **kwargs)
         part = sampling_part(self.config, ThinkingCompression)
-        ends = end_ids(self.model_path(), self.tokenizer.eos_token_id)
         ids = list(output.response_ids)
-        sampled = len(without_end(ids, ends))
+        sampled = len(without_end(ids, self.ends()))
         decode = partial(self.tokenizer.decode, skip_special_tokens=False)
         question = prompt_text(kwargs["raw_prompt"])
         compressed = await asyncio.to_thread(part.compress, ids[:sampled], decode, question, part.find_extractor())

@@ -16,6 +16,7 @@ from leanthink.training.facts import FactFinder, Response
 from leanthink.training.responses import end_ids
 from leanthink.training.template import end_of_prompt
 from leanthink.verl.rollout import reward_model as served
+from leanthink.verl.rollout.room import local_path
 from leanthink.verl.settings import Settings
 
 
@@ -34,7 +35,8 @@ def fact_finder(config: Any, tokenizer: Any) -> FactFinder:
     if settings.check_template:
         arguments = config.get("data", {}).get("apply_chat_template_kwargs", None) or {}
         prompt = end_of_prompt(tokenizer, getattr(model, "custom_chat_template", None), arguments)
-    return FactFinder(settings, tokenizer, end_ids(str(model.path), tokenizer.eos_token_id), prompt)
+    ends = end_ids(local_path(str(model.path)), tokenizer.eos_token_id)
+    return FactFinder(settings, tokenizer, ends, prompt)
 
 
 def response_of(

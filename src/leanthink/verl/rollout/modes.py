@@ -5,7 +5,7 @@ Training sees the prompt without what they were told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
@@ -15,23 +15,28 @@ from leanthink.rewards import ModeSwitchReward
 from leanthink.rewards.mode_switch_reward import MODE
 from leanthink.verl.rollout.loops import sampling_part
 from leanthink.verl.rollout.single_turn import FactsAgentLoop
+from leanthink.verl.rollout.told import instructed
 
 
 class _Opening:
     """Passes calls on to the server manager with the response's first token given, as if it had been sampled."""
 
-    def __init__(self, inner: Any, token: int, room: Callable[[int], int]) -> None:
+    def __init__(self, inner: Any, token: int, limit_after: Callable[[int], int]) -> None:
         self._inner = inner
         self._token = token
-        self._room = room
+        self._limit_after = limit_after
 
     async def generate(self, *, prompt_ids: list[int], sampling_params: dict[str, Any], **kwargs: Any) -> Any:
         """One generation."""
-        limit = sampling_params.get("max_tokens") or self._room(len(prompt_ids))
+        limit = int(sampling_params.get("max_tokens") or self._limit_after(len(prompt_ids)))
         params = {**sampling_params, "max_tokens": max(limit - 1, 1)}
         reply = await self._inner.generate(prompt_ids=[*prompt_ids, self._token], sampling_params=params, **kwargs)
-        log_probs = [0.0, *reply.log_probs] if reply.log_probs else reply.log_probs
-        return reply.model_copy(update={"token_ids": [self._token, *reply.token_ids], "log_probs": log_probs})
+        changes: dict[str, Any] = {"token_ids": [self._token, *reply.token_ids][:limit]}
+        if reply.log_probs:
+            changes["log_probs"] = [0.0, *reply.log_probs][:limit]
+        if limit == 1:  # the opening fills it; an engine writes one token at least, which is dropped
+            changes["stop_reason"] = "length"
+        return reply.model_copy(update=changes)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -48,7 +53,7 @@ class ModesAgentLoop(FactsAgentLoop):
             (part.long_opening, part.long_instruction) if long else (part.short_opening, part.short_instruction)
         )
         messages = list(kwargs.pop("raw_prompt"))
-        self.server_manager = _Opening(self.server_manager, self._token(opening), self.room)
+        self.server_manager = _Opening(self.server_manager, self._token(opening), self.limit_after)
         told = instructed(messages, instruction)
         output = await super().run(sampling_params, priority=priority, raw_prompt=told, **kwargs)
         output.prompt_ids = list(await self.ct_build_initial_tokens(messages))
@@ -64,18 +69,3 @@ class ModesAgentLoop(FactsAgentLoop):
                 f"mode_switch_reward: the opening {opening!r} is {len(ids)} tokens of this model; give one token"
             )
         return int(ids[0])
-
-
-def instructed(messages: Sequence[Mapping[str, Any]], instruction: str) -> list[Mapping[str, Any]]:
-    """The messages with an instruction in front of the last question.
-
-    >>> instructed([{"role": "user", "content": "1 + 1 ="}], "[Short]")
-    [{'role': 'user', 'content': '[Short] 1 + 1 ='}]
-    """
-    changed = list(messages)
-    for place in reversed(range(len(changed))):
-        content = changed[place].get("content")
-        if instruction and changed[place].get("role") == "user" and isinstance(content, str):
-            changed[place] = {**changed[place], "content": f"{instruction} {content}"}
-            break
-    return changed

@@ -24,8 +24,9 @@ PROBED: Final = "leanthink_probed"
 
 ABORTED: Final = frozenset({"abort", "aborted"})
 
-Generate = Callable[[list[int], int], Awaitable[Any]]
-"""Writes the answer number ``n`` after these ids of the response; gives what verl's server manager does."""
+Generate = Callable[[list[int], int], Awaitable[tuple[Any, int]]]
+"""Writes the answer number ``n`` after these ids of the response; gives what verl's server manager does, and the
+limit that the engine kept to: the context may end before ``probe_tokens`` do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Probed:
         cut_tokens: the column of that name; so is ``probe_accuracies``.
         asked: answers asked for.
         unknown: of them, those without a verdict.
-        truncated: of them, those that the limit cut off.
+        truncated: of them, those that their limit or the context cut off.
         read_tokens: tokens of all prefixes, the prompt's not counted; an engine that caches prefixes reads few of them.
         written_tokens: tokens of all answers.
         seconds: from the first question to the last verdict.
@@ -124,11 +125,11 @@ class Prober:
     async def _ask(self, prefix: Prefix, n: int, gold: str, generate: Generate) -> _Answer:
         """One answer; whatever goes wrong makes it unknown, never wrong."""
         try:
-            reply = await generate(prefix.token_ids, n)
+            reply, limit = await generate(prefix.token_ids, n)
             tokens = list(reply.token_ids)
             if reply.stop_reason in ABORTED:
                 return _Answer(correct=None, tokens=len(tokens), error="aborted by the engine")
-            truncated = was_truncated(reply.stop_reason, tokens, self._part.probe_tokens, self._end_ids)
+            truncated = was_truncated(reply.stop_reason, tokens, limit, self._end_ids)
             tag = prefix.token_ids[len(prefix.token_ids) - prefix.closing :]
             text = self._decode([*tag, *without_end(tokens, self._end_ids)])
             judgement = await self._verifier.acheck(gold, text, truncated=truncated)

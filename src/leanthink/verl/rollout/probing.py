@@ -15,9 +15,9 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
 from leanthink.core.errors import ConfigError
 from leanthink.rewards.probed import probed_part
-from leanthink.training.responses import end_ids
 from leanthink.verify import Verifier
 from leanthink.verl.rollout.probes import PROBED, Probed, Prober
+from leanthink.verl.rollout.room import limit_of
 from leanthink.verl.rollout.single_turn import FactsAgentLoop
 from leanthink.verl.settings import Settings
 
@@ -34,17 +34,16 @@ class ProbingAgentLoop(FactsAgentLoop):
         # The response's own id leads its probes to the server that holds the prefixes in its cache.
         request_id = self.server_manager.request_id or uuid4().hex
 
-        async def generate(prefix_ids: list[int], n: int) -> Any:
+        async def generate(prefix_ids: list[int], n: int) -> tuple[Any, int]:
             mine, own_id = dict(params), request_id
             if deterministic:  # the engine then takes ids and seeds as they are
                 own_id = f"{request_id}-{len(prefix_ids)}-{n}"
                 mine["seed"] = int(self.rollout_config.seed) + n
-            return await self.server_manager.generate(
-                request_id=own_id,
-                prompt_ids=[*output.prompt_ids, *prefix_ids],
-                sampling_params=mine,
-                priority=int(priority),
+            ids = [*output.prompt_ids, *prefix_ids]
+            reply = await self.server_manager.generate(
+                request_id=own_id, prompt_ids=ids, sampling_params=mine, priority=int(priority)
             )
+            return reply, limit_of(self.config, len(ids), params["max_tokens"])
 
         gold = (kwargs.get("reward_model") or {}).get("ground_truth")
         if gold is None:  # the outcome will be unknown, and the response left out
@@ -57,11 +56,11 @@ class ProbingAgentLoop(FactsAgentLoop):
     def _prober(self) -> Prober:
         """One a process: verl makes a loop for every response."""
         settings = Settings.read(self.config)
-        return _prober_of(json.dumps(settings.node(), sort_keys=True), self.tokenizer, self.model_path())
+        return _prober_of(json.dumps(settings.node(), sort_keys=True), self.tokenizer, self.ends())
 
 
 @lru_cache(maxsize=2)
-def _prober_of(node: str, tokenizer: Any, model_path: str) -> Prober:
+def _prober_of(node: str, tokenizer: Any, ends: frozenset[int]) -> Prober:
     settings = Settings.read(json.loads(node))
     part = probed_part(settings.build().reward)
     if part is None:
@@ -69,4 +68,4 @@ def _prober_of(node: str, tokenizer: Any, model_path: str) -> Prober:
             f"recipe {settings.recipe} has no reward that reads probes; leave out "
             "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
         )
-    return Prober(part, tokenizer, Verifier(**settings.verify), end_ids(model_path, tokenizer.eos_token_id))
+    return Prober(part, tokenizer, Verifier(**settings.verify), ends)

@@ -16,7 +16,7 @@ from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.limits import LIMIT
 from leanthink.rewards import EarlyExit
 from leanthink.rewards.early_exit import EXIT_ORDER
-from leanthink.training.responses import end_ids, was_truncated, without_end
+from leanthink.training.responses import was_truncated, without_end
 from leanthink.verl.rollout.loops import sampling_part
 from leanthink.verl.rollout.single_turn import LIMIT_FIELD, FactsAgentLoop
 
@@ -70,16 +70,16 @@ class SerialAgentLoop(FactsAgentLoop):
         kwargs: dict[str, Any],
     ) -> AgentLoopOutput | list[AgentLoopOutput]:
         part = self._part()
-        ends = end_ids(self.model_path(), self.tokenizer.eos_token_id)
+        ends = self.ends()
         ids = without_end(path.response_ids, ends)
         cuts = part.cuts(ids, partial(self.tokenizer.decode, skip_special_tokens=False), exits)
         if number > len(cuts):
             return []
         prefix = ids[: cuts[number - 1]]
         inducer = self.tokenizer.encode(part.inducer, add_special_tokens=False)
-        limit = self.room(len(path.prompt_ids))
+        limit = self.limit_after(len(path.prompt_ids))
         if (asked := kwargs.get(LIMIT_FIELD)) is not None:
-            limit = min(limit, int(asked))
+            limit = max(1, min(limit, int(asked)))
         left = limit - len(prefix) - len(inducer)
         answer: list[int] = []
         log_probs: list[float] = []
@@ -108,8 +108,7 @@ class SerialAgentLoop(FactsAgentLoop):
             "reward_score": None,
             "metrics": path.metrics.model_copy(),
         }
-        width = int(self.rollout_config.response_length)
-        cut = {name: value[:width] if isinstance(value, list) else value for name, value in changes.items()}
+        cut = {name: value[:limit] if isinstance(value, list) else value for name, value in changes.items()}
         return path.model_copy(update=cut)
 
     def _part(self) -> EarlyExit:

@@ -10,7 +10,9 @@ from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentL
 
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.limits import LIMIT
+from leanthink.training.facts import PROMPT_CUT
 from leanthink.training.responses import end_ids, was_truncated
+from leanthink.verl.rollout.room import limit_of, local_path
 
 LIMIT_FIELD: Final = "leanthink_limit"
 """The field in which a prompt brings the limit of its responses."""
@@ -22,9 +24,9 @@ class _Listener:
     It remembers the last answer, the limit it was asked with, and the first request's id.
     """
 
-    def __init__(self, inner: Any, room: Callable[[int], int], asked: int | None) -> None:
+    def __init__(self, inner: Any, limit_after: Callable[[int], int], asked: int | None) -> None:
         self._inner = inner
-        self._room = room
+        self._limit_after = limit_after
         self._asked = asked
         self.output: Any = None
         self.limit = 0
@@ -33,7 +35,7 @@ class _Listener:
     async def generate(self, *, prompt_ids: list[int], sampling_params: dict[str, Any], **kwargs: Any) -> Any:
         """One generation."""
         self.request_id = self.request_id or kwargs.get("request_id")
-        self.limit = self._room(len(prompt_ids))
+        self.limit = self._limit_after(len(prompt_ids))
         if self._asked is not None:  # verl shares the parameters among the prompt's responses: a copy
             self.limit = max(1, min(self.limit, self._asked))
             sampling_params = {**sampling_params, "max_tokens": self.limit}
@@ -47,30 +49,33 @@ class _Listener:
 class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is untyped
     """verl's single-turn loop, with ``truncated`` and ``limit`` in the output's extra fields.
 
-    The limit is the smallest of verl's response limit, what the model's context leaves, and what the prompt brings as
+    The limit is the smaller of the engine's own (see `leanthink.verl.rollout.room`) and what the prompt brings as
     ``leanthink_limit`` (see `leanthink.verl.driver.dispatch`), which validation prompts do not. The engine gets the
     latter as ``max_tokens``, and a response that an engine does not explain is cut when it fills this very limit.
+
+    ``prompt_cut`` says how many tokens verl cut from the left of a prompt longer than ``rollout.prompt_length``.
 
     An empty response gets one end token that is masked out of the loss: verl writes rewards at a response's last
     token and has none to write at.
     """
 
     server_manager: Any
+    prompt_cut = 0
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One response."""
         asked = kwargs.get(LIMIT_FIELD)
-        listener = _Listener(self.server_manager, self.room, None if asked is None else int(asked))
+        listener = _Listener(self.server_manager, self.limit_after, None if asked is None else int(asked))
         self.server_manager = listener
         output = await super().run(sampling_params, priority=priority, **kwargs)
-        ends = end_ids(self.model_path(), self.tokenizer.eos_token_id)
         reply = listener.output
         # A reply longer than what verl's own loop keeps was cut after generation.
         cut_after = len(reply.token_ids) > len(output.response_ids)
         output.extra_fields["truncated"] = cut_after or was_truncated(
-            reply.stop_reason, reply.token_ids, listener.limit, ends
+            reply.stop_reason, reply.token_ids, listener.limit, self.ends()
         )
         output.extra_fields[LIMIT] = listener.limit
+        output.extra_fields[PROMPT_CUT] = self.prompt_cut
         if PROMPT_KEY in kwargs:
             output.extra_fields[PROMPT_KEY] = kwargs[PROMPT_KEY]
         if not output.response_ids:
@@ -79,14 +84,16 @@ class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is unty
                 output.response_logprobs = [0.0]
         return output
 
-    def room(self, prompt_tokens: int) -> int:
-        """How many tokens verl and the model's context leave for a response."""
-        config = self.rollout_config
-        limit = min(config.response_length, config.prompt_length + config.response_length - prompt_tokens)
-        if config.max_model_len:
-            limit = min(limit, config.max_model_len - prompt_tokens)
-        return int(limit)
+    def limit_after(self, prompt_tokens: int) -> int:
+        """After how many tokens the engine ends a response to a prompt of so many."""
+        return limit_of(self.config, prompt_tokens)
 
-    def model_path(self) -> str:
-        """Where the model's generation settings lie."""
-        return str(self.config.actor_rollout_ref.model.path)
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a response."""
+        return end_ids(local_path(str(self.config.actor_rollout_ref.model.path)), self.tokenizer.eos_token_id)
+
+    def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
+        """verl's own, which cuts a prompt from the left; by how much is remembered."""
+        kept: list[int] = super()._cap_text_prompt_length(prompt_ids)
+        self.prompt_cut = max(self.prompt_cut, len(prompt_ids) - len(kept))
+        return kept

@@ -12,7 +12,6 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
 from leanthink.core.errors import ConfigError
 from leanthink.core.stopping import StopBias
-from leanthink.training.responses import end_ids
 from leanthink.verl.rollout.loops import stop_of
 from leanthink.verl.rollout.single_turn import FactsAgentLoop
 
@@ -31,8 +30,7 @@ class StoppingAgentLoop(FactsAgentLoop):
             raise ConfigError(
                 f"stop_bias: marker {part.marker!r} is {len(tokens)} tokens of this model; give what is a single one"
             )
-        ends = end_ids(self.model_path(), self.tokenizer.eos_token_id)
-        self.server_manager = _Stages(self.server_manager, part, tokens[0], ends, self.room)
+        self.server_manager = _Stages(self.server_manager, part, tokens[0], self.ends(), self.limit_after)
         return await super().run(sampling_params, priority=priority, **kwargs)
 
 
@@ -40,13 +38,14 @@ class _Stages:
     """Answers one ``generate`` by asking for the beginning, the rest of the thinking, and the answer."""
 
     def __init__(
-        self, inner: Any, part: StopBias, marker: int, ends: frozenset[int], room: Callable[[int], int]
+        self, inner: Any, part: StopBias, marker: int, ends: frozenset[int], limit_after: Callable[[int], int]
     ) -> None:
-        self._inner, self._part, self._marker, self._ends, self._room = inner, part, marker, ends, room
+        self._inner, self._part, self._marker, self._ends = inner, part, marker, ends
+        self._limit_after = limit_after
 
     async def generate(self, *, prompt_ids: list[int], sampling_params: Mapping[str, Any], **kwargs: Any) -> Any:
         """One response, as the engine would give it in one piece."""
-        limit = int(sampling_params.get("max_tokens") or self._room(len(prompt_ids)))
+        limit = int(sampling_params.get("max_tokens") or self._limit_after(len(prompt_ids)))
         thinking = {**sampling_params, "stop_token_ids": [*(sampling_params.get("stop_token_ids") or ()), self._marker]}
         biased = {**thinking, "logit_bias": {self._marker: self._part.bias}}
         replies: list[Any] = []

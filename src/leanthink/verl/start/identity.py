@@ -25,10 +25,11 @@ def identity_of(job: Job, floor: Floor | None = None) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The packages that take part in training, as they are installed."""
-    return {name: version for name in VERSIONS_OF if (version := _version(name)) is not None}
+    return {name: version for name in VERSIONS_OF if (version := version_of(name)) is not None}
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """The installed version of a package; None without one."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

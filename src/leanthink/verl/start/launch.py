@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
 from leanthink.core import code
@@ -20,6 +20,7 @@ from leanthink.runs.folder import Run
 from leanthink.runs.identity import EPOCHS, STEPS
 from leanthink.verl import NAME
 from leanthink.verl.cpu import profile as cpu
+from leanthink.verl.cpu import vllm
 from leanthink.verl.hydra import Reference, overrides
 from leanthink.verl.rollout.loops import CHANGES_SAMPLING, loop_of
 from leanthink.verl.settings import Settings
@@ -106,6 +107,10 @@ CPU: Final[Mapping[str, Any]] = {
 }
 
 
+Engine = Literal["tiny", "vllm"]
+"""What writes the responses on the CPU."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One training run: a recipe on data, a model and machines.
@@ -121,6 +126,7 @@ class Job:
         steps: training steps; None for as many as the epochs hold.
         options: our own options, as `Settings` has them.
         extra: further keys of verl; they win over everything.
+        engine: what writes the responses on the CPU: an engine of our own, or verl's vLLM server as on GPUs.
     """
 
     recipe: Recipe
@@ -134,13 +140,39 @@ class Job:
     steps: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    engine: Engine = "tiny"
+
+    def __post_init__(self) -> None:
+        if self.engine != "tiny" and self.profile != "cpu":
+            raise ConfigError(
+                f"--engine {self.engine} chooses the CPU profile's engine; give --profile cpu with it. On GPUs the "
+                f"engine is {ROLLOUT}.name, vllm unless you say otherwise"
+            )
+
+    @property
+    def tiny(self) -> bool:
+        """Whether our own engine writes the responses."""
+        return self.profile == "cpu" and self.engine == "tiny"
+
+    @property
+    def kind(self) -> Profile:
+        """Whose program and workers train: the CPU profile's own, or those of GPUs, which vLLM has on the CPU, too."""
+        return "cpu" if self.tiny else "gpu"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of the processes that train."""
+        if self.profile == "gpu":
+            return {}
+        return dict(cpu.ENVIRONMENT) if self.tiny else {**cpu.ENVIRONMENT, **vllm.ENVIRONMENT}
 
     def keys(self) -> dict[str, Any]:
         """verl's keys, later ones winning: the profile's, the loss's, the recipe's, the job's own, ``extra``."""
         recipe = self.recipe
         if self.profile == "cpu":
             own = {key: value for key, value in recipe.cpu.items() if key not in tree_keys(recipe.cpu)}
-            keys = {**CPU, **loss_keys(recipe.loss), **recipe.verl, **TESTBED_SIZES, **own}
+            engine = {} if self.tiny else vllm.OVERRIDES
+            keys = {**CPU, **loss_keys(recipe.loss), **recipe.verl, **TESTBED_SIZES, **own, **engine}
         else:
             keys = {**GPU, **(GPU_CRITIC if reads_critic(recipe) else {}), **loss_keys(recipe.loss), **recipe.verl}
         keys |= {**self._data(), **self.extra}
@@ -149,7 +181,7 @@ class Job:
             keys.setdefault(f"{FILTER}.max_num_gen_batches", REFILLS)
         keys["trainer.logger"] = _with_file(keys.get("trainer.logger", ["console"]))
         mode = str(keys.get(MODE, "sync"))
-        if self.profile == "cpu" and mode == "sync":
+        if self.tiny and mode == "sync":
             # The CPU engine samples in fp32 from the very weights that are trained: its log-probabilities are the old
             # policy's to 1e-7, and computing them again costs a fifth of a step.
             keys.setdefault(BYPASS, loop_of(recipe) not in CHANGES_SAMPLING)
@@ -183,8 +215,8 @@ class Job:
 
     def command(self) -> str:
         """The whole command, to be pasted into a shell."""
-        lines = [f"python -m {MAINS[self.profile]}", *map(quoted, self.arguments())]
-        variables = dict(cpu.ENVIRONMENT) if self.profile == "cpu" else {}
+        lines = [f"python -m {MAINS[self.kind]}", *map(quoted, self.arguments())]
+        variables = self.environment
         if self.profile == "cpu" and code.names_own(self.recipe.parts()):
             variables[code.FOLDERS] = os.pathsep.join(code.folders())
         return " \\\n  ".join([*(f"{name}={quoted(value)}" for name, value in variables.items()), *lines])
@@ -215,8 +247,8 @@ class Job:
             keys[EPOCHS] = DECIDED_BY_STEPS
 
     def _options(self, keys: Mapping[str, Any]) -> dict[str, Any]:
-        """Our own options: on the CPU, those that make a step of a small model quick; the caller's win."""
-        if self.profile == "gpu":
+        """Our own options: with the tiny engine, those that make a step of a small model quick; the caller's win."""
+        if not self.tiny:
             return dict(self.options)
         one_update = _size(keys, f"{ACTOR}.ppo_mini_batch_size") == _size(keys, "data.train_batch_size")
         sort = one_update and not self.recipe.loss.whole_groups
@@ -261,7 +293,7 @@ class Job:
 
     def _manager(self) -> dict[str, str]:
         """Who hands out prompts: verl's own where nothing else is needed."""
-        if self.profile == "cpu":
+        if self.tiny:
             return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
         dispatches = self.recipe.limit is not None or loop_of(self.recipe) is not None
         return {MANAGER: "leanthink.verl.driver.dispatch.DispatchingManager"} if dispatches else {}

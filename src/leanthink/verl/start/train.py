@@ -27,9 +27,9 @@ from leanthink.runs.failure import Cause, cause_of
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run, evaluation, seconds_by_phase
 from leanthink.runs.identity import MODEL, TRAIN_FILES, VAL_FILES, model_fact
-from leanthink.verl.cpu import profile as cpu
+from leanthink.verl.cpu import vllm
 from leanthink.verl.start.claim import check_folder, compared, forget_position, is_finished, with_migration
-from leanthink.verl.start.identity import identity_of, versions
+from leanthink.verl.start.identity import identity_of, version_of, versions
 from leanthink.verl.start.launch import MAINS, Job
 
 POLL_SECONDS: Final = 0.3
@@ -125,6 +125,16 @@ def require_verl() -> None:
             )
 
 
+def require_engine(job: Job) -> None:
+    """Raise unless the engine that the job asks for can run here.
+
+    Raises:
+        DependencyError: naming what is missing and the cure.
+    """
+    if job.engine == "vllm" and (lack := vllm.lacking(version_of)):
+        raise DependencyError(f"--engine vllm: {lack}; {vllm.CURE}, or train with --engine tiny")
+
+
 def check_model(job: Job) -> None:
     """Refuse a model that verl would look for in vain, a quarter of a minute later.
 
@@ -155,7 +165,7 @@ def check_accelerator(job: Job) -> None:
         ConfigError: torch sees too few.
     """
     device = job.keys().get("trainer.device")
-    if device != "cuda" or job.options.get("check_gpus") is False or os.environ.get("RAY_ADDRESS"):
+    if device != "cuda" or job.options.get("check_cluster") is False or os.environ.get("RAY_ADDRESS"):
         return
     import torch
 
@@ -186,7 +196,7 @@ def _follow(
     arguments = job.arguments()
     environment = dict(os.environ)
     if job.profile == "cpu":
-        environment = {**cpu.ENVIRONMENT, **environment, "VERL_PLATFORM": "cpu"}
+        environment = {**job.environment, **environment, "VERL_PLATFORM": "cpu"}
     environment |= {
         "VERL_FILE_LOGGER_PATH": str(attempt.absolute()),
         code.FOLDERS: os.pathsep.join(code.folders()),
@@ -197,7 +207,7 @@ def _follow(
     with open_log(run.log) as log:
         log_start = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", MAINS[job.profile], *arguments],
+            [sys.executable, "-P", "-m", MAINS[job.kind], *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,94 @@
+"""Whether prompts fit as the rollout will read them, said before verl starts: verl cuts a longer one with a warning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from leanthink.rewards import ModeSwitchReward
+from leanthink.verl.rollout.loops import only_part
+from leanthink.verl.rollout.room import model_context
+from leanthink.verl.rollout.told import instructed, stating
+from leanthink.verl.start.launch import VERL_DEFAULTS, Job
+
+LOOKED_AT: Final = 1000
+"""Prompts of a file that are counted, spread over it."""
+
+PROMPT, RESPONSE = "data.max_prompt_length", "data.max_response_length"
+CONTEXT: Final = "actor_rollout_ref.rollout.max_model_len"
+TEMPLATE: Final = "actor_rollout_ref.model.custom_chat_template"
+ARGUMENTS: Final = "data.apply_chat_template_kwargs"
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+def tokenizer_of(model: str) -> Any | None:
+    """A model's tokenizer; None where it is not on this machine, or is a program of somebody's."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model, local_files_only=True)
+    except (OSError, ValueError):
+        return None
+
+
+def context_notice(job: Job) -> Iterator[str]:
+    """What is to be said where the engine's context is shorter than prompt and response; nothing if it is not known."""
+    keys = {**VERL_DEFAULTS, **job.keys()}
+    if "://" in job.model:
+        return  # verl fetches it
+    try:
+        own = model_context(job.model, local_files_only=True)
+    except (OSError, ValueError):
+        return
+    context = min(own, int(keys.get(CONTEXT) or own))
+    if context < keys[PROMPT] + keys[RESPONSE]:
+        yield (
+            f"the engine's context is {context} tokens, less than {PROMPT} + {RESPONSE} = {keys[PROMPT]} + "
+            f"{keys[RESPONSE]}: responses that reach it are cut there, and count as truncated"
+        )
+
+
+def prompt_notice(job: Job, file: str, prompts: Sequence[Messages], tokenizer: Any) -> Iterator[str]:
+    """What is to be said of a file in which prompts are too long.
+
+    Args:
+        job: whose recipe may add to a prompt: an instruction of a mode, or the limit in words.
+        file: its name.
+        prompts: the messages of each row.
+        tokenizer: the model's.
+    """
+    keys = {**VERL_DEFAULTS, **job.keys()}
+    limit, step = int(keys[PROMPT]), math.ceil(len(prompts) / LOOKED_AT) or 1
+    looked_at = prompts[::step]
+    lengths = [max(_length(tokenizer, one, keys) for one in _told(job, messages, keys)) for messages in looked_at]
+    if not (longer := [length for length in lengths if length > limit]):
+        return
+    yield (
+        f"{len(longer)} of {len(looked_at)} prompts looked at in {file} have more tokens than {PROMPT} = {limit} (the "
+        f"longest {max(longer)}, with what the recipe adds): verl cuts them from the left, where the question begins; "
+        f"raise {PROMPT}, or leave them out (leanthink/prompt_cut_share counts them in training)"
+    )
+
+
+def _told(job: Job, messages: Messages, keys: Mapping[str, Any]) -> Iterator[Messages]:
+    """The ways in which the rollout may put a prompt, each at its longest."""
+    if job.recipe.limit is not None:
+        messages = stating(messages, int(keys[RESPONSE]))
+    yield messages
+    if (modes := only_part(job.recipe.reward, ModeSwitchReward)) is not None:
+        yield from (instructed(messages, text) for text in (modes.long_instruction, modes.short_instruction))
+
+
+def _length(tokenizer: Any, messages: Messages, keys: Mapping[str, Any]) -> int:
+    """A prompt's tokens, as the chat template puts it."""
+    own = {"chat_template": keys[TEMPLATE]} if keys.get(TEMPLATE) else {}
+    text = tokenizer.apply_chat_template(
+        [dict(one) for one in messages],
+        add_generation_prompt=True,
+        tokenize=False,
+        **own,
+        **(keys.get(ARGUMENTS) or {}),
+    )
+    return len(tokenizer.encode(text, add_special_tokens=False))
