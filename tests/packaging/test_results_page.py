@@ -5,6 +5,8 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import pytest
+
 from leanthink.recipe.yaml import read_yaml
 from leanthink.reporting.sources import Sample, Source
 from leanthink.sweep.plan import Planned, Sweep
@@ -63,6 +65,9 @@ def test_the_search_section_shows_start_and_runs_and_stays_where_nothing_was_run
     assert start[2:7] == ["0.0", "6.0", "0.0", "50.0", "0"]
     assert trained[1:7] == ["1", "100.0", "9.0", "0.0", "0.0", "0"] and trained[-1] == "2.5 |"
     assert "Not run: palu." in lines and any("2 candidates" in line for line in lines)
+    (raw,) = script["kept_figures"]([source], {"trle": [summary | {"metrics": []}]})
+    assert raw["variant"] == "trle" and raw["summary"] == summary
+    assert raw["search"]["tokens_above"]["value"] == pytest.approx(0.0)
     script["draw"]([source], tmp_path / "results.png")
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
     shown = [variant for section in script["SECTIONS"] for variant in section.papers]
