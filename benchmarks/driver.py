@@ -101,9 +101,14 @@ def ours(tq: Any, recipe: str, responses: int) -> Any:
     from leanthink.verl.driver import shaping
     from leanthink.verl.settings import Settings
 
-    settings = Settings.of(load_recipe(recipe), check_cluster=False, poll_interval=0.05)
+    settings = Settings.of(load_recipe(recipe), poll_interval=0.05)
     reference = {"resume_mode": "disable", "resume_from": None, "checkpoints": "none"}
-    filters = {"filter_groups": {"enable": False}, "train_batch_size": responses // GROUP, "gen_batch_size": None}
+    filters = {
+        "filter_groups": {"enable": False},
+        "train_batch_size": responses // GROUP,
+        "gen_batch_size": None,
+        "sync_refill_failed_groups": False,
+    }
     buffer = shaping.ShapingReplayBuffer(
         sampler_kwargs={"leanthink": settings.node(), "run": {**reference, **filters}},
         refill_fn=lambda count: None,

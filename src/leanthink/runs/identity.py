@@ -35,7 +35,7 @@ FREE: Final = frozenset(
         *(STEPS, EPOCHS, "trainer.save_freq", "trainer.test_freq", "floor.below", "floor.evaluations"),
         *("gpu_memory_utilization", "enforce_eager", "free_cache_engine", "max_num_seqs", "max_num_batched_tokens"),
         *("enable_gradient_checkpointing", "enable_activation_offload", "param_offload", "optimizer_offload"),
-        *("offload_policy", "num_workers", "dataloader_num_workers", "workers", "cache_size"),
+        *("use_fused_kernels", "offload_policy", "num_workers", "dataloader_num_workers", "workers", "cache_size"),
         *("ppo_max_token_len_per_gpu", "log_prob_max_token_len_per_gpu", "ppo_infer_max_token_len_per_gpu"),
         *("ppo_micro_batch_size_per_gpu", "log_prob_micro_batch_size_per_gpu", "forward_micro_batch_size_per_gpu"),
     )
