@@ -15,6 +15,7 @@ from leanthink.core import code
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.keys import Profile, tree_keys
+from leanthink.recipe.lengths import LONGEST
 from leanthink.recipe.sizes import DECIDED_BY_STEPS, TESTBED_SIZES
 from leanthink.runs.folder import Run
 from leanthink.runs.identity import EPOCHS, STEPS
