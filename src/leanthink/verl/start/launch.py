@@ -15,7 +15,8 @@ from leanthink.core import code
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.keys import Profile, tree_keys
-from leanthink.recipe.lengths import LONGEST, TESTBED_LONGEST
+from leanthink.recipe.lengths import LONGEST
+from leanthink.recipe.sizes import DECIDED_BY_STEPS, TESTBED_SIZES
 from leanthink.runs.folder import Run
 from leanthink.runs.identity import EPOCHS, STEPS
 from leanthink.verl import NAME, TOOLS
@@ -34,8 +35,6 @@ MANAGER: Final = f"+{ROLLOUT}.agent.agent_loop_manager_class"
 MAINS: Final = {"cpu": "leanthink.verl.cpu.main", "gpu": "verl.trainer.main_ppo"}
 FILTER: Final = "algorithm.filter_groups"
 KEPT: Final = "trainer.max_actor_ckpt_to_keep"
-DECIDED_BY_STEPS: Final = 1_000_000
-"""Epochs where the number of steps decides: verl ends a run at whichever comes first."""
 
 VALIDATION: Final[Mapping[str, Any]] = {
     f"{ROLLOUT}.val_kwargs.do_sample": True,
@@ -82,19 +81,6 @@ VERL_DEFAULTS: Final[Mapping[str, int]] = {
     f"{ACTOR}.ppo_mini_batch_size": 256,
     f"{ROLLOUT}.n": 1,
 }
-
-TESTBED_SIZES: Final[Mapping[str, Any]] = {
-    "data.train_batch_size": 16,
-    "data.max_prompt_length": 16,
-    LONGEST: TESTBED_LONGEST,
-    f"{ROLLOUT}.n": 8,
-    f"{ACTOR}.ppo_mini_batch_size": 16,
-    f"{ACTOR}.optim.lr": 1.25e-4,
-    f"{ACTOR}.use_kl_loss": False,  # no reference model beside the policy
-    "algorithm.use_kl_in_reward": False,
-    EPOCHS: DECIDED_BY_STEPS,
-}
-"""What the CPU profile puts in place of a paper's sizes; a recipe's ``cpu`` block wins over it."""
 
 REFILLS: Final = 30
 """Batches of prompts a step that a filter of groups may go through: verl's default is no limit."""
