@@ -10,19 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
+from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage, VerlLoss
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.keys import Profile, tree_keys
-from leanthink.recipe.lengths import LONGEST, TESTBED_LONGEST
+from leanthink.recipe.lengths import LONGEST
+from leanthink.recipe.sizes import DECIDED_BY_STEPS, TESTBED_SIZES
 from leanthink.runs.folder import Run
 from leanthink.runs.identity import EPOCHS, STEPS
-from leanthink.verl import NAME
+from leanthink.verl import NAME, TOOLS
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.cpu import vllm
 from leanthink.verl.hydra import Reference, overrides
-from leanthink.verl.rollout.loops import CHANGES_SAMPLING, loop_of
+from leanthink.verl.rollout.loops import CHANGES_SAMPLING, check_rollouts, check_thinking, loop_of
 from leanthink.verl.settings import Settings
 from leanthink.verl.update import arrangement
 from leanthink.verl.update.arrangement import ACTOR, BYPASS, ROLLOUT
@@ -34,8 +35,6 @@ MANAGER: Final = f"+{ROLLOUT}.agent.agent_loop_manager_class"
 MAINS: Final = {"cpu": "leanthink.verl.cpu.main", "gpu": "verl.trainer.main_ppo"}
 FILTER: Final = "algorithm.filter_groups"
 KEPT: Final = "trainer.max_actor_ckpt_to_keep"
-DECIDED_BY_STEPS: Final = 1_000_000
-"""Epochs where the number of steps decides: verl ends a run at whichever comes first."""
 
 VALIDATION: Final[Mapping[str, Any]] = {
     f"{ROLLOUT}.val_kwargs.do_sample": True,
@@ -82,19 +81,6 @@ VERL_DEFAULTS: Final[Mapping[str, int]] = {
     f"{ACTOR}.ppo_mini_batch_size": 256,
     f"{ROLLOUT}.n": 1,
 }
-
-TESTBED_SIZES: Final[Mapping[str, Any]] = {
-    "data.train_batch_size": 16,
-    "data.max_prompt_length": 16,
-    LONGEST: TESTBED_LONGEST,
-    f"{ROLLOUT}.n": 8,
-    f"{ACTOR}.ppo_mini_batch_size": 16,
-    f"{ACTOR}.optim.lr": 1.25e-4,
-    f"{ACTOR}.use_kl_loss": False,  # no reference model beside the policy
-    "algorithm.use_kl_in_reward": False,
-    EPOCHS: DECIDED_BY_STEPS,
-}
-"""What the CPU profile puts in place of a paper's sizes; a recipe's ``cpu`` block wins over it."""
 
 REFILLS: Final = 30
 """Batches of prompts a step that a filter of groups may go through: verl's default is no limit."""
@@ -190,6 +176,8 @@ class Job:
                 f"recipe {recipe.name}: {BYPASS} is true, but its rollouts do not sample a token as the policy does: "
                 f"log-probabilities at sampling do not hold; set {BYPASS}=false"
             )
+        check_rollouts(recipe, _size(keys, f"{ROLLOUT}.n"))
+        check_thinking(recipe, _size(keys, LONGEST))
         options = self._options(keys)
         keys |= {**self._plugin(mode, options), **self._own_code()}
         ranks = self.nodes * self.gpus
@@ -260,7 +248,7 @@ class Job:
         return {
             "trainer.use_v1": True,
             **advantage_keys(self.recipe.advantage),
-            f"{ROLLOUT}.agent.default_agent_loop": NAME,
+            f"{ROLLOUT}.agent.default_agent_loop": NAME if self.recipe.agent is None else TOOLS,
             **self._manager(),
             "reward.reward_manager.source": "importlib",
             "reward.reward_manager.name": "FactsRewardManager",
@@ -338,6 +326,9 @@ def loss_keys(loss: Loss) -> dict[str, Any]:
             f"{ACTOR}.clip_ratio_c": loss.dual,
             f"{ACTOR}.loss_agg_mode": loss.aggregation,
         }
+    if isinstance(loss, VerlLoss):
+        own = {f"{ACTOR}.{key}": value for key, value in loss.keys().items()}
+        return {f"{ACTOR}.policy_loss.loss_mode": loss.mode, **own}
     if isinstance(loss, PpoVariant):
         return {**loss_keys(loss.of), **arrangement.loss_keys(loss)}
     if isinstance(loss, Drpo):
