@@ -12,8 +12,9 @@ from leanthink.algorithms import Rloo
 from leanthink.cli import main
 from leanthink.commands.sweep import resolver
 from leanthink.core.errors import AdviceWarning, ConfigError
-from leanthink.recipe.advice import RULES, advice
+from leanthink.recipe.advice import RULES, TOKENS, advice
 from leanthink.recipe.definition import Profile, Recipe, load_recipe, recipe_from, recipe_names
+from leanthink.recipe.lengths import LONGEST
 from leanthink.rewards import SigmoidLength
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 
@@ -111,6 +112,9 @@ CURED = (
     ("gfpo", [], ONE),
     ("lc_r1", [], ONE),
     ("drpo", [], ONE),
+    ("laser", [], {LONGEST: 1024}),
+    ("laser", ["reward.sum.length.step_length.target=16384"], {LONGEST: 16384}),
+    ("trle", [], {"trainer.device": "cuda", TOKENS: 33_000}),
 )
 
 

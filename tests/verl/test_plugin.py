@@ -93,3 +93,27 @@ def test_the_current_folder_goes_last_in_what_we_started(tmp_path: Path, started
     line = [sys.executable, "-W", "ignore", "-c", PATH.format(here=str(tmp_path))]
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout == f"{started_by_us}\n"
+
+
+TRL = """
+import importlib.machinery, sys, types
+
+fake = types.ModuleType("trl")
+fake.__path__, fake.__spec__ = [], importlib.machinery.ModuleSpec("trl", None)
+if sys.argv[1] == "old":
+    fake.AutoModelForCausalLMWithValueHead = type("AutoModelForCausalLMWithValueHead", (), {})
+sys.modules["trl"] = fake
+import verl.models.transformers.monkey_patch as patching
+from transformers import LlamaConfig, LlamaForCausalLM
+
+sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+patching.apply_monkey_patch(LlamaForCausalLM(LlamaConfig(**sizes, vocab_size=8)), use_remove_padding=False)
+print("usable" if patching.is_trl_available() else "none to verl")
+"""
+
+
+@pytest.mark.parametrize(("trl", "told"), [("old", "usable"), ("new", "none to verl")])
+def test_a_trl_that_verl_cannot_use_ends_no_worker(trl: str, told: str) -> None:
+    done = subprocess.run([sys.executable, "-c", TRL, trl], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip().splitlines()[-1] == told

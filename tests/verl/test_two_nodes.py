@@ -84,28 +84,49 @@ def wait(condition: Callable[[], bool], what: str, log: Path, seconds: float = 1
         time.sleep(0.5)
 
 
+CHECK = """
+import json, sys
+import ray
+
+ray.init(address=sys.argv[1], runtime_env={"env_vars": json.loads(sys.argv[2])})
+from leanthink.verl.driver.place import check_cluster
+
+check_cluster(2, 1)
+print("all have it")
+"""
+
+
+def test_a_node_without_the_plugin_is_named(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def checked() -> subprocess.CompletedProcess[str]:
+        variables = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("RAY_")}
+        words = [sys.executable, "-c", CHECK, cluster.address, json.dumps(variables)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=1800)
+
+    alone = checked()
+    assert "wants 2 machines with 1 GPUs each" in alone.stderr and alone.returncode != 0
+    monkeypatch.setenv("VERL_USE_EXTERNAL_PLUGINS", "none")  # verl there is told to load no plug-in of ours
+    lacking = cluster.add_node(**ON_EACH)
+    monkeypatch.delenv("VERL_USE_EXTERNAL_PLUGINS")
+    cluster.wait_for_nodes()
+    done = checked()
+    assert done.returncode != 0
+    assert "DependencyError: Ray node" in done.stderr, done.stderr[-4000:]
+    assert f"{lacking.node_id[:8]}): DependencyError: leanthink's plug-in did not register" in done.stderr
+    cluster.remove_node(lacking)
+    cluster.add_node(**ON_EACH)
+    cluster.wait_for_nodes()
+    done = checked()
+    assert done.stdout.strip().splitlines()[-1] == "all have it", done.stderr[-4000:]
+
+
 def test_a_run_on_two_nodes_loses_one_and_goes_on(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from ray.job_submission import JobSubmissionClient
 
     run = Run(folder=tmp_path / "run")
     write_parquet(run.folder / "data", train=64, test=8)
     command = pasted(run.folder, capsys)
-
-    # verl on the second node is told to load no plug-in of ours: that is said at once, with the node.
-    monkeypatch.setenv("VERL_USE_EXTERNAL_PLUGINS", "none")
-    lacking = cluster.add_node(**ON_EACH)
-    monkeypatch.delenv("VERL_USE_EXTERNAL_PLUGINS")
-    cluster.wait_for_nodes()
-    log = tmp_path / "lacking.txt"
-    process = start(command, cluster.address, log)
-    assert process.wait(1800) != 0
-    told = log.read_text(errors="replace")
-    assert "DependencyError: Ray node" in told, told[-4000:]
-    assert f"{lacking.node_id[:8]}): DependencyError: leanthink's plug-in did not register" in told
-    assert not run.evaluated_steps()
-    cluster.remove_node(lacking)
 
     # Trained on both, until the second node dies behind the first checkpoint.
     second = cluster.add_node(**ON_EACH)

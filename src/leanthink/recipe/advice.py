@@ -313,10 +313,10 @@ def length_beyond_limit(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
     if not found:
         return None
     told = "; ".join(f"{one.path} is {one.shown}" for one in found)
-    numbers = [f"{one.path}=max_response_length" for one in found if one.is_number]
-    whole = f"{LONGEST}={max(one.greatest for one in found):g}"
-    cure = f"'{' '.join(numbers)}', or {whole}" if len(numbers) == len(found) else whole
-    return f"{told}, and no response has more than {longest:g} tokens ({LONGEST}); set {cure}"
+    return (
+        f"{told}, and no response has more than {longest:g} tokens ({LONGEST}); set "
+        f"{LONGEST}={max(one.greatest for one in found):g}, or give a share of it, as '0.5 * max_response_length'"
+    )
 
 
 def penalty_is_idle(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
@@ -329,7 +329,7 @@ def penalty_is_idle(recipe: Recipe, keys: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"the reward tells lengths apart only beyond {longest:g} tokens, which no response has ({LONGEST}), so nothing "
-        f"shortens them; shorten the lengths in the reward, or set {LONGEST}={min(_first_told(recipe.reward), 1e6):g}"
+        f"shortens them; set {LONGEST}={_first_told(recipe.reward):g}, or shorten the lengths in the reward"
     )
 
 

@@ -7,6 +7,7 @@ reports a failing plug-in at DEBUG only: hence `leanthink.verl.driver.registered
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import os
 import sys
@@ -75,9 +76,26 @@ def _agent_loops(module: Any) -> None:
         module._agent_loop_registry[name] = {"_target_": target}
 
 
+def _usable_trl(module: Any) -> None:
+    """A trl that verl cannot use is none to it: a later one lacks the class that every training worker would patch."""
+    installed = module.is_trl_available
+
+    def usable() -> bool:
+        for name in ("trl.experimental.ppo", "trl") if installed() else ():
+            try:
+                if hasattr(importlib.import_module(name), "AutoModelForCausalLMWithValueHead"):
+                    return True
+            except ImportError:
+                continue
+        return False
+
+    module.is_trl_available = usable
+
+
 ACTIONS: Final[Mapping[str, Action]] = {
     "verl.trainer.ppo.core_algos": _algorithms,
     "verl.experimental.agent_loop.agent_loop": _agent_loops,
+    "verl.models.transformers.monkey_patch": _usable_trl,
 }
 """What is done when which of verl's modules has been imported."""
 
