@@ -60,14 +60,18 @@ class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is unty
     """
 
     server_manager: Any
+    request_id: str | None = None
     prompt_cut = 0
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One response."""
         asked = kwargs.get(LIMIT_FIELD)
         listener = _Listener(self.server_manager, self.limit_after, None if asked is None else int(asked))
-        self.server_manager = listener
-        output = await super().run(sampling_params, priority=priority, **kwargs)
+        client, self.server_manager = self.server_manager, listener
+        try:
+            output = await super().run(sampling_params, priority=priority, **kwargs)
+        finally:  # what a loop asks besides, as probes, has limits of its own
+            self.server_manager, self.request_id = client, listener.request_id
         reply = listener.output
         # A reply longer than what verl's own loop keeps was cut after generation.
         cut_after = len(reply.token_ids) > len(output.response_ids)
