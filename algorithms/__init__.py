@@ -3,6 +3,7 @@
 if __name__ != "leanthink.algorithms":  # a second copy of every class would compare unequal
     raise ImportError("import leanthink.algorithms, not algorithms")
 
+from leanthink.algorithms.adapt_think import AdaptThink
 from leanthink.algorithms.adaptive_top_k import AdaptiveTopK
 from leanthink.algorithms.advantages import (
     Advantage,
@@ -14,6 +15,7 @@ from leanthink.algorithms.advantages import (
     rloo_advantage,
 )
 from leanthink.algorithms.batch_norm import BatchNorm
+from leanthink.algorithms.degrpo import Degrpo
 from leanthink.algorithms.difficulty_weight import DifficultyWeight
 from leanthink.algorithms.drpo import Drpo, drpo_loss
 from leanthink.algorithms.filter_top_k import FilterTopK
@@ -21,6 +23,7 @@ from leanthink.algorithms.losses import Loss, PpoClip, PpoVariant
 from leanthink.algorithms.mastered_token_mask import MasteredTokenMask
 from leanthink.algorithms.mode_switch import ModeSwitch
 from leanthink.algorithms.outcome_and_steps import OutcomeAndSteps
+from leanthink.algorithms.position_norm import PositionNorm
 from leanthink.algorithms.token_advantages import (
     AnyAdvantage,
     Gae,
@@ -29,28 +32,59 @@ from leanthink.algorithms.token_advantages import (
     VerlAdvantage,
     reinforce_pp_advantage,
 )
+from leanthink.algorithms.verls import (
+    Cispo,
+    ClipCov,
+    Dppo,
+    Dro,
+    GeoMean,
+    GpgAdvantage,
+    GpgLoss,
+    GrpoPassk,
+    Gspo,
+    KlCov,
+    Opo,
+    Sapo,
+    VerlLoss,
+)
 
 __all__ = [
+    "AdaptThink",
     "AdaptiveTopK",
     "Advantage",
     "AnyAdvantage",
     "BatchNorm",
+    "Cispo",
+    "ClipCov",
+    "Degrpo",
     "DifficultyWeight",
+    "Dppo",
+    "Dro",
     "Drpo",
     "FilterTopK",
     "Gae",
+    "GeoMean",
+    "GpgAdvantage",
+    "GpgLoss",
     "Grpo",
+    "GrpoPassk",
+    "Gspo",
+    "KlCov",
     "Loss",
     "MasteredTokenMask",
     "ModeSwitch",
     "NoBaseline",
+    "Opo",
     "OutcomeAndSteps",
+    "PositionNorm",
     "PpoClip",
     "PpoVariant",
     "ReinforcePp",
     "Rloo",
+    "Sapo",
     "TokenAdvantage",
     "VerlAdvantage",
+    "VerlLoss",
     "as_tensors",
     "drpo_loss",
     "grpo_advantage",

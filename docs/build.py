@@ -21,25 +21,13 @@ from leanthink.core.control import StatefulComposite, states
 from leanthink.core.errors import ConfigError
 from leanthink.core.reward import Reward, StatefulReward
 from leanthink.recipe.definition import Recipe, load_recipe, recipe_names
-from leanthink.recipe.keys import PARTS
+from leanthink.recipe.keys import FAMILIES, PARTS
 from leanthink.recipe.registry import REGISTRY, kind_of, name_of
 from leanthink.verl.rollout.loops import loop_of
 
 ROOT: Final = Path(__file__).parents[1]
 BASELINE: Final = load_recipe("grpo")
 """What all other recipes are compared with."""
-FAMILIES: Final = (
-    "baseline",
-    "length penalties",
-    "switching",
-    "decoupling",
-    "stepwise verifiable reward",
-    "truncation",
-    "adaptive and scheduled budgets",
-    "modes, exits, content",
-)
-"""The families of the shipped recipes, in the order of the tables."""
-
 Recipes = Sequence[Recipe]
 
 
@@ -138,7 +126,7 @@ def by_family(recipes: Recipes, row: Callable[[Recipe], Sequence[str]]) -> list[
         if recipe.family not in FAMILIES:
             raise ConfigError(
                 f"recipe {recipe.name}, family: {recipe.family!r} is none; give one of {', '.join(FAMILIES)}, or add "
-                "yours to FAMILIES in docs/build.py"
+                "yours to FAMILIES in leanthink.recipe.keys"
             )
     rows: list[Sequence[str]] = []
     for family in FAMILIES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, final
+from typing import Final, final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,10 +12,7 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.reward import Reward, RewardN
 
-Counts = Literal["response", "thinking"]
-
 BUDGET: Final = "budget"
-THINKING_LENGTH: Final = "thinking_length"
 
 
 def exact_budget(length_N: Float[Tensor, " N"], budget_N: Float[Tensor, " N"], alpha: float) -> Float[Tensor, " N"]:
@@ -45,10 +42,9 @@ class ExactBudget(Reward):
 
     Args:
         alpha: price of a token; the paper uses 0.0003.
-        counts: the tokens that count: those of the whole ``response``, thinking and answer, as in the paper's code, or
-            those of the ``thinking`` only.
 
-    The column ``budget`` is the prompt's, the same for all its responses; ``leanthink prepare --budget`` writes it.
+    The paper's code counts the whole response; ``counts: thinking`` counts the thinking only. The column ``budget`` is
+    the prompt's, the same for all its responses; ``leanthink prepare --budget`` writes it.
 
     >>> batch = RolloutBatch.of(group=[0] * 3, length=[512, 1024, 1524], correct=[1, 1, 0], budget=[1024] * 3)
     >>> ExactBudget()(batch)[0]
@@ -56,20 +52,15 @@ class ExactBudget(Reward):
     """
 
     alpha: float = 0.0003
-    counts: Counts = "response"
     is_term = True
+    requires = frozenset({BUDGET})
 
     def __post_init__(self) -> None:
-        _check("exact_budget", self.alpha, self.counts)
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """The budget, and the tokens of the thinking where these count."""
-        return _columns(self.counts)
+        _check("exact_budget", self.alpha)
 
     def score(self, batch: RolloutBatch) -> RewardN:
         """The term of each response."""
-        return exact_budget(_tokens(batch, self.counts), _budgets(batch), self.alpha)
+        return exact_budget(batch.length, budgets_of(batch), self.alpha)
 
 
 @final
@@ -84,7 +75,6 @@ class MaxBudget(Reward):
         alpha: slope of the step. The paper gives no number; its code's 0.01 acts on a step from -1 to 1 and is 0.005
             here. 0.0003, the slope of Eq. 1, makes a step wider than any budget of the paper.
         delta: the value at the budget, in [0, 1].
-        counts: the tokens that count, as for :class:`ExactBudget`.
 
     >>> batch = RolloutBatch.of(group=[0] * 4, length=[900, 974, 1024, 1074], correct=[1] * 4, budget=[1024] * 4)
     >>> MaxBudget()(batch)[0]
@@ -93,39 +83,29 @@ class MaxBudget(Reward):
 
     alpha: float = 0.005
     delta: float = 0.5
-    counts: Counts = "response"
+    requires = frozenset({BUDGET})
 
     def __post_init__(self) -> None:
-        _check("max_budget", self.alpha, self.counts)
+        _check("max_budget", self.alpha)
         if not 0 <= self.delta <= 1:
             raise ConfigError(f"max_budget: delta is {self.delta}; it is the value at the budget: give 0 to 1")
 
-    @property
-    def requires(self) -> frozenset[str]:
-        """The budget, and the tokens of the thinking where these count."""
-        return _columns(self.counts)
-
     def score(self, batch: RolloutBatch) -> RewardN:
         """The reward of each response."""
-        return max_budget(_tokens(batch, self.counts), batch.correct, _budgets(batch), self.alpha, self.delta)
+        return max_budget(batch.length, batch.correct, budgets_of(batch), self.alpha, self.delta)
 
 
-def _check(name: str, alpha: float, counts: str) -> None:
+def _check(name: str, alpha: float) -> None:
     if alpha <= 0:
         raise ConfigError(f"{name}: alpha is {alpha}; give a price of a token above 0")
-    if counts not in ("response", "thinking"):
-        raise ConfigError(f"{name}: counts is {counts!r}; give 'response' or 'thinking'")
 
 
-def _columns(counts: Counts) -> frozenset[str]:
-    return frozenset({BUDGET, THINKING_LENGTH} if counts == "thinking" else {BUDGET})
+def budgets_of(batch: RolloutBatch) -> Float[Tensor, " N"]:
+    """The column ``budget``, in tokens.
 
-
-def _tokens(batch: RolloutBatch, counts: Counts) -> Float[Tensor, " N"]:
-    return batch.column(THINKING_LENGTH) if counts == "thinking" else batch.length
-
-
-def _budgets(batch: RolloutBatch) -> Float[Tensor, " N"]:
+    Raises:
+        BatchError: a budget is no number of tokens.
+    """
     budget_N = batch.column(BUDGET)
     good_N = budget_N >= 0  # false for NaN
     if not bool(good_N.all()):

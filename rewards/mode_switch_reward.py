@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, final
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,11 +16,9 @@ from torch import Tensor
 from leanthink.core.batch import RolloutBatch, check_values
 from leanthink.core.errors import ConfigError
 from leanthink.core.groups import group_mean
-from leanthink.core.reward import Reward, RewardN, Scope, State
+from leanthink.core.reward import RewardN, Scope, State
 from leanthink.core.schedules import Number, at, bounds
-
-MODE: Final = "mode"
-"""The column of a response's mode: 1 for long, 0 for short thinking."""
+from leanthink.rewards.opened import MODE, OpenedReward, Opening
 
 
 def preferred_modes(
@@ -61,7 +59,7 @@ def mode_switch_reward(
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ModeSwitchReward(Reward):
+class ModeSwitchReward(OpenedReward):
     """The reward by mode of Adaptive Deep Reasoning (arXiv 2505.20101), as far as it is known.
 
     Half of a group is sampled in each mode. Where short answers are accurate enough, the prompt is easy: a correct
@@ -121,6 +119,14 @@ class ModeSwitchReward(Reward):
         ):
             if not fine:
                 raise ConfigError(f"mode_switch_reward: {name} is {getattr(self, name)!r}; give {allowed}")
+
+    def opening(self, session: int, rollouts: int) -> Opening:
+        """Long for the first half of a group, and one more of an odd number; short for the others."""
+        long = session < (rollouts + 1) // 2
+        text, instruction = (
+            (self.long_opening, self.long_instruction) if long else (self.short_opening, self.short_instruction)
+        )
+        return Opening(text=text, instruction=instruction, one_token=True, columns={MODE: float(long)})
 
     def score(self, batch: RolloutBatch) -> RewardN:
         """The reward of each response."""

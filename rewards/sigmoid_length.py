@@ -16,6 +16,23 @@ from leanthink.core.reward import Reward, RewardN, Scope
 from leanthink.core.schedules import Number, at, bounds
 
 
+def standard_length(
+    length_N: Float[Tensor, " N"],
+    right_N: Bool[Tensor, " N"],
+    group_N: Int[Tensor, " N"],
+    eps: float,
+    ddof: int = 0,
+    floor: float = 0.0,
+) -> Float[Tensor, " N"]:
+    """``(len - mean) / (max(std, floor) + eps)``, mean and deviation over the group's right responses.
+
+    A group with one right response has deviation 0; where none is right, NaN.
+    """
+    mean_N = group_mean(length_N, group_N, right_N)[group_N]
+    std_N = group_std(length_N, group_N, right_N, ddof=ddof).nan_to_num(nan=0.0)[group_N]
+    return (length_N - mean_N) / (std_N.clamp(min=floor) + eps)
+
+
 def sigmoid_length(
     length_N: Float[Tensor, " N"],
     correct_N: Bool[Tensor, " N"],
@@ -28,9 +45,7 @@ def sigmoid_length(
 
     A group with one correct response has std 0, hence ``1 - alpha / 2``.
     """
-    mean_N = group_mean(length_N, group_N, correct_N)[group_N]
-    std_N = group_std(length_N, group_N, correct_N, ddof=ddof).nan_to_num(nan=0.0)[group_N]
-    z_N = (length_N - mean_N) / (std_N + eps)
+    z_N = standard_length(length_N, correct_N, group_N, eps, ddof)
     return torch.where(correct_N, 1 - alpha * torch.sigmoid(z_N), torch.zeros_like(length_N))
 
 

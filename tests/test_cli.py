@@ -45,9 +45,41 @@ def test_list_json_names_everything(capsys):
     assert all(part["description"] for part in content["parts"])
 
 
-def test_list_for_people(capsys):
-    assert cli.main(["list"]) == 0
-    assert "trle" in capsys.readouterr().out
+def test_without_a_command_the_help_is_shown(capsys):
+    assert cli.main([]) == 0
+    assert "doctor" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("names", [[], ["rewards", "losses", "limits", "stops", "schedules", "advantages"]])
+def test_lists_fit_into_a_terminal_and_a_pipe(capsys, monkeypatch, names, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert cli.main(["list", *names]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    shown = {line.split()[0] for line in lines if line.startswith("  ") and line[2:3].strip()}
+    wanted = [name for table in REGISTRY.values() for name in table] if names else recipe_names()
+    assert shown >= set(wanted)
+
+
+def test_list_shows_what_is_asked_for(capsys):
+    assert cli.main(["list", "drpo", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [recipe["name"] for recipe in content["recipes"]] == ["drpo"]
+    assert [(part["kind"], part["name"]) for part in content["parts"]] == [("loss", "drpo")]
+    assert "did you mean 'trle'" in failure(capsys, "list", "trel")
+    assert "give 'recipes', a kind of part" in failure(capsys, "list", "zzzzzz")
+
+
+def test_show_tells_of_a_part(capsys):
+    assert cli.main(["show", "soft_overlong"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("reward soft_overlong, looks at response\n")
+    assert "buffer (number; must be given): " in out and "factor (number; default 1.0)" in out
+    assert max(len(line) for line in out.partition("In Python:")[0].splitlines()) <= 80
+    assert cli.main(["show", "loss.drpo"]) == 0
+    assert capsys.readouterr().out.startswith("loss drpo\n")
+    assert "there is no loss 'dpro'" in failure(capsys, "show", "loss.dpro")
 
 
 def test_show_prints_a_recipe_that_builds_again(capsys):

@@ -92,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     given = list(sys.argv[1:] if arguments is None else arguments)
     program = parser(next((word for word in given if word in COMMANDS), ""))
+    if not given:
+        program.print_help()
+        return 0
     args, rest = program.parse_known_args(given)
     if rest:  # argparse gives up on key=value behind an option
         if not hasattr(args, "overrides") or any(word.startswith("-") for word in rest):

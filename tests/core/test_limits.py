@@ -10,7 +10,7 @@ from collected import SpelledOut
 from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import ConfigError
-from leanthink.core.limits import FromReward, Limit, PerPassRate, PerStep
+from leanthink.core.limits import FromReward, Limit, PerPassRate, PerStep, Thinking, limit_tokens
 from leanthink.core.schedules import Cyclic, Linear, Stairs
 from leanthink.recipe.definition import load_recipe
 from leanthink.recipe.nodes import build, describe
@@ -22,6 +22,8 @@ EXAMPLES = [
     PerPassRate(thresholds=(0.5,), lengths=(4000, 2000), equality="hard", remembered=9),
     PerStep(at_most=4000),
     PerStep(at_most=Linear(start=4000, stop=2000, steps=90)),
+    Thinking(at_most=Linear(start=4000, stop=2000, steps=90)),
+    Thinking(of=PerStep(at_most=9), answer=5, closing="</think>", in_validation=True),
 ]
 RECIPES = {
     "thinkprune": SpelledOut(
@@ -123,3 +125,39 @@ def test_a_recipe_takes_one() -> None:
 def test_wrong_settings_are_refused(make: Any, fact: str) -> None:
     with pytest.raises(ConfigError, match=fact):
         make()
+
+
+def test_a_budget_of_thinking_goes_by_any_rule() -> None:
+    falling = Thinking(at_most=Linear(start=40, stop=20, steps=10))
+    assert falling.tokens(["a", "b"], 5, {}) == [30, 30] and not falling.reads_state
+    by_prompt = Thinking(of=EASY_IS_SHORT)
+    state = by_prompt.update(seen(easy=[1, 1], hard=[0, 0]), by_prompt.init())
+    assert by_prompt.reads_state and limit_tokens(by_prompt, ["easy", "hard"], 0, state, Correct(), {}) == [32, 56]
+    assert by_prompt.shown(0, state) == {"prompts": 2} and by_prompt.wrong_state(state) is None
+    recipe = load_recipe("palu", ["limit={thinking: {of: from_reward}}"])
+    budgets = limit_tokens(recipe.limit, ["new"], 0, {}, recipe.reward, recipe.reward.init())  # type: ignore[arg-type]
+    assert budgets == FromReward().of_reward(["new"], 0, recipe.reward, recipe.reward.init())
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "give at_most, the tokens of thinking, or of, another limit; one of the two"),
+        ({"at_most": 9, "of": PerStep(at_most=9)}, "one of the two"),
+        ({"at_most": 0.5}, r"at_most is 0\.5; give tokens, 1 or more"),
+        ({"at_most": 9, "answer": 0}, "answer is 0"),
+        ({"at_most": 9, "closing": "done"}, "give a text that holds '</think>'"),
+    ],
+)
+def test_a_budget_of_thinking_that_is_none_is_refused(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Thinking(**settings)
+
+
+def test_a_budget_of_thinking_is_no_rule_of_another_and_needs_a_reward_that_steers() -> None:
+    for limit, told in (
+        ("{thinking: {of: {thinking: {at_most: 9}}}}", "a thinking limit in a thinking limit; give one"),
+        ("{thinking: {of: from_reward}}", "from_reward takes the budgets that a part of the reward steers"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            load_recipe("grpo", [f"limit={limit}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from leanthink import Composite, PlacedReward, Placement, Reward, RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
-from leanthink.core.placement import joined, token_rewards
+from leanthink.core.placement import flat_token_rewards, joined, token_rewards
 from leanthink.core.reward import Part, RewardN
 from leanthink.core.schedules import Linear
 from leanthink.rewards import (
@@ -195,6 +196,14 @@ def test_token_rewards_agree_with_the_loop(batches: list[RolloutBatch]) -> None:
         for row, values in enumerate(expected):
             assert given[row, : len(values)].tolist() == pytest.approx(values, abs=1e-9)
             assert not given[row, len(values) :].any()
+        flat = flat_token_rewards(reward_N, length_N, placement)
+        assert flat.dtype == torch.float32 and flat.tolist() == pytest.approx(
+            list(itertools.chain(*expected)), abs=1e-6
+        )
+        kept = [given[row, :length].float() for row, length in enumerate(length_N.tolist())]
+        assert torch.equal(flat, torch.cat([torch.zeros(0), *kept]))  # to the last bit
+        plain = flat_token_rewards(reward_N, length_N)
+        assert torch.equal(plain[plain != 0], reward_N[(length_N > 0) & (reward_N != 0)].float())
 
 
 def test_selected_rows_keep_their_amounts() -> None:

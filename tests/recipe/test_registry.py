@@ -117,7 +117,11 @@ def test_a_node_builds_and_is_described_again(node: Any, kind: Kind, value: Any)
 
 WRONG: list[tuple[Any, Kind, list[str]]] = [
     ("corect", "reward", ["top: no reward 'corect'", "did you mean 'correct'", "pkg.mod:Name"]),
-    ("zzzzzz", "reward", ["no reward 'zzzzzz'", "allowed: adaptive_step_length, chain, clip, collapse_guard"]),
+    (
+        "zzzzzz",
+        "reward",
+        ["no reward 'zzzzzz'", "allowed: adapt_think_reward, adaptive_step_length, budget_gap, chain, clip"],
+    ),
     ("grpo", "reward", ["no reward 'grpo'"]),
     ("correct", "advantage", ["no advantage 'correct'", "grpo"]),
     (

@@ -9,25 +9,24 @@ from collected import SpelledOut
 from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
-from leanthink.rewards import Correct, ExactBudget, Gate, MaxBudget, Sum
+from leanthink.rewards import Correct, Counted, ExactBudget, Gate, MaxBudget, Sum
 from leanthink.rewards.budget import exact_budget, max_budget
 from leanthink.testing import Columns
 from oracles import Flags, Numbers
 
 EXAMPLES = [
     ExactBudget(),
-    ExactBudget(alpha=0.002, counts="thinking"),
+    ExactBudget(alpha=0.002),
     MaxBudget(alpha=0.0003),
-    MaxBudget(delta=1.0, counts="thinking"),
+    MaxBudget(delta=1.0),
 ]
 COLUMNS: Columns = {
     "at_most": lambda generator, n: torch.randint(0, 2, (n,), generator=generator).double(),
     "budget": lambda generator, n: torch.randint(0, 4, (n,), generator=generator) * 512.0,
-    "thinking_length": lambda generator, n: torch.randint(0, 9000, (n,), generator=generator).double(),
 }
 RECIPES = {
     "lcpo_exact": SpelledOut(
-        reward=Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
+        reward=Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003)),
         advantage=Grpo(scale="std"),
         loss=PpoClip(low=0.2, high=0.2),
         verl={
@@ -46,9 +45,9 @@ RECIPES = {
             exact=Gate(
                 column="at_most",
                 negate=True,
-                of=Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003, counts="response")),
+                of=Sum(correct=Correct(), budget=ExactBudget(alpha=0.0003)),
             ),
-            max=Gate(column="at_most", of=MaxBudget(alpha=0.005, delta=0.5, counts="response")),
+            max=Gate(column="at_most", of=MaxBudget(alpha=0.005, delta=0.5)),
         ),
         advantage=Grpo(scale="std"),
         loss=PpoClip(low=0.2, high=0.2),
@@ -143,10 +142,10 @@ def test_each_prompt_by_its_own_kind_of_budget() -> None:
 
 
 def test_thinking_alone_may_count() -> None:
-    batch = SIX.replace(thinking_length=[1024, 1000, 1000, 1024, 0, 0])
-    assert ExactBudget(alpha=0.5, counts="thinking")(batch)[0].tolist() == [0, -12, -12, 0, -512, -512]
-    assert MaxBudget(alpha=0.5, counts="thinking")(batch)[0].tolist() == [0.5, 1, 1, 0.5, 0, 0]
-    assert MaxBudget(counts="thinking").requires == {"budget", "thinking_length"}
+    batch = SIX.replace(thinking_length=[1024, 1000, 1000, 1024, 0, 0]).replace(length=[2000] * 6)
+    exact, most = (Counted(of=one, counts="thinking") for one in (ExactBudget(alpha=0.5), MaxBudget(alpha=0.5)))
+    assert exact(batch)[0].tolist() == [0, -12, -12, 0, -512, -512]
+    assert most(batch)[0].tolist() == [0.5, 1, 1, 0.5, 0, 0]
 
 
 @pytest.mark.parametrize("reward", [ExactBudget(), MaxBudget()])
@@ -159,13 +158,11 @@ def test_a_budget_that_is_none_is_named(reward: ExactBudget | MaxBudget, budget:
 @pytest.mark.parametrize("kind", [ExactBudget, MaxBudget])
 @pytest.mark.parametrize(
     ("settings", "fact"),
-    [({"alpha": 0}, "alpha is 0"), ({"alpha": -0.01}, "alpha is -0.01"), ({"counts": "answer"}, "counts is 'answer'")],
+    [({"alpha": 0}, "alpha is 0"), ({"alpha": -0.01}, "alpha is -0.01")],
 )
-def test_wrong_settings_are_refused(
-    kind: type[ExactBudget | MaxBudget], settings: dict[str, float | str], fact: str
-) -> None:
+def test_wrong_settings_are_refused(kind: type[ExactBudget | MaxBudget], settings: dict[str, float], fact: str) -> None:
     with pytest.raises(ConfigError, match=fact):
-        kind(**settings)  # type: ignore[arg-type]
+        kind(**settings)
 
 
 @pytest.mark.parametrize("delta", [-0.1, 1.5])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -223,4 +224,6 @@ def test_what_a_sweep_sets_may_name_code(
 
 def test_the_printed_command_says_where_the_code_lies(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["show", str(hostile / "theirs.yaml"), "--verl", "--profile", "gpu", "--trust-code"]) == 0
-    assert f"{code.FOLDERS}={hostile}" in capsys.readouterr().out
+    words = shlex.split(capsys.readouterr().out.replace("\\\n", " "))
+    (told,) = (word for word in words if "runtime_env.env_vars" in word)
+    assert f"{code.FOLDERS}:'{hostile}" in told

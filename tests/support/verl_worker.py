@@ -110,3 +110,45 @@ def micro_steps(
         shifted = [torch.cat([unused[1:], values, unused[:1]]) for values in log_probs_of(rows)]
         value, metrics = loss(model_output={"log_probs": jagged(shifted)}, data=micro, dp_group=dp_group)
         yield value, metrics, rows
+
+
+def actor_config(**changes: Any) -> Any:
+    """verl's configuration of an actor, for groups of four."""
+    from verl.workers.config import ActorConfig
+
+    return ActorConfig(strategy="fsdp", rollout_n=4, ppo_micro_batch_size_per_gpu=4, **changes)
+
+
+def batch_with(responses: Responses, **fields: Tensor) -> tuple[Any, list[Tensor], list[Tensor]]:
+    """A rank's batch of responses, with advantages and entropies, which are returned, too."""
+    draw = torch.Generator().manual_seed(1)
+    advantages = [torch.full((len(row),), float(row_ % 3) - 1.0) for row_, row in enumerate(responses.log_probs)]
+    entropy = [torch.rand(len(row), generator=draw) * 0.4 for row in responses.log_probs]
+    fields = {"advantages": jagged(advantages), "entropy": jagged(entropy), **fields}
+    fields.setdefault("leanthink_correct", torch.tensor(responses.correct))
+    return worker_batch(responses, 1, 8, len(responses), **fields), advantages, entropy
+
+
+def a_trainer() -> Any:
+    """As much of verl's trainer as a loss sees from the driver, with whole groups of four."""
+    from hydra import compose, initialize_config_module
+    from omegaconf import OmegaConf
+
+    with initialize_config_module(config_module="verl.trainer.config", version_base=None):
+        changes = ["actor_rollout_ref.actor.policy_loss.loss_mode=leanthink", "trainer.n_gpus_per_node=1"]
+        changes += ["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4", "actor_rollout_ref.rollout.n=4"]
+        config = compose("ppo_trainer", overrides=changes)
+
+    class Trainer:
+        def __init__(self) -> None:
+            self.config = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+            self.given: list[Any] = []
+            self.actor_rollout_wg = self
+
+        def set_loss_fn(self, loss_fn: Any) -> None:
+            self.given.append(loss_fn)
+
+        def refill(self, count: int) -> None:
+            """What verl gives its samplers."""
+
+    return Trainer()

@@ -14,7 +14,7 @@ def test_rows_are_what_verl_reads() -> None:
     assert first["prompt"][0]["role"] == "user"
     info = first["extra_info"]
     reference = {"reference_length": 17.8574, "reference_accuracy": 0.9805}
-    budget = {name: info[name] for name in ("budget", "at_most", "length_level")}
+    budget = {name: info[name] for name in ("budget", "at_most", "length_level", "effort")}
     assert info == {"index": 0, "split": "test", "difficulty": 2, **budget, **reference}
     question = first["prompt"][0]["content"]
     assert first["reward_model"] == {"style": "rule", "ground_truth": str(eval(question.removesuffix("=")))}

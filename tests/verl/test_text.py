@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,7 +118,8 @@ def test_a_whole_job_carries_its_text(text: str) -> None:
     }
     wanted = {
         "trainer.note": text, "trainer.more": text, "actor_rollout_ref.model.path": text,
-        "trainer.default_local_dir": text, "data.train_files": [text], "trainer.notes": {"deep": [text]},
+        "trainer.default_local_dir": str(Path(text) / "checkpoints"),
+        "data.train_files": [text], "trainer.notes": {"deep": [text]},
     }  # fmt: skip
     config = OmegaConf.create({key: values[key] for key in wanted})
     assert OmegaConf.to_container(config, resolve=True) == wanted

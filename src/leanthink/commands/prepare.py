@@ -11,6 +11,7 @@ from rich.table import Table
 
 from leanthink.core.errors import ConfigError
 from leanthink.data.budgets import KINDS, LEVELS, Budgets, Levels, with_lengths
+from leanthink.data.efforts import SENTENCE, Efforts, with_efforts
 from leanthink.data.prepare import Prepared, free_paths, prepare, read_source, write_rows
 from leanthink.data.questions import ANSWERS, QUESTIONS, TEMPLATES, BadGolds, Settings
 from leanthink.data.records import storable_records
@@ -96,6 +97,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a level's sentence in place of these; once for each, the shortest level first",
     )
     add("--level-seed", type=int, metavar="N", help="another number gives other levels (default: 0)")
+    add(
+        "--efforts",
+        metavar="NAMES",
+        help="each prompt once at every level of effort, the least first, as low,medium,high: stated in its system "
+        "prompt and carried as effort (0, 1, ...), for recipe effort",
+    )
+    add("--effort-text", metavar="TEXT", help=f"what the system prompt says (default: {SENTENCE!r})")
     add("--limit", type=int, help="read only the first rows")
     add("--subset", help="of a data set on the Hub, as main of openai/gsm8k")
     add("--split", default="train", help="of a data set on the Hub (default: train)")
@@ -118,6 +126,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         gold_lists=args.gold_lists,
     )
     said = [one for one in (_budgets(args), _levels(args)) if one is not None]
+    efforts = _efforts(args)
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit is {args.limit}; give 1 or more")
     free_paths(args.out, settings.splits, force=args.force)  # said before a long download
@@ -129,6 +138,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         prepared = with_reference(prepared, reference_values(rollouts), args.reference_key)
     for one in said:
         prepared = with_lengths(prepared, one)
+    if efforts is not None:
+        prepared = with_efforts(prepared, efforts)
     paths = write_rows(args.out, prepared.rows, force=args.force)
     console.print(_table(prepared, {str(split): path for split, path in paths.items()}))
     first = next(iter(prepared.rows.values()))[0]
@@ -159,6 +170,16 @@ def _levels(args: argparse.Namespace) -> Levels | None:
             raise ConfigError("--level-seed without --levels; say that there are levels: --levels")
         return None
     return Levels(sentences=tuple(args.level or LEVELS), seed=args.level_seed or Levels.seed)
+
+
+def _efforts(args: argparse.Namespace) -> Efforts | None:
+    """The levels of effort, where they are asked for."""
+    if args.efforts is None:
+        if args.effort_text is not None:
+            raise ConfigError("--effort-text without --efforts; name the levels: --efforts low,medium,high")
+        return None
+    levels = tuple(name.strip() for name in args.efforts.split(","))
+    return Efforts(levels=levels, sentence=args.effort_text or SENTENCE)
 
 
 def _table(prepared: Prepared, paths: dict[str, Path]) -> Table:

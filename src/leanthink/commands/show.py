@@ -1,10 +1,11 @@
-"""``leanthink show``: a resolved recipe, or the verl command it stands for."""
+"""``leanthink show``: a resolved recipe, the verl command it stands for, or a part by its name."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from leanthink.commands import jobs
 from leanthink.core.control import OWN, StatefulComposite, states
 from leanthink.core.errors import TrustError
 from leanthink.core.reward import State
+from leanthink.recipe import parts
 from leanthink.recipe.advice import warn
-from leanthink.recipe.definition import Recipe, load_recipe
+from leanthink.recipe.definition import Recipe, load_recipe, recipe_names
 from leanthink.recipe.registry import name_of
 from leanthink.recipe.yaml import format_yaml, read_yaml
 from leanthink.training import States
@@ -31,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the recipe as YAML, the verl command, or what it remembers."""
+    """Print the recipe as YAML, the verl command, or what it remembers; a part, where no recipe has the name."""
+    known = args.recipe in recipe_names()
+    if not known and (found := parts.named(args.recipe)):
+        for part in found:
+            print("\n".join(page(part)))
+        return 0
     if args.verl:
         job = jobs.job_of(args, jobs.folder_of(args), only_shown=True)
         jobs.check(job)
@@ -51,6 +58,29 @@ def run(args: argparse.Namespace, console: Console) -> int:
         warn(load_recipe(args.recipe, jobs.tree_overrides(args.overrides)), recipe.verl)
         print(format_yaml(recipe.to_node()), end="")
     return 0
+
+
+def page(part: parts.Part, width: int = 80) -> Iterator[str]:
+    """A part in full, in lines of up to ``width`` characters."""
+    scope = f", looks at {part.scope.replace('group', 'its group').replace('batch', 'the batch')}" if part.scope else ""
+    yield f"{part.kind} {part.name}{scope}"
+    for paragraph in (part.summary, *part.text):
+        yield ""
+        yield from textwrap.wrap(paragraph, width, break_long_words=False, break_on_hyphens=False)
+    if part.arguments:
+        yield ""
+        yield "Arguments:"
+    for one in part.arguments:
+        default = "must be given" if one.default is None else f"default {one.default}"
+        kind = f" ({one.kind}; {default})" if one.kind else f" ({default})"
+        told = f"{one.name}{kind}{': ' if one.text else ''}{one.text}"
+        yield from textwrap.wrap(
+            told, width, initial_indent="  ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+        )
+    if part.example:
+        yield ""
+        yield "In Python:"
+        yield from (f"  {line}".rstrip() for line in part.example.splitlines())
 
 
 def state_lines(recipe: Recipe) -> Iterator[str]:

@@ -5,6 +5,7 @@ A state has the shape of its reward tree: a composite's holds that of each state
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +60,7 @@ class StatefulComposite(Composite):
             )
         step = _Step(self, before[OWN])
         result = step.breakdown(batch, {name: value for name, value in before.items() if name != OWN})
-        return Breakdown(reward=result.reward, state={OWN: step.own, **result.state}, parts=result.parts)
+        return dataclasses.replace(result, state={OWN: step.own, **result.state})
 
 
 class _Step(Composite):
@@ -67,6 +68,15 @@ class _Step(Composite):
 
     def __init__(self, whole: StatefulComposite, own: State) -> None:
         self._whole, self.own = whole, own
+
+    @property
+    def carries(self) -> frozenset[str]:
+        """Those of the whole."""
+        return self._whole.carries
+
+    def weight(self, name: str, batch: RolloutBatch, value: Mapping[str, RewardN]) -> RewardN:
+        """The whole's."""
+        return self._whole.weight(name, batch, value)
 
     def children(self) -> Mapping[str, Reward]:
         """Those of the whole."""

@@ -29,6 +29,12 @@ LIMIT: Final = "limit"
 """The column that holds the limit (tokens) that each response was written under."""
 
 
+THINKING_LIMIT: Final = "thinking_limit"
+"""The column that holds the most tokens that each response was allowed to think."""
+FORCED: Final = "forced"
+"""The column of whether a response's thinking was ended for it, 1 or 0."""
+
+
 class Limit(ABC):
     """A rule for the limit of each prompt at each step; a frozen dataclass. Write :meth:`tokens`.
 
@@ -192,10 +198,86 @@ class FromReward(Limit):
         return [self.factor * min(of_prompt) for of_prompt in zip(*budgets, strict=True)]
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class Thinking(Limit):
+    """A budget of the thinking alone: after so many tokens its end is put in, and the answer has room of its own.
+
+    A response that has not ended its thinking after its budget, the closing tag counted, gets ``closing`` and goes on
+    with its answer, of at most ``answer`` tokens. One that ends it sooner goes on untouched, up to the whole limit; one
+    that ends altogether is over, without an answer. What was put in is masked out of the loss, and the column
+    ``forced`` is 1; a response whose thinking was ended so is not truncated, one whose answer fills its room is.
+
+    The hard form of a shorter thinking, as engines have it (vLLM's ``thinking_token_budget``); `stop_bias` is a soft
+    one. Nothing tells the policy of it.
+
+    Args:
+        at_most: tokens of thinking, a number or a schedule of the step; or None, for ``of``.
+        of: another rule for them, by prompt (``per_pass_rate``, ``from_reward``); None for ``at_most``.
+        answer: tokens that are kept for an answer behind a forced end.
+        closing: what is put in; it holds ``marker``.
+        marker: what ends thinking, one token of the model's.
+        in_validation: whether validation thinks under it, too.
+
+    >>> limit = Thinking(at_most=2000)
+    >>> limit.tokens(["a"], 0, {}), limit.answer
+    ([2000.0], 1024)
+    """
+
+    at_most: Number | None = None
+    of: Limit | None = None
+    answer: int = 1024
+    closing: str = "\n</think>\n\n"
+    marker: str = "</think>"
+    in_validation: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.at_most is None) == (self.of is None):
+            raise ConfigError("thinking: give at_most, the tokens of thinking, or of, another limit; one of the two")
+        if self.at_most is not None and bounds(self.at_most)[0] < 1:
+            raise ConfigError(f"thinking: at_most is {self.at_most}; give tokens, 1 or more at every step")
+        if self.answer < 1:
+            raise ConfigError(f"thinking: answer is {self.answer}; give tokens for an answer, 1 or more")
+        if not self.marker or self.marker not in self.closing:
+            raise ConfigError(f"thinking: closing is {self.closing!r}; give a text that holds {self.marker!r}")
+
+    @property
+    def rule(self) -> Limit:
+        """What says how many tokens."""
+        return self.of if self.of is not None else PerStep(at_most=self.at_most or 1)
+
+    @property
+    def reads_state(self) -> bool:
+        """Whether its rule does."""
+        return self.rule.reads_state
+
+    def init(self) -> State:
+        """Its rule's."""
+        return self.rule.init()
+
+    def tokens(self, prompts: Sequence[str], step: int, state: State) -> list[float]:
+        """By its rule."""
+        return self.rule.tokens(prompts, step, state)
+
+    def update(self, batch: RolloutBatch, state: State) -> State:
+        """Its rule's."""
+        return self.rule.update(batch, state)
+
+    def shown(self, step: int, state: State) -> Mapping[str, float]:
+        """Its rule's numbers."""
+        return self.rule.shown(step, state)
+
+    def wrong_state(self, state: State) -> str | None:
+        """What is wrong with its rule's."""
+        return self.rule.wrong_state(state)
+
+
 def limit_tokens(
     limit: Limit, prompts: Sequence[str], step: int, limit_state: State, reward: Reward, state: State
 ) -> list[float]:
     """The limit of each prompt (tokens) by any rule, whether it has a state of its own or reads the reward's."""
+    if isinstance(limit, Thinking):
+        return limit_tokens(limit.rule, prompts, step, limit_state, reward, state)
     if isinstance(limit, FromReward):
         return limit.of_reward(prompts, step, reward, state)
     return limit.tokens(prompts, step, limit_state)
@@ -207,6 +289,10 @@ def check_limit(limit: Limit, reward: Reward, place: str) -> None:
     Raises:
         ConfigError: naming the place and the rewards that do.
     """
+    if isinstance(limit, Thinking):
+        if isinstance(limit.of, Thinking):
+            raise ConfigError(f"{place}: a thinking limit in a thinking limit; give one")
+        return check_limit(limit.rule, reward, place)
     if isinstance(limit, FromReward) and not any(isinstance(part, BudgetReward) for part in reward.walk()):
         raise ConfigError(
             f"{place}: from_reward takes the budgets that a part of the reward steers, and none does; add such a part "

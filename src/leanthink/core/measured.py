@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
+import re
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar
@@ -108,3 +110,31 @@ class PromptReward(MeasuredReward):
     def value_of(self, text: str, tokens: Sequence[Hashable]) -> float:
         """The value of the text, to a prompt that is not known."""
         return asyncio.run(self.ask("", text))
+
+
+class PieceReward(MeasuredReward):
+    """A reward measured on a correct, complete response by the pieces of its text, one a token. Write :meth:`find`.
+
+    Of any other response the value is "". A replay that has no tokens of its own takes words for them.
+    """
+
+    @abstractmethod
+    def find(self, prompt: str, pieces: Sequence[str]) -> str:
+        """What is found in one response, given as the text that each of its tokens adds; may take its time."""
+
+    def value_of(self, text: str, tokens: Sequence[Hashable]) -> str:
+        """What is found in the text, to a prompt that is not known, in as many pieces of like size as tokens."""
+        return self.find("", even_pieces(text, len(tokens)))
+
+
+def even_pieces(text: str, count: int) -> list[str]:
+    """A text in ``count`` pieces: its words, if there are as many, else pieces of like size.
+
+    >>> even_pieces("so 4", 2), even_pieces("abcde", 2)
+    (['so', ' 4'], ['ab', 'cde'])
+    """
+    words = re.findall(r"\s*\S+|\s+$", text)
+    if len(words) == count:
+        return words
+    marks = [len(text) * number // count for number in range(count + 1)] if count else []
+    return [text[begin:end] for begin, end in itertools.pairwise(marks)]

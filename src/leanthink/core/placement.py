@@ -85,3 +85,29 @@ def token_rewards(
     rows = (length_N > 0).nonzero().squeeze(-1)
     reward_NT.index_put_((rows, length_N.long()[rows] - 1), rest_N[rows], accumulate=True)
     return reward_NT
+
+
+def flat_token_rewards(
+    reward_N: Float[Tensor, " N"], length_N: Tensor, placement: Placement | None = None, last_N: Tensor | None = None
+) -> Float[Tensor, " tokens"]:
+    """As `token_rewards`, one response's tokens behind the other's, in float32: what a batch of many tokens can bear.
+
+    Sums are taken in float64 before they are rounded. The rest of a total falls on token number ``last_N``, from 1, of
+    a response; without it, on its last.
+
+    >>> flat_token_rewards(torch.tensor([1.0, 0.5]), torch.tensor([3, 2]))
+    tensor([0.0000, 0.0000, 1.0000, 0.0000, 0.5000])
+    """
+    rest_N, end_N = reward_N.double().clone(), length_N.long().cumsum(0)
+    rows = (length_N > 0).nonzero().squeeze(-1)
+    last_N = length_N if last_N is None else torch.minimum(last_N, length_N)
+    place, amount = [(end_N - length_N.long() + last_N.long())[rows] - 1], []
+    if placement is not None:
+        rest_N.index_add_(0, placement.row, -placement.amount.double())
+        place.insert(0, (end_N - length_N.long())[placement.row] + placement.token)
+        amount.append(placement.amount.double())
+    found, inverse = torch.unique(torch.cat(place), return_inverse=True)
+    summed = rest_N.new_zeros(len(found)).index_add_(0, inverse, torch.cat([*amount, rest_N[rows]]))
+    reward = torch.zeros(int(length_N.sum()), dtype=torch.float32)
+    reward[found] = summed.float()
+    return reward

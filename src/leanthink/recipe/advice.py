@@ -23,7 +23,7 @@ from leanthink.recipe.reach import beyond
 from leanthink.recipe.registry import name_of
 from leanthink.recipe.scoring import mean_advantage
 from leanthink.rewards import CollapseGuard, EarlyExit
-from leanthink.rewards.budget import THINKING_LENGTH
+from leanthink.rewards.counted import THINKING_LENGTH
 from leanthink.rewards.early_exit import EXIT_ORDER
 
 Rule: TypeAlias = Callable[[Recipe, Mapping[str, Any]], str | None]
@@ -37,7 +37,6 @@ LENGTHS: Final = tuple(2.0**power for power in range(18))  # up to the longest r
 GROUPS: Final = 100  # a reward of the batch may choose a small share of its groups
 STEPS: Final = (0, 10_000)  # before and after any warm-up
 FILLS: Final = (0.0, 1.0, 2.0)  # of columns: a gate is open at one of them, a response well-formed
-LONGER: Final = frozenset({THINKING_LENGTH, EXIT_ORDER})  # columns that are the greater the longer the response
 
 
 def advice(recipe: Recipe, keys: Mapping[str, Any] | None = None) -> list[str]:
@@ -128,7 +127,8 @@ def _all_correct(reward: Reward, fill: float, lengths: tuple[float, ...], cut: f
         truncated=[length > cut for length in lengths] * GROUPS,
     )
     needed = reward.requires - set(RolloutBatch.CORE)
-    return batch.replace(extras={name: batch.length if name in LONGER else [fill] * count for name in needed})
+    longer = {EXIT_ORDER: batch.length, THINKING_LENGTH: batch.length / 2}
+    return batch.replace(extras={name: longer.get(name, [fill] * count) for name in needed})
 
 
 def _tried_advantage(recipe: Recipe, batch: RolloutBatch) -> RewardN | None:

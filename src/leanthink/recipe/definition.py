@@ -16,7 +16,7 @@ from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.limits import Limit, check_limit
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
-from leanthink.recipe.keys import DEFAULTS, KEYS, PARTS, PROSE, Profile, in_tree
+from leanthink.recipe.keys import AGENTS, DEFAULTS, KEYS, PARTS, PROSE, Profile, in_tree
 from leanthink.recipe.lengths import resolved
 from leanthink.recipe.nodes import build, describe
 from leanthink.recipe.overrides import apply_overrides, scaled_to_cpu
@@ -36,6 +36,7 @@ class Recipe:
         limit: how long a training response may become; None for verl's ``data.max_response_length``, which is also the
             most that any limit allows.
         stop: what ends the thinking of training responses sooner; None for the policy alone.
+        agent: ``tools`` for responses of several turns with tools, by verl's tool agent loop; None for one turn.
         verl: verl's own configuration keys, dotted, as the paper sets them.
         cpu: keys for the CPU profile, which replace those of ``verl`` and the testbed's sizes there; those that begin
             with ``reward.``, ``advantage.``, ``loss.``, ``limit.`` or ``stop.`` change the recipe's tree, as lengths in
@@ -60,6 +61,7 @@ class Recipe:
     loss: Loss = DEFAULTS["loss"]
     limit: Limit | None = None
     stop: StopBias | None = None
+    agent: str | None = None
     verl: Mapping[str, Any] = field(default_factory=dict)
     cpu: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
@@ -85,6 +87,8 @@ class Recipe:
             node["wrong_may_beat_correct"] = True
         if self.accepts:
             node["accepts"] = dict(self.accepts)
+        if self.agent is not None:
+            node["agent"] = self.agent
         prose = {key: getattr(self, key) for key in PROSE if getattr(self, key)}
         return {**node, **self.parts(), "verl": dict(self.verl), "cpu": dict(self.cpu), **prose}
 
@@ -117,6 +121,9 @@ def recipe_from(node: Any, name: str, profile: Profile = "gpu") -> Recipe:
     for key in ("verl", "cpu"):
         keys = {inner: value for inner, value in settings[key].items() if not in_tree(inner)}
         check_keys_trusted(keys, f"{place}, {key}")
+    agent = node.get("agent")
+    if agent is not None and agent not in AGENTS:
+        raise ConfigError(f"{place}, agent: {agent!r} is not allowed; give {' or '.join(AGENTS)}, or nothing")
     settings |= {key: _paragraph(node.get(key), f"{place}, {key}") for key in PROSE}
     if built["reward"].is_term and node.get("wrong_may_beat_correct") is not True:
         raise ConfigError(
@@ -133,6 +140,7 @@ def recipe_from(node: Any, name: str, profile: Profile = "gpu") -> Recipe:
         name=name,
         description=str(node.get("description") or ""),
         wrong_may_beat_correct=declared,
+        agent=agent,
         **settings,
         **built,
     )

@@ -11,9 +11,22 @@ Profile = Literal["cpu", "gpu"]
 """Where a recipe is trained."""
 PARTS: Final = ("reward", "advantage", "loss", "limit", "stop")
 DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
+FAMILIES: Final = (
+    "baseline",
+    "length penalties",
+    "switching",
+    "decoupling",
+    "stepwise verifiable reward",
+    "truncation",
+    "adaptive and scheduled budgets",
+    "modes, exits, content",
+)
+"""The families of the shipped recipes, in the order of the tables."""
 PROSE: Final = ("family", "kept", "differs", "use_when", "not_when", "cost", "paper_result")
 """What a recipe says of itself in words, a paragraph each."""
-KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", *PARTS, "verl", "cpu", *PROSE)
+KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", "agent", *PARTS, "verl", "cpu", *PROSE)
+AGENTS: Final = ("tools",)
+"""Who samples a response of more than one turn."""
 VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
 """What verl itself has under ``reward``."""
 

@@ -13,11 +13,16 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+from leanthink.algorithms.verls import UNAVAILABLE
 from leanthink.core import schedules
 from leanthink.core.errors import ConfigError, TrustError, did_you_mean
 from leanthink.core.functions import locate
 from leanthink.core.reward import Reward
 from leanthink.recipe.registry import BASES, REGISTRY, Kind, name_of
+from leanthink.rewards.counted import Counted, Counts
+
+COUNTS: Final = "counts"
+"""The argument that every reward takes in a recipe beside its own: what its length is the length of."""
 
 _QUOTE: Final = "YAML reads on, off, yes and no as booleans and digits as numbers: quote it or choose another name"
 
@@ -43,6 +48,10 @@ def build(node: Any, kind: Kind, place: str | None = None) -> Any:
     cls = _find(name, kind, place)
     place = f"{place}.{name}"
     hints, required, open_hint = _parameters(cls)
+    counts = {}
+    if kind == "reward" and COUNTS in arguments and COUNTS not in hints and open_hint is None:
+        counts[COUNTS] = _convert(arguments[COUNTS], Counts, f"{place}.{COUNTS}")
+        arguments = {key: value for key, value in arguments.items() if key != COUNTS}
     built = {}
     for key, value in arguments.items():
         if not isinstance(key, str):
@@ -56,7 +65,7 @@ def build(node: Any, kind: Kind, place: str | None = None) -> Any:
     if missing:
         raise ConfigError(f"{place}: argument {missing[0]!r} is missing; give {place}.{missing[0]}")
     try:
-        return cls(**built)
+        return Counted(of=cls(**built), **counts) if counts else cls(**built)
     except TrustError:
         raise
     except (TypeError, ValueError) as error:
@@ -73,6 +82,8 @@ def describe(value: Any) -> Any:
         return [describe(item) for item in value]
     if not isinstance(value, tuple(base for bases in BASES.values() for base in bases)):
         return value
+    if isinstance(value, Counted) and (short := _with_counts(value)) is not None:
+        return short
     if isinstance(value, Reward) and _parameters(type(value))[2] is not None:  # named parts
         arguments = {name: describe(child) for name, child in value.children().items()}
     else:
@@ -83,6 +94,16 @@ def describe(value: Any) -> Any:
         }
     name = name_of(type(value))
     return {name: arguments} if arguments else name
+
+
+def _with_counts(value: Counted) -> dict[str, Any] | None:
+    """The node of what is counted, with that as an argument; None where it takes no argument of that name."""
+    hints, _, open_hint = _parameters(type(value.of))
+    if COUNTS in hints or open_hint is not None:
+        return None
+    node = describe(value.of)
+    name, arguments = (node, {}) if isinstance(node, str) else next(iter(node.items()))
+    return {name: {**arguments, COUNTS: value.counts}}
 
 
 def default_nodes(name: str, place: str) -> dict[str, Any]:
@@ -131,6 +152,8 @@ def _find(name: str, kind: Kind, place: str) -> type:
     table = REGISTRY[kind]
     if name in table:
         return table[name]
+    if kind in ("loss", "advantage") and name in UNAVAILABLE:
+        raise ConfigError(f"{place}: verl's {name} cannot be a recipe's {kind}: {UNAVAILABLE[name]}")
     if ":" not in name:
         raise ConfigError(f"{place}: no {kind} {name!r}; {did_you_mean(name, table)} (your own: 'pkg.mod:Name')")
     cls = locate(name, place)

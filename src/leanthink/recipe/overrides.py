@@ -35,7 +35,9 @@ def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
         if not equals or not all(path):
             raise ConfigError(f"{override!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
         value = parse_yaml(text, f"override {key}")
-        if in_tree(key):
+        if key == "agent":
+            node[key] = value
+        elif in_tree(key):
             _set_in_tree(node, path, value, f"{place}: override {key}")
         elif path[0] in KEYS and path[0] not in PARTS:
             raise ConfigError(

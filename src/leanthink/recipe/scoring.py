@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from jaxtyping import Bool
@@ -19,12 +19,34 @@ from leanthink.core.control import events, shown
 from leanthink.core.errors import BatchError, ConfigError, MissingColumnError
 from leanthink.core.functions import full_name
 from leanthink.core.groups import group_count, group_max, group_mean, group_min
+from leanthink.core.limits import FORCED
 from leanthink.core.measured import MeasuredReward
 from leanthink.core.placement import Placement, token_rewards
 from leanthink.core.reward import Breakdown, Reward, RewardN, State
 from leanthink.recipe.definition import Recipe
+from leanthink.rewards.counted import (
+    CALLS,
+    CONTEXT_TOKENS,
+    FAILED_CALLS,
+    THINKING_LENGTH,
+    TOOL_TOKENS,
+    TURNS,
+    tokens_of,
+)
+from leanthink.rewards.effort_length import EFFORT
 
 Truncated = Literal["keep", "mask", "exclude"]
+
+SHOWN: Final[Mapping[str, str]] = {
+    THINKING_LENGTH: "length/thinking",
+    TOOL_TOKENS: "tools/tokens",
+    CONTEXT_TOKENS: "tools/context_tokens",
+    TURNS: "tools/turns",
+    CALLS: "tools/calls",
+    FAILED_CALLS: "tools/failed_calls",
+    FORCED: "forced_share",
+}
+"""Columns whose means are shown where a batch has them, each by the name it is shown under."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +258,14 @@ def step_metrics(
         values["correct_pushed_down_share"] = (advantage[correct_N] < 0).double()
         signal = advantage - group_min(advantage, batch.group)[batch.group] if batch_wide else advantage
         values["groups/no_signal_share"] = (group_max(signal.abs(), batch.group) == 0).double()
+    values |= {shown: batch.column(name) for name, shown in SHOWN.items() if name in batch.extras}
+    if THINKING_LENGTH in batch.extras:
+        values["length/answer"] = tokens_of(batch, "answer")
+    if EFFORT in batch.extras:
+        level_N = batch.column(EFFORT)
+        for level in torch.unique(level_N).tolist():
+            values[f"effort/{level:g}/accuracy"] = batch.correct[level_N == level]
+            values[f"effort/{level:g}/length"] = batch.length[level_N == level]
     for name, part in parts.items():
         values[f"part/{name}"] = part
     metrics = {name: float(value.mean()) for name, value in values.items() if len(value)}

@@ -6,19 +6,23 @@ import asyncio
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from leanthink.core.batch import PROMPT_KEY, RolloutBatch
 from leanthink.core.errors import BatchError, MissingColumnError
 from leanthink.core.groups import group_codes
-from leanthink.core.measured import PromptReward
+from leanthink.core.measured import PieceReward, PromptReward
 from leanthink.core.reward import Reward
 from leanthink.data.fields import USUAL
 from leanthink.data.records import Record
 from leanthink.data.rollouts import Rollouts, read_rollouts, words_and_signs
 from leanthink.recipe.scoring import batch_of_facts, measured_rewards
 from leanthink.rewards import Correct
+from leanthink.rewards.counted import THINKING_LENGTH
 from leanthink.verify import Judgement, Verdict
+
+END: Final = "</think>"
+"""What ends the thinking of a stored response, as to the verifier by default."""
 
 
 class TextBatch(NamedTuple):
@@ -127,8 +131,12 @@ def _measured(reward: Reward, rollouts: Rollouts, who: str) -> tuple[dict[str, S
     """The columns of a reward's measured parts that the file does not bring, once nothing else is missing."""
     parts = {part.column: part for part in measured_rewards(reward) if part.column not in rollouts.columns}
     notices = []
+    values: dict[str, Sequence[float | str]] = {}
+    if THINKING_LENGTH in reward.requires and THINKING_LENGTH not in rollouts.columns and rollouts.texts is not None:
+        values[THINKING_LENGTH] = thinking_lengths(rollouts)
+        notices.append(f"{who}: {THINKING_LENGTH} is each length's share of words and signs up to {END!r}")
     tokens: Sequence[Sequence[Hashable]] | None = rollouts.tokens
-    for name in sorted(reward.requires - set(RolloutBatch.CORE) - rollouts.columns.keys()):
+    for name in sorted(reward.requires - set(RolloutBatch.CORE) - rollouts.columns.keys() - values.keys()):
         if name not in parts:
             bare = next(record for record in rollouts.records if not record.has(name))
             raise MissingColumnError(
@@ -147,10 +155,12 @@ def _measured(reward: Reward, rollouts: Rollouts, who: str) -> tuple[dict[str, S
             notices.append(f"{who}: {name} is measured on words and signs, not tokens; give 'response_ids'")
     texts = rollouts.texts or [""] * len(rollouts)
     ids = tokens or [()] * len(rollouts)
-    values: dict[str, Sequence[float | str]] = {}
     for name, part in parts.items():
         if isinstance(part, PromptReward):
             values[name] = asyncio.run(_asked(part, rollouts))
+        elif isinstance(part, PieceReward):
+            counts = [int(length) for length in rollouts.length]
+            values[name] = [part.value_of(text, range(count)) for text, count in zip(texts, counts, strict=True)]
         else:
             values[name] = [part.value_of(*pair) for pair in zip(texts, ids, strict=True)]
     for tag in dict.fromkeys(getattr(part, "close_tag", "") for part in parts.values() if not part.of_tokens):
@@ -161,6 +171,19 @@ def _measured(reward: Reward, rollouts: Rollouts, who: str) -> tuple[dict[str, S
                 "give the recipe your model's tags (open_tag, close_tag), or drop that part"
             )
     return values, notices
+
+
+def thinking_lengths(rollouts: Rollouts) -> list[float]:
+    """The tokens of each thinking, by the share of the text's words and signs that stand up to its end, with that.
+
+    All of them where it never ends.
+    """
+    lengths = []
+    for text, length in zip(rollouts.texts or (), rollouts.length, strict=True):
+        thought, closed, _ = text.partition(END)
+        share = len(words_and_signs(thought + closed)) / max(len(words_and_signs(text)), 1) if closed else 1.0
+        lengths.append(float(round(share * length)))
+    return lengths
 
 
 async def _asked(part: PromptReward, rollouts: Rollouts) -> list[float]:

@@ -35,7 +35,7 @@ FREE: Final = frozenset(
         *(STEPS, EPOCHS, "trainer.save_freq", "trainer.test_freq", "floor.below", "floor.evaluations"),
         *("gpu_memory_utilization", "enforce_eager", "free_cache_engine", "max_num_seqs", "max_num_batched_tokens"),
         *("enable_gradient_checkpointing", "enable_activation_offload", "param_offload", "optimizer_offload"),
-        *("offload_policy", "num_workers", "dataloader_num_workers", "workers", "cache_size"),
+        *("use_fused_kernels", "offload_policy", "num_workers", "dataloader_num_workers", "workers", "cache_size"),
         *("ppo_max_token_len_per_gpu", "log_prob_max_token_len_per_gpu", "ppo_infer_max_token_len_per_gpu"),
         *("ppo_micro_batch_size_per_gpu", "log_prob_micro_batch_size_per_gpu", "forward_micro_batch_size_per_gpu"),
     )
@@ -49,7 +49,7 @@ BESIDE: Final = (
     *("trainer.val_before_train", "trainer.log_val_generations", "trainer.resume_mode", "trainer.resume_from_path"),
     *("trainer.max_actor_ckpt_to_keep", "trainer.max_critic_ckpt_to_keep", "trainer.del_local_ckpt_after_load"),
     *("leanthink.poll_interval", "leanthink.changed_recipe", "leanthink.recipe"),
-    *("leanthink.check_template", "leanthink.check_gpus"),
+    *("leanthink.check_template", "leanthink.check_cluster"),
     *("trainer.v1.sampler.sampler_kwargs", "algorithm.leanthink"),
 )
 """Names, or beginnings of names, that are no facts: where things lie, what is logged, how a run is taken up."""

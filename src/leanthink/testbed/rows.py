@@ -12,6 +12,7 @@ from typing import Any
 
 from leanthink.data.budgets import Budgets
 from leanthink.data.prepare import verl_row, write_rows
+from leanthink.rewards.effort_length import EFFORT
 from leanthink.rewards.harmonizing_length import REFERENCE_ACCURACY, REFERENCE_LENGTH
 from leanthink.rewards.level_length import LEVEL
 from leanthink.testbed import MANIFEST
@@ -40,8 +41,8 @@ def measured() -> Mapping[int, Mapping[str, float]]:
 def row(question: Question, split: Split, index: int) -> dict[str, Any]:
     """One question as verl reads it, with the columns that some recipes need.
 
-    They are a token budget and a level of brevity, which no prompt says, and the policy's reference values for
-    questions of its difficulty.
+    They are a token budget, a level of brevity and one of effort, which no prompt says, and the policy's reference
+    values for questions of its difficulty.
 
     >>> row(Question(numbers=(30, 12), operators=("+",)), "train", 0)["reward_model"]
     {'style': 'rule', 'ground_truth': '42'}
@@ -56,6 +57,7 @@ def row(question: Question, split: Split, index: int) -> dict[str, Any]:
             "difficulty": question.difficulty,
             **BUDGETS.columns(question.text),
             LEVEL: zlib.crc32(question.text.encode()) % 3,
+            EFFORT: zlib.crc32(question.text.encode()) // 3 % 3,
             **measured().get(question.difficulty, {}),
         },
     )

@@ -6,6 +6,7 @@ What it finds travels with the response; `leanthink.training.shaper` shapes whol
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,10 +14,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from leanthink.core.batch import PROMPT_KEY, RolloutBatch
-from leanthink.core.limits import LIMIT
-from leanthink.core.measured import PromptReward
+from leanthink.core.limits import FORCED, LIMIT, THINKING_LIMIT
+from leanthink.core.measured import PieceReward, PromptReward
 from leanthink.recipe.scoring import measured_rewards
-from leanthink.rewards.budget import THINKING_LENGTH
+from leanthink.rewards.counted import (
+    CALLS,
+    CONTEXT_TOKENS,
+    FAILED_CALLS,
+    SECONDS,
+    THINKING_LENGTH,
+    TOOL_TOKENS,
+    TURNS,
+)
+from leanthink.rewards.segmentation import token_pieces
 from leanthink.training.names import RESPONSE_KEY, prompt_key, response_key
 from leanthink.training.responses import thinking_length, without_end
 from leanthink.training.settings import Settings
@@ -27,6 +37,12 @@ from leanthink.verify.extract import opening_of, opens
 logger = logging.getLogger(__name__)
 
 DIFFICULTY: Final = "difficulty"
+CARRIED: Final[Mapping[str, type]] = {
+    **dict.fromkeys((LIMIT, THINKING_LIMIT, FORCED), float),
+    **dict.fromkeys((TOOL_TOKENS, CONTEXT_TOKENS, TURNS, CALLS, FAILED_CALLS, SECONDS), float),
+    PROMPT_KEY: str,
+}
+"""What a response brings from its sampling into its facts, whether or not a reward reads it."""
 PROMPT_CUT: Final = "prompt_cut"
 """How many tokens a prompt lost before anything was written behind it, because it was too long."""
 TAIL: Final = 16
@@ -47,6 +63,8 @@ class Response:
         columns: what the data say of the prompt: columns that rewards read, ``prompt_key``, ``difficulty``.
         sampled: what the sampling says of the response: columns that rewards read, ``prompt_cut`` where the prompt was
             too long, and ``limit`` (tokens) and ``prompt_key`` where the recipe has a limit.
+        turns: of a response with tools, the first and the past-the-last token of each stretch that the policy wrote;
+            None for one that it wrote whole.
     """
 
     token_ids: Sequence[int]
@@ -56,6 +74,7 @@ class Response:
     prompt_ids: Sequence[int] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)
     sampled: Mapping[str, Any] = field(default_factory=dict)
+    turns: Sequence[tuple[int, int]] | None = None
 
 
 class FactFinder:
@@ -100,13 +119,18 @@ class FactFinder:
         """The facts about one response; a failure is an unknown verdict with its reason, never 0.
 
         Where the prompt ends in the tag that opens the thinking, the verifier reads the response with that tag before
-        it: one that is cut off in its thinking has no answer.
+        it: one that is cut off in its thinking has no answer. Of several turns, what the policy wrote is measured and
+        counted, and the last is judged.
         """
-        tokens, truncated = list(response.token_ids), response.truncated
+        every, truncated = list(response.token_ids), response.truncated
         columns, sampled = response.columns, response.sampled
+        turns = [(0, len(every))] if response.turns is None else list(response.turns)
+        tokens = [token for begin, end in turns for token in every[begin:end]]
         text = self._text(tokens)
-        opened = opens(self._text(list(response.prompt_ids)[-TAIL:]), self._thinking_start)
-        answered = f"{self._thinking_start}{text}" if opened else text
+        begin, end = turns[-1] if turns else (len(every), len(every))
+        before = [*list(response.prompt_ids)[-TAIL:], *every[:begin]][-TAIL:]
+        last = self._text(every[begin:end])  # an answer that a tool gave, or that stood in an earlier turn, is none
+        answered = f"{self._thinking_start}{last}" if opens(self._text(before), self._thinking_start) else last
         judgement = await self._judge(response.gold, answered, truncated, asked(response.messages))
         prompt = str(columns.get(PROMPT_KEY) or prompt_key(response.messages))
         facts: dict[str, Any] = {
@@ -119,17 +143,22 @@ class FactFinder:
             "reason": judgement.code,
             DIFFICULTY: str(columns.get(DIFFICULTY, "")),
             PROMPT_CUT: float(sampled.get(PROMPT_CUT, 0.0)),
-            RESPONSE_KEY: response_key(prompt, tokens),
+            RESPONSE_KEY: response_key(prompt, every),
         }
-        facts |= {name: kind(sampled[name]) for name, kind in ((LIMIT, float), (PROMPT_KEY, str)) if name in sampled}
+        facts |= {name: kind(sampled[name]) for name, kind in CARRIED.items() if name in sampled}
         facts |= {name: value for name in self._columns if (value := columns.get(name)) is not None}
-        facts |= {name: sampled[name] for name in self._columns if name in sampled and name not in (LIMIT, PROMPT_KEY)}
+        facts |= {name: sampled[name] for name in self._columns if name in sampled and name not in CARRIED}
         if THINKING_LENGTH in self._columns:
-            facts[THINKING_LENGTH] = float(thinking_length(tokens, self._text, self._thinking_end))
+            thought = (thinking_length(every[a:b], self._text, self._thinking_end) for a, b in turns)
+            facts[THINKING_LENGTH] = float(sum(thought))
         if PROMPT_KEY in self._columns:
             facts[PROMPT_KEY] = str(facts.get(PROMPT_KEY, prompt))
         for part in self._measured:
-            if not isinstance(part, PromptReward):
+            if isinstance(part, PieceReward):
+                facts[part.column] = ""
+                if facts["acc"] == 1 and not truncated:
+                    await self._ask(part, response, text, facts)
+            elif not isinstance(part, PromptReward):
                 facts[part.column] = part.value_of(text, tokens)
             elif facts["acc"] == 1 and not truncated:
                 await self._ask(part, response, text, facts)
@@ -137,15 +166,24 @@ class FactFinder:
                 facts[part.column] = math.nan
         return facts
 
-    async def _ask(self, part: PromptReward, response: Response, text: str, facts: dict[str, Any]) -> None:
+    async def _ask(
+        self, part: PromptReward | PieceReward, response: Response, text: str, facts: dict[str, Any]
+    ) -> None:
         """Measure what needs the prompt; a failure makes the response unknown, as one of the verifier does."""
+        prompt = prompt_text(response.messages)
         try:
-            facts[part.column] = await part.ask(prompt_text(response.messages), text)
+            if isinstance(part, PromptReward):
+                facts[part.column] = await part.ask(prompt, text)
+            else:
+                tokens = without_end(list(response.token_ids), self._ends)
+                pieces = token_pieces(tokens, lambda ids: self._text(list(ids)))
+                facts[part.column] = await asyncio.to_thread(part.find, prompt, pieces)
         except Exception as error:
             logger.exception("a response could not be scored")
             reason = f"exception: {type(error).__name__}: {error}"
             judgement = Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge=type(part).__name__, reason=reason)
-            facts |= {part.column: math.nan, "acc": 0.0, "unknown": 1.0, "reason": judgement.code}
+            nothing = math.nan if isinstance(part, PromptReward) else ""
+            facts |= {part.column: nothing, "acc": 0.0, "unknown": 1.0, "reason": judgement.code}
 
     def _text(self, tokens: list[int]) -> str:
         """The response's text without its end token; tags of thinking stay even where they are special tokens."""

@@ -6,17 +6,20 @@ A part that looks for an opening tag which stands in the prompt finds no thinkin
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from leanthink.core.errors import ConfigError
 from leanthink.core.reward import Reward
 from leanthink.recipe.registry import name_of
-from leanthink.rewards import ModeSwitchReward
+from leanthink.rewards.opened import MANY, OpenedReward
 from leanthink.verify.extract import opens
 
 logger = logging.getLogger(__name__)
+
+_FIRST: Final = re.compile(r"<[^<>\s]+>|\S+")
 
 
 def end_of_prompt(
@@ -63,10 +66,10 @@ def check_opening(reward: Reward, prompt: str) -> None:
         opened = opens(prompt, getattr(part, "open_tag", "<think>"))
         if getattr(part, "opened_by_prompt", opened) != opened:
             cures.append(f"{place}.opened_by_prompt={str(opened).lower()}")
-        if isinstance(part, ModeSwitchReward) and opens(prompt, part.long_opening):
+        if tag := _opened_twice(part, prompt):
             raise ConfigError(
-                f"{place} begins each response with its mode's opening, and the chat template, which ends in "
-                f"{prompt[-40:]!r}, has begun with {part.long_opening!r} already; take it out of the template "
+                f"{place} has each response begin with its mode's opening, and the chat template, which ends in "
+                f"{prompt[-40:]!r}, has begun with {tag!r} already; take it out of the template "
                 "(actor_rollout_ref.model.custom_chat_template)"
             )
     if cures:
@@ -75,6 +78,40 @@ def check_opening(reward: Reward, prompt: str) -> None:
             f"thinking, or two openings; add {' '.join(cures)} (leanthink.check_template=false, where your prompts end "
             "otherwise than this one)"
         )
+
+
+def check_tokens(reward: Reward, tokenizer: Any) -> None:
+    """Refuse a model that has no token of its own for what a part of the reward takes to be one.
+
+    Args:
+        reward: the recipe's.
+        tokenizer: the model's.
+
+    Raises:
+        ConfigError: with the text and what it is to the model.
+    """
+    for place, part in _places(reward, "reward"):
+        texts = list(getattr(part, "single_tokens", ()))
+        if isinstance(part, OpenedReward):
+            openings = (part.opening(session, MANY) for session in (0, MANY - 1))
+            texts += [opening.text for opening in openings if opening.one_token]
+        for text in texts:
+            ids = tokenizer.encode(text, add_special_tokens=False)
+            if len(ids) != 1 or ids[0] == getattr(tokenizer, "unk_token_id", None):
+                what = "an unknown token" if len(ids) == 1 else f"{len(ids)} tokens"
+                raise ConfigError(
+                    f"{place}: {text!r} is {what} of this model, and has to be one; take a model that was fine-tuned "
+                    "with it, or name the token that yours has"
+                )
+
+
+def _opened_twice(part: Reward, prompt: str) -> str | None:
+    """The tag that both the prompt ends in and a response to it begins with; None where there is none."""
+    texts = list(getattr(part, "single_tokens", ()))
+    if isinstance(part, OpenedReward):
+        texts += [part.opening(session, MANY).text for session in (0, MANY - 1)]
+    given = (_FIRST.match(text) for text in texts)
+    return next((tag[0] for tag in given if tag and opens(prompt, tag[0])), None)
 
 
 def _places(reward: Reward, path: str) -> Iterator[tuple[str, Reward]]:

@@ -18,6 +18,14 @@ COMPRESSING: Final = "leanthink_compressing"
 MODES: Final = "leanthink_modes"
 SERIAL: Final = "leanthink_serial"
 STOPPING: Final = "leanthink_stopping"
+THINKING: Final = "leanthink_thinking"
+TOOLS: Final = "leanthink_tools"
+
+TURNS_FIELD: Final = "leanthink_turns"
+"""The field in which a response with tools says which of its tokens the policy wrote."""
+
+LAST_FIELD: Final = "leanthink_last"
+"""The field in which a response whose last tokens are not the policy's says how many there are up to its last one."""
 
 LOOPS: Final[Mapping[str, str]] = {
     NAME: "leanthink.verl.rollout.single_turn.FactsAgentLoop",
@@ -26,5 +34,7 @@ LOOPS: Final[Mapping[str, str]] = {
     MODES: "leanthink.verl.rollout.modes.ModesAgentLoop",
     SERIAL: "leanthink.verl.rollout.serial.SerialAgentLoop",
     STOPPING: "leanthink.verl.rollout.stopping.StoppingAgentLoop",
+    THINKING: "leanthink.verl.rollout.thinking.ThinkingAgentLoop",
+    TOOLS: "leanthink.verl.rollout.tools.ToolsAgentLoop",
 }
 """Our agent loops, as verl's own configuration files name theirs."""

@@ -18,12 +18,12 @@ class Settings(base.Settings):
         poll_interval: seconds between looks for finished rollouts.
         sort_by_length: order a batch by length, so that micro-batches hold little padding; for a single update per
             batch only, because mini-batches of short and of long responses would pull apart.
-        check_gpus: refuse a Ray cluster that has too few GPUs when the run starts, instead of waiting for more.
+        check_cluster: refuse a Ray cluster that has too few GPUs, or a machine without us, when the run starts.
     """
 
     poll_interval: float = 0.5
     sort_by_length: bool = False
-    check_gpus: bool = True
+    check_cluster: bool = True
 
     earlier_checkpoint: ClassVar[str] = (
         "resume from an earlier one with trainer.resume_mode=resume_path trainer.resume_from_path=.../global_step_K"

@@ -6,10 +6,13 @@ import torch
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn
 
 from leanthink.algorithms import BatchNorm, Grpo, ReinforcePp, Rloo
+from leanthink.core.batch import RolloutBatch
+from leanthink.recipe.definition import load_recipe
 from leanthink.training import Mark
 from leanthink.verl.driver.advantage import recipe_advantage, tagged, untagged
 
 UIDS = np.array(["b", "a", "b", "a", "b"], dtype=object)
+WITHIN = "reward.sum.length.scale.of.group_normalize.of.within_length"
 MASK = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0], [1, 0, 0]])
 
 
@@ -51,6 +54,38 @@ def test_it_is_the_one_verl_finds_by_name():
         one(*given, config={"leanthink": "grpo"}) for one in (get_adv_estimator_fn("leanthink"), recipe_advantage)
     )
     assert all(map(torch.equal, found, ours)) and found[0].any()
+
+
+def test_gdpos_parts_agree_with_verls_own_estimator():
+    """The recipe's sum of normalised parts, whitened, is `gdpo` of the plain parts, for groups of two and more."""
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(100):
+        group_N = torch.arange(4).repeat_interleave(3)
+        length_N = torch.randint(1, 9, (12,), generator=generator)
+        correct_N = torch.randint(2, (12,), generator=generator)
+        batch = RolloutBatch.of(group=group_N, length=length_N, correct=correct_N)
+        short_N = (length_N <= 4).double()
+        recipe = load_recipe("gdpo", ["reward.sum.length.scale.by=0.5", f"{WITHIN}.target=4"])
+        mask_NT = (torch.arange(9) < length_N[:, None]).float()
+        reward_NT = torch.zeros(12, 9)
+        reward_NT[torch.arange(12), length_N - 1] = recipe.reward(batch)[0].float()
+        uids = np.array([str(code) for code in group_N.tolist()], dtype=object)
+        ours_NT, _ = recipe_advantage(
+            reward_NT, mask_NT, uids, config={"leanthink": {"batch_norm": {"baseline": "none"}}}
+        )
+        theirs_NT, _ = get_adv_estimator_fn("gdpo")(
+            token_level_rewards=torch.zeros(12, 9),
+            response_mask=mask_NT,
+            index=uids,
+            config={"gdpo_reward_keys": ["correct", "short"], "gdpo_reward_weights": [1.0, 0.5]},
+            non_tensor_batch={"correct": correct_N.numpy(), "short": short_N.numpy()},
+            batch={
+                "prompts": torch.zeros(12, 2),
+                "attention_mask": torch.cat([torch.ones(12, 2), mask_NT], dim=1).long(),
+            },
+        )
+        torch.testing.assert_close(ours_NT, theirs_NT, rtol=1e-5, atol=1e-5)
+        assert theirs_NT.any()
 
 
 @pytest.mark.parametrize("scale", ["std", "none"])

@@ -7,12 +7,14 @@ from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 from verl.utils import tensordict_utils as tu
 
 from leanthink.core.errors import ConfigError
+from leanthink.core.limits import PerStep, Thinking
 from leanthink.recipe.definition import load_recipe
 from leanthink.testbed import policy_path
 from leanthink.training import prompt_key
-from leanthink.verl import PROBING
+from leanthink.verl import PROBING, THINKING
 from leanthink.verl.driver import dispatch
 from leanthink.verl.rollout.loops import COMPRESSING
+from leanthink.verl.rollout.thinking import THINKING_FIELD
 from leanthink.verl.settings import Settings
 
 
@@ -48,7 +50,7 @@ def handed_out(monkeypatch):
 
 def send(batch, response_length=96):
     manager = object.__new__(dispatch.DispatchingManager)
-    manager._limits, manager._loop = True, None
+    manager._limit_of, manager._loop = PerStep(at_most=30), None
     rollout = {"name": "vllm", "prompt_length": 16, "response_length": response_length}
     model = {"path": str(policy_path())}
     manager.config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout, "model": model}})
@@ -108,7 +110,7 @@ def test_a_limit_without_our_sampler_is_refused(handed_out):
 
 def probed(handed_out, **fields):
     manager = object.__new__(dispatch.DispatchingManager)
-    manager._limits, manager._loop = False, PROBING
+    manager._limit_of, manager._loop = None, PROBING
     batch = batch_of("a", "b")
     for name, value in fields.items():
         tu.assign_non_tensor_data(batch, name, value)
@@ -132,4 +134,20 @@ def test_the_manager_reads_off_the_recipe_what_to_do(monkeypatch):
         ("lc_r1", (False, COMPRESSING)),
     ):
         manager = dispatch.DispatchingManager({"leanthink": Settings.of(load_recipe(name)).node()})
-        assert (manager._limits, manager._loop) == expected
+        assert (manager._limit_of is not None, manager._loop) == expected
+
+
+def test_a_budget_of_thinking_travels_in_a_field_of_its_own(handed_out):
+    dispatch.use(Source())
+    for validate, in_validation, sent in ((False, False, True), (True, False, False), (True, True, True)):
+        manager = object.__new__(dispatch.DispatchingManager)
+        manager._limit_of, manager._loop = Thinking(at_most=30, in_validation=in_validation), THINKING
+        rollout = {"name": "vllm", "prompt_length": 16, "response_length": 96}
+        model = {"path": str(policy_path())}
+        manager.config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout, "model": model}})
+        manager.generate_sequences(batch_of("1 + 1 =", "1 + 2 =", validate=validate))
+        keys = set(handed_out[-1].keys())
+        assert (THINKING_FIELD in keys) is sent and dispatch.LIMIT_FIELD not in keys
+        assert (tu.get(handed_out[-1], "agent_name", None) == THINKING) is sent
+        if sent:
+            assert list(tu.get(handed_out[-1], THINKING_FIELD)) == [40, 41]

@@ -15,7 +15,6 @@ from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe, recipe_names
 from leanthink.reporting.sources import is_run
 from leanthink.runs.folder import Run
-from leanthink.verl.driver import place
 from leanthink.verl.driver.place import check_gpus, gpus_of, prepare_folder, room_for
 from leanthink.verl.settings import Settings
 
@@ -89,16 +88,13 @@ def node(name: str, alive: bool = True, **resources: float) -> dict[str, Any]:
         ([node("a", CPU=64.0)], False),
     ],
 )
-def test_a_cluster_without_room_is_refused_at_once(nodes: Any, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+def test_a_cluster_without_room_is_refused_at_once(nodes: Any, fits: bool) -> None:
     if fits:
-        check_gpus(2, 8)
+        check_gpus(2, 8, nodes)
         return
     told = "a has 0, b has 8" if len(nodes) == 2 and nodes[1]["Alive"] else rf"a has {gpus_of(nodes[0]['Resources'])};"
     with pytest.raises(ConfigError, match=f"wants 2 machines with 8 GPUs each .* has no room for it: {told}"):
-        check_gpus(2, 8)
+        check_gpus(2, 8, nodes)
 
 
 def test_the_sampler_looks_before_workers_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,14 +102,13 @@ def test_the_sampler_looks_before_workers_are_waited_for(tmp_path: Path, monkeyp
 
     asked: list[Any] = []
     monkeypatch.setattr(shaping, "check_registered", lambda: None)
-    monkeypatch.setattr(shaping, "check_gpus", lambda *sizes: asked.append(sizes))
+    monkeypatch.setattr(shaping, "check_cluster", lambda *sizes: asked.append(sizes))
     monkeypatch.setattr(shaping, "prepare_folder", lambda folder, settings: asked.append(folder))
     monkeypatch.setattr(shaping.GroupLoss, "of", lambda *_: pytest.fail("looked"))
     run = {"folder": str(tmp_path), "nodes": 2, "gpus": 4}
-    for options, wanted in (({}, [(2, 4), tmp_path]), ({"check_gpus": False}, [tmp_path])):
+    for options, wanted in (({}, [(2, 4), tmp_path]), ({"check_cluster": False}, [tmp_path])):
         asked.clear()
         node_ = Settings.of(load_recipe("trle"), **options).node()
         with pytest.raises(pytest.fail.Exception, match="looked"):
             shaping.ShapingReplayBuffer(sampler_kwargs={"leanthink": node_, "run": run}, refill_fn=print)
         assert asked == wanted
-    assert place.ACCELERATORS == ("GPU", "NPU")

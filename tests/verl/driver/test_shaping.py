@@ -26,12 +26,15 @@ class Queue:
         self.rows, self.written = rows, {}
 
     def kv_batch_get(self, keys, partition_id, select_fields):
-        jagged = lambda name: torch.nested.as_nested_tensor([row[name] for row in self.rows], layout=torch.jagged)  # noqa: E731
-        lists = {name: [row[name] for row in self.rows] for name in ("extra_fields", "uid")}
-        return {"rm_scores": jagged("rm_scores"), "response_mask": jagged("response_mask"), **lists}
+        assert select_fields == ["extra_fields", "uid"]  # nothing by token is read
+        return {name: [row[name] for row in self.rows] for name in select_fields}
 
     def kv_batch_put(self, keys, partition_id, fields):
-        self.written = {name: [row.tolist() for row in fields[name].unbind()] for name in fields.keys()}  # noqa: SIM118
+        for name in fields.keys():  # noqa: SIM118 - no mapping
+            if name not in self.written:
+                self.written[name] = [None if name == "rm_scores" else row[name].tolist() for row in self.rows]
+            for key, values in zip(keys, fields[name].unbind(), strict=True):
+                self.written[name][int(key[1:])] = values.tolist()
 
 
 def sampled(monkeypatch, recipe, rows, rollouts=None):
@@ -42,14 +45,15 @@ def sampled(monkeypatch, recipe, rows, rollouts=None):
     buffer._rollouts = rollouts
     buffer.shaper = Shaper(Settings.of(recipe))
     keys = [f"k{number}" for number in range(len(rows))]
-    batch = SimpleNamespace(keys=keys, tags=[{} for _ in keys], partition_id="train")
+    tags = [{"response_len": len(row["response_mask"])} for row in rows]
+    batch = SimpleNamespace(keys=keys, tags=tags, partition_id="train")
     return buffer._shape(batch, 1), queue.written
 
 
 def row(length, facts, **more):
-    scores, mask = torch.zeros(length), torch.ones(length, dtype=torch.int64)
+    mask = torch.ones(length, dtype=torch.int64)
     extra_fields = {"reward_extra_info": {**facts, "length": float(length)}, **more}
-    return {"rm_scores": scores, "response_mask": mask, "extra_fields": extra_fields, "uid": "a"}
+    return {"response_mask": mask, "loss_mask": mask, "extra_fields": extra_fields, "uid": "a"}
 
 
 def test_placed_rewards_are_written_to_their_tokens(monkeypatch):
@@ -200,7 +204,7 @@ def test_all_correct_groups_stay_where_the_reward_tells_them_apart(monkeypatch, 
     monkeypatch.setattr(shaping.tq, "kv_batch_get", kv_batch_get)
     sampler = object.__new__(Sampler)
     sampler.shaper = Shaper(Settings.of(load_recipe("da_dler")))
-    sampler._keeps_all_correct, sampler._told_apart = keeps, {}
+    sampler._keeps_all_correct, sampler._told_apart, sampler._easy = keeps, {}, None
     sampler.partitions = {"train": dict.fromkeys([*lengths, "wrong_0_0", "wrong_1_0"])}
     sampler._dapo_classification_cache = {"train": {"long": 1.0, "short": 1.0, "wrong": 0.0}}
     for _ in range(2):  # verl asks again and again while it waits
@@ -209,3 +213,58 @@ def test_all_correct_groups_stay_where_the_reward_tells_them_apart(monkeypatch, 
     assert alike == ({"short", "wrong"} if keeps else {"long", "short", "wrong"})
     assert counts == ({1.0: 1, 0.0: 1} if keeps else {1.0: 2, 0.0: 1})
     assert sorted(asked) == ([["long_0_0", "long_1_0"], ["short_0_0", "short_1_0"]] if keeps else [])
+
+
+@pytest.mark.parametrize(
+    ("kappa", "kept"), [(0.0, set()), (0.2, {"e1"}), (0.34, {"e1", "e2"}), (0.9, {"e1", "e2", "e3"})]
+)
+def test_always_solved_groups_stay_up_to_the_share_that_the_reward_says(kappa, kept):
+    """Four mixed groups: one easy one at a share of 0.2, two at 0.34, all three at 0.9; wrong ones go."""
+    easy = {"e1", "e2", "e3"}
+
+    class Solved:
+        def _terminal_eviction_reasons(self, global_steps, partition_id):
+            return set(), {*easy, "wrong"}, set(), Counter({1.0: 3, 0.0: 1})
+
+    class WithEasy(_Shaping, Solved):
+        pass
+
+    sampler = object.__new__(WithEasy)
+    recipe = load_recipe("decs", [f"reward.easy_share.start_share={kappa}"])
+    sampler.shaper = Shaper(Settings.of(recipe))
+    sampler._keeps_all_correct, sampler._easy = False, shaping.easy_part(recipe.reward)
+    mixed = {f"m{number}": None for number in range(4)}
+    sampler._dapo_classification_cache = {"train": {**dict.fromkeys(easy, 1.0), "wrong": 0.0, **mixed}}
+    _, alike, _, counts = sampler._terminal_eviction_reasons(1, "train")
+    assert alike == {*easy, "wrong"} - kept
+    assert counts == Counter({1.0: 3, 0.0: 1}) - Counter({1.0: len(kept)})
+
+
+def test_who_says_how_many_easy_groups_stay_is_the_whole_reward():
+    assert shaping.easy_part(load_recipe("grpo").reward) is None
+    hidden = load_recipe("grpo", ["reward={sum: {decs: {easy_share: {}}, form: format}}"]).reward
+    with pytest.raises(ConfigError, match="easy_share is a part of Sum; let it be the whole reward"):
+        shaping.easy_part(hidden)
+
+
+def test_who_takes_no_part_is_a_group_of_its_own_to_verls_estimators(monkeypatch):
+    rows = [row(3, fact()), row(2, fact(0.0, unknown=1.0)), row(1, fact(acc=0.0))]
+    put = []
+
+    class Written(Queue):
+        def kv_batch_put(self, keys, partition_id, fields):
+            put.append(fields)
+
+    monkeypatch.setattr(shaping, "tq", Written(rows))
+    buffer = object.__new__(shaping.ShapingReplayBuffer)
+    buffer._group_loss = buffer._rollouts = None
+    buffer.shaper = Shaper(Settings.of(load_recipe("grpo", ["advantage=opo"])))
+    buffer._shape(SimpleNamespace(keys=["k0", "k1", "k2"], tags=[{"response_len": 3}] * 3, partition_id="train"), 1)
+    assert [str(getattr(uid, "data", uid)) for uid in put[-1]["uid"]] == ["a", "a/k1", "a"]
+
+
+def test_a_reward_falls_on_the_last_token_that_the_policy_wrote(monkeypatch):
+    """Behind a tool's message, or a forced end without an answer, the last token is masked."""
+    rows = [row(4, fact(), leanthink_last=2), row(2, fact())]
+    _, written = sampled(monkeypatch, load_recipe("grpo"), rows)
+    assert written["rm_scores"] == [[0.0, 1.0, 0.0, 0.0], [0.0, 1.0]]

@@ -12,10 +12,13 @@ from leanthink.rewards import (
     Conciseness,
     ConcisenessScore,
     Correct,
+    Counted,
     Format,
     Gate,
     HistoryLength,
+    KimiLength,
     MaxBudget,
+    RedundantThinking,
     Repetition,
     Sum,
 )
@@ -98,7 +101,7 @@ def test_a_prompt_that_opens_the_thinking_is_read_before_the_response(manager, p
 
 
 def test_what_is_measured_on_tokens_and_counted_in_thinking(manager):
-    reward = Sum(max=MaxBudget(counts="thinking"), again=Repetition(size=1, penalty=-1))
+    reward = Sum(max=Counted(counts="thinking", of=MaxBudget()), again=Repetition(size=1, penalty=-1))
     measured = run(
         manager(Recipe(name="mine", reward=reward)), response(r"<think> 5 5 </think> \boxed{ 4 } <eos>", pad=2)
     )
@@ -225,3 +228,43 @@ def test_a_scorer_that_fails_makes_the_response_unknown(manager):
     facts_ = run(made, response(r"thus \boxed{ 4 }"))["reward_extra_info"]
     assert (facts_["acc"], facts_["unknown"]) == (0.0, 1.0)
     assert facts_["reason"] == "unknown/exception" and column in facts_
+
+
+def test_redundant_tokens_are_found_in_right_responses(manager):
+    """`<think> 4 </think>`: with chunks at 5, what stands behind the first 4 is redundant."""
+    reward = RedundantThinking(openers=("5",), joins=False)
+    made = manager(Recipe(name="mine", reward=reward))
+    right = run(made, response(r"<think> 4 5 5 </think> \boxed{ 4 } <eos>"))["reward_extra_info"]
+    assert right[reward.column].startswith("2:4:0.333333:")
+    wrong = run(made, response(r"<think> 4 5 </think> \boxed{ 5 } <eos>"))["reward_extra_info"]
+    assert (wrong["acc"], wrong[reward.column]) == (0.0, "")
+
+
+def test_a_detector_that_fails_makes_the_response_unknown(manager):
+    reward = RedundantThinking(detector=f"{__name__}:lost")
+    facts_ = run(manager(Recipe(name="mine", reward=reward)), response(GOOD))["reward_extra_info"]
+    assert (facts_["acc"], facts_["unknown"], facts_[reward.column]) == (0.0, 1.0, "")
+
+
+def lost(question, thinking, answer):
+    raise RuntimeError("detector is gone")
+
+
+def with_turns(turns, text):
+    data = response(text, pad=2)
+    data.non_tensor_batch["tool_extra_fields"][0].update(
+        {"leanthink_turns": turns, "context_tokens": 30.0, "tool_calls": 1.0, "tool_tokens": 2.0}
+    )
+    return data
+
+
+def test_of_several_turns_the_policys_tokens_count_and_the_last_is_judged(manager):
+    reward = Sum(correct=Correct(), price=Counted(of=KimiLength(), counts="thinking"), form=Format())
+    made = manager(Recipe(name="mine", reward=reward))
+    said = r"<think> 5 </think> 5 \boxed{ 4 } thus <think> 5 5 </think> \boxed{ 5 } <eos>"  # the tool says 4
+    got = run(made, with_turns([(0, 4), (7, 15)], said))["reward_extra_info"]
+    assert (got["acc"], got["length"], got["thinking_length"]) == (0.0, 12.0, 3.0 + 5.0)
+    assert (got["context_tokens"], got["tool_calls"], got["tool_tokens"]) == (30.0, 1.0, 2.0)
+    right = said.replace(r"\boxed{ 5 }", r"\boxed{ 4 }")
+    assert run(made, with_turns([(0, 4), (7, 15)], right))["reward_extra_info"]["acc"] == 1.0
+    assert run(made, with_turns([], "thus thus"))["reward_extra_info"]["length"] == 0.0

@@ -12,14 +12,14 @@ from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
 from leanthink.testbed import policy_path
 from leanthink.verl.rollout import modes
-from leanthink.verl.rollout.loops import MODES, loop_of
+from leanthink.verl.rollout.loops import MODES, check_rollouts, loop_of
 from leanthink.verl.settings import Settings
 from verl_single_turn import MESSAGES, TOKENIZER, prompt_ids, single_turn
 
 ANSWER = TOKENIZER.encode(r"\boxed{ 59 } <eos>")
 
 
-def run_session(monkeypatch, session, n=4, overrides=(), answer=ANSWER, room=96):
+def run_session(monkeypatch, session, n=4, overrides=(), answer=ANSWER, room=96, recipe="adaptive_deep"):
     calls = []
 
     async def generate(**call):
@@ -33,7 +33,7 @@ def run_session(monkeypatch, session, n=4, overrides=(), answer=ANSWER, room=96)
     monkeypatch.setattr(modes.ModesAgentLoop, "ct_build_initial_tokens", initial, raising=False)
     monkeypatch.setattr(modes.ModesAgentLoop, "limit_after", lambda self, tokens: room)
     loop = object.__new__(modes.ModesAgentLoop)
-    settings = Settings.of(load_recipe("adaptive_deep", overrides, profile="cpu"))
+    settings = Settings.of(load_recipe(recipe, overrides, profile="cpu"))
     model = {"model": {"path": str(policy_path())}}
     loop.config = OmegaConf.create({"leanthink": settings.node(), "actor_rollout_ref": model})
     loop.rollout_config = OmegaConf.create({"n": n})
@@ -78,8 +78,41 @@ def test_an_opening_of_several_tokens_is_refused(monkeypatch):
         run_session(monkeypatch, 0, overrides=["reward.mode_switch_reward.long_opening='<think> 47'"])
 
 
-def test_the_recipe_sends_its_prompts_there():
-    assert loop_of(load_recipe("adaptive_deep")) == MODES
+def test_adaptthinks_first_tokens_are_trained_on_and_short_responses_have_a_limit_of_their_own(monkeypatch):
+    for session, opening, limit in ((1, "</think>", 24), (2, "<think>", 96)):
+        output, call = run_session(monkeypatch, session, recipe="adaptthink")
+        assert output.response_ids == [*TOKENIZER.encode(opening), *ANSWER]
+        assert output.response_mask == [1] * (len(ANSWER) + 1)
+        assert output.extra_fields["mode"] == float(session == 2) and output.extra_fields["limit"] == limit
+        assert call["sampling_params"]["max_tokens"] == limit - 1
+
+
+@pytest.mark.parametrize(("session", "budget"), [(0, 12), (3, 24), (5, 48), (7, 60)])
+def test_hbpos_responses_begin_by_naming_their_budget(monkeypatch, session, budget):
+    output, call = run_session(monkeypatch, session, n=8, recipe="hbpo")
+    given = TOKENIZER.encode(f"{budget} <think>")
+    assert output.response_ids == [*given, *ANSWER] and len(given) == 2
+    assert output.response_mask == [1] * (len(ANSWER) + 2)
+    assert output.response_logprobs == [0.0, 0.0] + [-0.5] * len(ANSWER)
+    assert output.extra_fields["budget"] == budget
+    assert call["sampling_params"]["max_tokens"] == 94
+
+
+def test_an_opening_that_is_not_trained_on_is_masked_whole(monkeypatch):
+    part = "reward.sum.{}.of.hierarchical_budget.trained=false"
+    off = [part.format(place) for place in ("across.group_normalize", "within.budget_gap")]
+    output, _ = run_session(monkeypatch, 0, recipe="hbpo", overrides=off)
+    assert output.response_mask == [0, 0] + [1] * len(ANSWER)
+
+
+def test_the_recipes_send_their_prompts_there():
+    assert all(loop_of(load_recipe(name)) == MODES for name in ("adaptive_deep", "adaptthink", "hbpo"))
+
+
+def test_rollouts_that_cannot_be_shared_out_are_refused_before_anything_starts():
+    with pytest.raises(ConfigError, match="6 rollouts do not divide over 4 budgets"):
+        check_rollouts(load_recipe("hbpo"), 6)
+    check_rollouts(load_recipe("grpo"), 1)
 
 
 @pytest.mark.parametrize("answer", [[TOKENIZER.eos_token_id], TOKENIZER.encode("47")])

@@ -7,9 +7,19 @@ import pytest
 
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe, recipe_names
-from leanthink.rewards import EarlyExit, Format, ModeSwitchReward, Scale, Sum, ThinkOutcome
+from leanthink.rewards import (
+    AdaptThinkReward,
+    EarlyExit,
+    Format,
+    ModeOutcome,
+    ModeSwitchReward,
+    Scale,
+    Sum,
+    ThinkOutcome,
+)
 from leanthink.testbed.tokenizer import CHAT_TEMPLATE, build_tokenizer
 from leanthink.training import check_opening, end_of_prompt
+from leanthink.training.template import check_tokens
 from leanthink.verl.rollout import facts
 from leanthink.verl.settings import Settings
 
@@ -58,6 +68,17 @@ def test_each_part_that_expects_otherwise_is_named_with_its_override():
         check_opening(ModeSwitchReward(), OPENED)
 
 
+def test_a_model_without_the_tokens_is_refused(tokenizer):
+    with pytest.raises(ConfigError, match=r"reward\.mode_outcome: .<short>. is an unknown token of this model"):
+        check_tokens(ModeOutcome(), tokenizer)
+    with pytest.raises(ConfigError, match=r"reward\.adapt_think_reward: 'Alright' is an unknown token"):
+        check_tokens(AdaptThinkReward(), tokenizer)
+    with pytest.raises(ConfigError, match=r"'<think> 47' is 2 tokens of this model"):
+        check_tokens(ModeSwitchReward(long_opening="<think> 47"), tokenizer)
+    for name in ("adaptive_deep", "adaptthink", "hbpo", "thinkless"):
+        check_tokens(load_recipe(name, profile="cpu").reward, tokenizer)
+
+
 def overrides(reward):
     try:
         check_opening(reward, OPENED)
@@ -68,7 +89,9 @@ def overrides(reward):
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_the_overrides_it_names_put_every_recipe_right(name):
-    if name == "adaptive_deep":  # begins the thinking itself
+    if name in ("adaptive_deep", "hbpo", "thinkless"):  # their responses begin the thinking
+        with pytest.raises(ConfigError, match="has begun with '<think>' already; take it out of the template"):
+            check_opening(load_recipe(name).reward, OPENED)
         return
     changes = overrides(load_recipe(name).reward)
     assert bool(changes) == (name in RECIPES_WITH_FORM)
@@ -77,7 +100,7 @@ def test_the_overrides_it_names_put_every_recipe_right(name):
 
 RECIPES_WITH_FORM = {
     *("curriculum", "laser", "laser_d", "laser_de", "lc_r1", "long_short", "s_grpo", "surrogate", "vl_cogito"),
-    *("vsrm_ppo", "vsrm_rpp"),
+    *("decs", "short_rl", "vsrm_ppo", "vsrm_rpp"),
 }
 
 

@@ -186,7 +186,7 @@ def test_gpus_that_are_not_there_are_missed_at_once(seen: int, told: str, monkey
     with pytest.raises(ConfigError, match=f"wants 8 GPUs on this machine, and torch .* {told}"):
         train.check_accelerator(job())
     train.check_accelerator(job(profile="cpu"))
-    train.check_accelerator(job(options={"check_gpus": False}))
+    train.check_accelerator(job(options={"check_cluster": False}))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     train.check_accelerator(job())

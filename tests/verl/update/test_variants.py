@@ -4,8 +4,6 @@ import functools
 
 import pytest
 import torch
-from omegaconf import OmegaConf
-from verl.workers.config import ActorConfig
 from verl.workers.utils.losses import ppo_loss
 
 from leanthink.algorithms import MasteredTokenMask, ModeSwitch
@@ -14,20 +12,7 @@ from leanthink.recipe.definition import load_recipe
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch
 from leanthink.verl.settings import Settings
 from leanthink.verl.update import losses, variants
-from verl_worker import jagged, micro_steps, random_responses, worker_batch
-
-
-def actor_config(**changes):
-    return ActorConfig(strategy="fsdp", rollout_n=4, ppo_micro_batch_size_per_gpu=4, **changes)
-
-
-def batch_with(responses, **fields):
-    draw = torch.Generator().manual_seed(1)
-    advantages = [torch.full((len(row),), float(row_ % 3) - 1.0) for row_, row in enumerate(responses.log_probs)]
-    entropy = [torch.rand(len(row), generator=draw) * 0.4 for row in responses.log_probs]
-    fields = {"advantages": jagged(advantages), "entropy": jagged(entropy), **fields}
-    fields.setdefault(losses.CORRECT, torch.tensor(responses.correct))
-    return worker_batch(responses, 1, 8, len(responses), **fields), advantages, entropy
+from verl_worker import a_trainer, actor_config, batch_with, jagged, micro_steps, random_responses, worker_batch
 
 
 def test_mastered_tokens_give_no_gradient_and_stay_in_the_denominator():
@@ -80,30 +65,6 @@ def test_the_recipes_command_sets_what_the_loss_needs():
     require(loss, value_of(keys), True)
     with pytest.raises(Exception, match=r"loss mastered_token_mask: .*bypass_mode is true.*bypass_mode=false"):
         require(loss, value_of({**keys, BYPASS: True}), True)
-
-
-def a_trainer():
-    """As much of verl's trainer as a loss sees from the driver, with whole groups of four."""
-    from hydra import compose, initialize_config_module
-
-    with initialize_config_module(config_module="verl.trainer.config", version_base=None):
-        changes = ["actor_rollout_ref.actor.policy_loss.loss_mode=leanthink", "trainer.n_gpus_per_node=1"]
-        changes += ["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4", "actor_rollout_ref.rollout.n=4"]
-        config = compose("ppo_trainer", overrides=changes)
-
-    class Trainer:
-        def __init__(self):
-            self.config = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-            self.given = []
-            self.actor_rollout_wg = self
-
-        def set_loss_fn(self, loss_fn):
-            self.given.append(loss_fn)
-
-        def refill(self, count):
-            """What verl gives its samplers."""
-
-    return Trainer()
 
 
 def test_the_driver_writes_verdicts_and_installs_the_loss(monkeypatch):

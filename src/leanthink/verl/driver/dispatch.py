@@ -15,10 +15,12 @@ from verl.utils import tensordict_utils as tu
 
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError
+from leanthink.core.limits import Thinking
 from leanthink.training.names import prompt_key
 from leanthink.verl.rollout.loops import loop_of
 from leanthink.verl.rollout.room import limit_of
 from leanthink.verl.rollout.single_turn import LIMIT_FIELD
+from leanthink.verl.rollout.thinking import THINKING_FIELD
 from leanthink.verl.rollout.told import stating
 from leanthink.verl.settings import Settings
 
@@ -52,12 +54,14 @@ class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is u
         """Takes verl's arguments."""
         super().__init__(config, *args, **kwargs)
         recipe = Settings.read(config).build()
-        self._limits, self._loop = recipe.limit is not None, loop_of(recipe)
+        self._limit_of, self._loop = recipe.limit, loop_of(recipe)
 
     def generate_sequences(self, prompts: TensorDict) -> None:
-        """Hand out prompts, as verl does; those of validation get no limit."""
+        """Hand out prompts, as verl does; those of validation get no limit, unless it says so."""
         validate = bool(tu.get(prompts, "validate", False))
-        if self._limits:
+        if isinstance(self._limit_of, Thinking) and self._limit_of.in_validation:
+            validate = False
+        if self._limit_of is not None:
             self._limit(prompts, validate)
         if self._loop is not None and not validate and "agent_name" not in set(prompts.keys()):
             prompts["agent_name"] = NonTensorData(self._loop)
@@ -80,7 +84,8 @@ class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is u
             keys = [prompt_key(one) if name is None else str(name) for one, name in zip(messages, named, strict=True)]
             limits = [min(limit, longest) for limit in _sources[0].limits(keys, int(tu.get(prompts, "global_steps")))]
             tu.assign_non_tensor_stack(prompts, PROMPT_KEY, keys)
-            tu.assign_non_tensor_stack(prompts, LIMIT_FIELD, limits)
+            field = THINKING_FIELD if isinstance(self._limit_of, Thinking) else LIMIT_FIELD
+            tu.assign_non_tensor_stack(prompts, field, limits)
         stated = [stating(one, limit) for one, limit in zip(messages, limits, strict=True)]
         if stated != messages:
             tu.assign_non_tensor_stack(prompts, "raw_prompt", stated)

@@ -22,17 +22,18 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
 from verl.utils.config import omega_conf_to_dataclass
 
-from leanthink.algorithms import Drpo, Loss, MasteredTokenMask, ModeSwitch, PpoClip
+from leanthink.algorithms import AdaptThink, Degrpo, Drpo, Loss, MasteredTokenMask, ModeSwitch, PpoClip, VerlLoss
 from leanthink.algorithms.drpo import shortest_weight
 from leanthink.core.errors import BatchError, ConfigError, DependencyError
 from leanthink.core.groups import group_codes, group_max
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.registry import name_of
-from leanthink.rewards import ModeSwitchReward
-from leanthink.rewards.mode_switch_reward import MODE, preferred_modes
+from leanthink.rewards import AdaptThinkReward, ModeSwitchReward
+from leanthink.rewards.mode_switch_reward import preferred_modes
+from leanthink.rewards.opened import MODE
 from leanthink.verl.rollout.loops import only_part
 from leanthink.verl.settings import Settings
-from leanthink.verl.update import losses, variants
+from leanthink.verl.update import first_token, losses, variants
 from leanthink.verl.update.arrangement import MINI, N, require
 
 Ours = TypeVar("Ours", bound=Loss)
@@ -170,7 +171,7 @@ class GroupLoss(ABC, Generic[Ours]):
         """
         recipe = settings.build()
         loss = recipe.loss
-        if isinstance(loss, PpoClip):
+        if isinstance(loss, PpoClip | VerlLoss):
             return None
         label = f"loss {name_of(type(loss))}"
         kind = _KINDS[type(loss)]
@@ -304,7 +305,38 @@ class _Modes(GroupLoss[ModeSwitch]):
         return {f"mode/{name}": float(share_G.double().mean()) for name, share_G in shares.items()}
 
 
+class _AdaptThink(GroupLoss[AdaptThink]):
+    @classmethod
+    def check(cls, recipe: Recipe) -> None:
+        if only_part(recipe.reward, AdaptThinkReward) is None:
+            raise ConfigError(
+                f"recipe {recipe.name}: loss adapt_think corrects for the first tokens that reward adapt_think_reward "
+                "gives, and the reward has no such part; add it"
+            )
+
+    def _function(self) -> Callable[..., Any]:
+        return functools.partial(first_token.adapt_think_loss, settings=self.loss, config=self._actor())
+
+    def _write(self, step: StepBatch) -> dict[str, float]:
+        share = only_part(self.recipe.reward, AdaptThinkReward).share
+        coin_N = torch.tensor([1 - share if fact[MODE] == 1 else share for fact in step.facts], dtype=torch.float64)
+        step.put({losses.FORCED: coin_N.log()})
+        right_N, thinks_N = step.complete_N.double(), torch.tensor([fact[MODE] == 1 for fact in step.facts])
+        shares = {"long_right_share": right_N[thinks_N], "short_right_share": right_N[~thinks_N]}
+        return {f"mode/{name}": float(of_M.mean()) for name, of_M in shares.items() if len(of_M)}
+
+
+class _Degrpo(GroupLoss[Degrpo]):
+    def _function(self) -> Callable[..., Any]:
+        return functools.partial(first_token.degrpo_loss, settings=self.loss, config=self._actor())
+
+    def _write(self, step: StepBatch) -> dict[str, float]:
+        return {}
+
+
 _KINDS: Final[Mapping[type[Loss], type[GroupLoss[Any]]]] = {
+    AdaptThink: _AdaptThink,
+    Degrpo: _Degrpo,
     Drpo: _Drpo,
     MasteredTokenMask: _MasteredTokens,
     ModeSwitch: _Modes,

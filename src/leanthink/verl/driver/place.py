@@ -7,17 +7,18 @@ A command that was pasted leaves by this what one that `leanthink train` starts 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from leanthink.core.errors import ConfigError
+from leanthink.core.errors import ConfigError, DependencyError
 from leanthink.files.writing import make_folder, write_text
 from leanthink.runs.folder import Run
 from leanthink.verl.settings import Settings
 
+PATIENCE_SECONDS: Final = 600.0  # verl is imported on a machine that may be busy
 ACCELERATORS: Final = ("GPU", "NPU")  # as verl counts them
 
 
@@ -36,29 +37,80 @@ def prepare_folder(folder: Path, settings: Settings) -> None:
     os.environ.setdefault("TENSORBOARD_DIR", str(folder / "tensorboard"))
 
 
-def check_gpus(nodes: int, gpus: int) -> None:
+def check_cluster(nodes: int, gpus: int) -> None:
+    """Refuse a Ray cluster that the run cannot use, before workers are waited for.
+
+    Raises:
+        ConfigError: as `check_gpus`.
+        DependencyError: as `check_plugins`.
+    """
+    import ray
+
+    found = ray.nodes()
+    check_gpus(nodes, gpus, found)
+    check_plugins(found)
+
+
+def check_gpus(nodes: int, gpus: int, found: Sequence[Mapping[str, Any]]) -> None:
     """Refuse a cluster on which the run has no room, where verl would wait ten minutes for workers to come.
 
     Args:
         nodes: machines, ``trainer.nnodes``.
         gpus: GPUs on each, ``trainer.n_gpus_per_node``.
+        found: the cluster's machines, as ``ray.nodes()`` tells them.
 
     Raises:
         ConfigError: saying what the cluster has.
     """
-    import ray
-
-    found = [
-        (str(node["NodeManagerHostname"]), gpus_of(node["Resources"])) for node in ray.nodes() if node.get("Alive")
-    ]
-    if room_for(nodes, gpus, (count for _, count in found)):
+    alive = [(str(node["NodeManagerHostname"]), gpus_of(node["Resources"])) for node in found if node.get("Alive")]
+    if room_for(nodes, gpus, (count for _, count in alive)):
         return
-    told = ", ".join(f"{name} has {count}" for name, count in found)
+    told = ", ".join(f"{name} has {count}" for name, count in alive)
     raise ConfigError(
         f"the run wants {nodes} machines with {gpus} GPUs each (trainer.nnodes, trainer.n_gpus_per_node), and the Ray "
         f"cluster has no room for it: {told}; give what there is, start Ray where the GPUs are seen (RAY_ADDRESS names "
-        "a running cluster), or, where machines join when they are asked for, leanthink.check_gpus=false"
+        "a running cluster), or, where machines join when they are asked for, leanthink.check_cluster=false"
     )
+
+
+def check_plugins(nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a cluster on one of whose machines verl would not load us: its responses would have no facts.
+
+    Args:
+        nodes: the cluster's, as ``ray.nodes()`` tells them; one alone is the driver's, which is looked at anyway.
+
+    Raises:
+        DependencyError: naming the machine and what is missing there.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    def missing() -> str:  # travels by value, so that a machine without leanthink can say so
+        try:
+            import verl  # noqa: F401 - loads the plug-ins
+
+            from leanthink.verl.driver.registered import check_registered
+
+            check_registered()
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    alive = [node for node in nodes if node.get("Alive")]
+    if len(alive) < 2:
+        return
+    ask = ray.remote(num_cpus=0)(missing)
+    asked = {
+        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, {node['NodeID'][:8]})": ask.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote()
+        for node in alive
+    }
+    for name, answer in asked.items():
+        if told := ray.get(answer, timeout=PATIENCE_SECONDS):
+            raise DependencyError(
+                f"Ray node {name}: {told}; install leanthink there as on the others, in the Python that runs Ray"
+            )
 
 
 def room_for(nodes: int, gpus: int, found: Iterable[int]) -> bool:

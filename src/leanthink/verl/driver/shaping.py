@@ -20,32 +20,49 @@ from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
+from leanthink.algorithms import VerlAdvantage
 from leanthink.core.errors import ConfigError
-from leanthink.core.placement import token_rewards
-from leanthink.core.reward import Scope
+from leanthink.core.placement import flat_token_rewards
+from leanthink.core.reward import Reward, Scope
+from leanthink.rewards import EasyShare
 from leanthink.rewards.probed import probed_part
 from leanthink.training.filtering import ACC_THEN_REWARD
 from leanthink.training.names import RESPONSE_KEY
 from leanthink.training.shaper import Shaped, Shaper
-from leanthink.verl import NAME
+from leanthink.verl import LAST_FIELD, NAME
 from leanthink.verl.driver import dispatch
 from leanthink.verl.driver.advantage import tagged
 from leanthink.verl.driver.filtering import BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch
 from leanthink.verl.driver.keeping import write_shaped
-from leanthink.verl.driver.place import check_gpus, prepare_folder
+from leanthink.verl.driver.place import check_cluster, prepare_folder
 from leanthink.verl.driver.registered import check_registered
 from leanthink.verl.rollout.probes import PROBED, check_known, columns_of, probe_metrics
 from leanthink.verl.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-FIELDS = ("rm_scores", "response_mask", "extra_fields", "uid")
+FIELDS = ("extra_fields", "uid")  # nothing by token: at 65,536 responses that would be gigabytes
 
 
 def checkpoint_before(checkpoints: str, resume_from: str | None, step: int) -> Path:
     """The checkpoint that a run which goes on at ``step`` has resumed: a named one, or the one of the step before."""
     return Path(resume_from or f"{checkpoints}/global_step_{step - 1}").absolute()
+
+
+def easy_part(reward: Reward) -> EasyShare | None:
+    """Who says how many always-solved prompts a batch may have; None for nobody.
+
+    Raises:
+        ConfigError: it is a part of another: its state would have no place that the sampler knows.
+    """
+    if isinstance(reward, EasyShare):
+        return reward
+    if any(isinstance(part, EasyShare) for part in reward.walk()):
+        raise ConfigError(
+            f"easy_share is a part of {type(reward).__name__}; let it be the whole reward, with the rest in its `of`"
+        )
+    return None
 
 
 class _Shaping:
@@ -58,8 +75,8 @@ class _Shaping:
         check_registered()
         settings = Settings.read(sampler_kwargs[NAME])
         run = sampler_kwargs["run"]
-        if settings.check_gpus and run.get("gpus"):
-            check_gpus(int(run["nodes"]), int(run["gpus"]))
+        if settings.check_cluster and run.get("gpus"):
+            check_cluster(int(run["nodes"]), int(run["gpus"]))
         if run.get("folder"):
             prepare_folder(Path(run["folder"]), settings)
         self._group_loss = GroupLoss.of(settings, refill_fn)
@@ -75,6 +92,7 @@ class _Shaping:
                 f"algorithm.filter_groups.metric is {ACC_THEN_REWARD}, which looks at one group at a time, but the "
                 f"reward of recipe {settings.recipe} reads the whole batch; filter with metric acc"
             )
+        self._easy = easy_part(self.shaper.recipe.reward)
         self._told_apart: dict[str, bool] = {}  # all-correct groups by id, so that each is scored once
         super().__init__(  # type: ignore[call-arg]  # the replay buffer that a subclass adds
             sampler_kwargs=sampler_kwargs,
@@ -115,13 +133,21 @@ class _Shaping:
         batch.reorder(sorted(range(len(batch.keys)), key=place))
 
     def _terminal_eviction_reasons(self, global_steps: int, partition_id: str) -> Any:
-        """verl's, but for all-correct groups that the reward tells apart, where the filter's metric keeps them."""
+        """verl's, but for all-correct groups that the filter's metric, or the reward's share of easy prompts, keeps."""
         stale, alike, failed, counts = super()._terminal_eviction_reasons(global_steps, partition_id)  # type: ignore[misc]
-        if not self._keeps_all_correct or not alike:
+        if not alike or not (self._keeps_all_correct or self._easy is not None):
             return stale, alike, failed, counts
         values = self._dapo_classification_cache[partition_id]  # type: ignore[attr-defined]
-        kept = {uid for uid in alike if values[uid] == 1 and self._tells_apart(uid, partition_id, global_steps)}
+        solved = sorted(uid for uid in alike if values[uid] == 1)
+        if self._keeps_all_correct:
+            kept = {uid for uid in solved if self._tells_apart(uid, partition_id, global_steps)}
+        else:
+            kept = set(solved[: self._easy_groups(len(values.keys() - alike - failed - stale), len(solved))])
         return stale, alike - kept, failed, counts - Counter({1.0: len(kept)})
+
+    def _easy_groups(self, mixed: int, solved: int) -> int:
+        """How many of the solved groups may stay beside so many that are neither all right nor all wrong."""
+        return 0 if self._easy is None else self._easy.kept(mixed, solved, self.shaper.states.reward)
 
     def _tells_apart(self, uid: str, partition_id: str, step: int) -> bool:
         if uid not in self._told_apart:
@@ -133,7 +159,8 @@ class _Shaping:
 
     def _shape(self, batch: KVBatchMeta, step: int) -> dict[str, float]:
         keys = _responses(batch)
-        wanted = [*FIELDS, *(self._group_loss.reads if self._group_loss is not None else ())]
+        by_token = () if self._group_loss is None else ("response_mask", *self._group_loss.reads)
+        wanted = [*FIELDS, *by_token]
         data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=wanted)
         extra_fields = [_plain(fields) for fields in data["extra_fields"]]
         for key, fields in zip(keys, extra_fields, strict=True):
@@ -152,7 +179,12 @@ class _Shaping:
         uids = [str(_plain(uid)) for uid in data["uid"]]
         shaped = self.shaper.shape(facts, uids, step)
         metrics |= shaped.metrics
-        self._write(keys, batch.partition_id, data, shaped)
+        lengths = {key: tag.get("response_len", 0) for key, tag in zip(batch.keys, batch.tags, strict=True)}
+        length_N = torch.tensor([lengths[key] for key in keys])
+        last_N = torch.tensor(
+            [int(fields.get(LAST_FIELD) or lengths[key]) for key, fields in zip(keys, extra_fields, strict=True)]
+        )
+        self._write(keys, batch.partition_id, length_N, last_N, shaped)
         if self._rollouts is not None:
             write_shaped(self._rollouts, step, keys, facts, shaped.rows, shaped.scored)
         if self._group_loss is not None:
@@ -168,29 +200,42 @@ class _Shaping:
                     facts=facts,
                 )
             )
-        marks = self.shaper.marks(facts, shaped)
-        if (tags := [tagged(uid, mark) for uid, mark in zip(uids, marks, strict=True)]) != uids:
+        if isinstance(self.shaper.recipe.advantage, VerlAdvantage):
+            # verl's own reads groups by id alone: who takes no part in the statistics is a group of its own.
+            taking_part = shaped.takes_part_N.tolist()
+            tags = [uid if part else f"{uid}/{key}" for uid, key, part in zip(uids, keys, taking_part, strict=True)]
+        else:
+            marks = self.shaper.marks(facts, shaped)
+            tags = [tagged(uid, mark) for uid, mark in zip(uids, marks, strict=True)]
+        if tags != uids:
             fields = TensorDict({"uid": NonTensorStack(*tags)}, batch_size=len(keys))
             tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)
         return {f"leanthink/{name}": value for name, value in metrics.items()}
 
-    def _write(self, keys: list[str], partition: str, data: Any, shaped: Shaped) -> None:
-        """The shaped rewards at their tokens; nothing left to train on where a response takes no part."""
-        lengths_N = data["rm_scores"].offsets().diff()
-        reward_NT = token_rewards(shaped.reward_N, lengths_N, shaped.placement).to(data["rm_scores"].dtype)
-        fields = {"rm_scores": _jagged([row[:length] for row, length in zip(reward_NT, lengths_N, strict=True)])}
-        takes_part_N = shaped.takes_part_N
-        masks = [
-            mask if takes_part else torch.zeros_like(mask)
-            for mask, takes_part in zip(data["response_mask"].unbind(), takes_part_N, strict=True)
-        ]
-        if not bool(takes_part_N.all()):
-            fields |= {"response_mask": _jagged(masks), "loss_mask": _jagged(masks)}
-        tq.kv_batch_put(keys=keys, partition_id=partition, fields=TensorDict(fields, batch_size=len(keys)))
+    def _write(self, keys: list[str], partition: str, length_N: Tensor, last_N: Tensor, shaped: Shaped) -> None:
+        """The shaped rewards at their tokens; nothing left to train on where a response takes no part.
+
+        What falls on no single token falls on the last that the policy wrote (``last_N`` tokens up to there): at a
+        masked one it would be lost.
+        """
+        reward = flat_token_rewards(shaped.reward_N, length_N, shaped.placement, last_N)
+        fields = TensorDict({"rm_scores": _jagged(reward, length_N)}, batch_size=len(keys))
+        tq.kv_batch_put(keys=keys, partition_id=partition, fields=fields)
+        left_out = (~shaped.takes_part_N).nonzero().squeeze(-1)
+        if len(left_out):
+            length_M = length_N[left_out]
+            mask = _jagged(torch.zeros(int(length_M.sum()), dtype=torch.int64), length_M)
+            tq.kv_batch_put(
+                keys=[keys[row] for row in left_out.tolist()],
+                partition_id=partition,
+                fields=TensorDict({"response_mask": mask, "loss_mask": mask}, batch_size=len(left_out)),
+            )
 
 
-def _jagged(rows: list[Tensor]) -> Tensor:
-    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+def _jagged(values: Tensor, length_N: Tensor) -> Tensor:
+    """Rows of these lengths, which lie behind each other in ``values``."""
+    offsets = torch.cat([length_N.new_zeros(1), length_N.cumsum(0)])
+    return torch.nested.nested_tensor_from_jagged(values, offsets)
 
 
 def _probed(key: str, fields: dict[str, Any]) -> dict[str, Any]:

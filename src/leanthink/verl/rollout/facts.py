@@ -14,7 +14,8 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from leanthink.training.facts import FactFinder, Response
 from leanthink.training.responses import end_ids
-from leanthink.training.template import end_of_prompt
+from leanthink.training.template import check_tokens, end_of_prompt
+from leanthink.verl import TURNS_FIELD
 from leanthink.verl.rollout import reward_model as served
 from leanthink.verl.rollout.room import local_path
 from leanthink.verl.settings import Settings
@@ -28,9 +29,11 @@ def fact_finder(config: Any, tokenizer: Any) -> FactFinder:
         tokenizer: the model's.
 
     Raises:
-        ConfigError: a part of the reward takes the thinking to be opened by the prompt, and it is not, or not so.
+        ConfigError: a part of the reward takes the thinking to be opened by the prompt, and it is not, or not so; or a
+            text to be one token, and it is not.
     """
     settings, model = Settings.read(config), config.actor_rollout_ref.model
+    check_tokens(settings.build().reward, tokenizer)
     prompt = ""
     if settings.check_template:
         arguments = config.get("data", {}).get("apply_chat_template_kwargs", None) or {}
@@ -60,6 +63,7 @@ def response_of(
         prompt_ids=prompt_tokens,
         columns=columns.get("extra_info") or {},
         sampled=fields,
+        turns=fields.get(TURNS_FIELD),
     )
 
 

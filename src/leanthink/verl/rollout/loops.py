@@ -9,15 +9,16 @@ from typing import Any, Final, TypeVar, cast
 
 from leanthink.core.batch import PROMPT_KEY, RolloutBatch
 from leanthink.core.errors import ConfigError
-from leanthink.core.limits import LIMIT
+from leanthink.core.limits import LIMIT, Thinking
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.scoring import measured_rewards
-from leanthink.rewards import EarlyExit, ModeSwitchReward, ThinkingCompression
-from leanthink.rewards.budget import THINKING_LENGTH
+from leanthink.rewards import EarlyExit, ThinkingCompression
+from leanthink.rewards.counted import COLUMN_OF
+from leanthink.rewards.opened import MANY, OpenedReward
 from leanthink.rewards.probed import ProbedReward, probed_part
-from leanthink.verl import COMPRESSING, MODES, PROBING, SERIAL, STOPPING
+from leanthink.verl import COMPRESSING, MODES, PROBING, SERIAL, STOPPING, THINKING, TOOLS
 from leanthink.verl.settings import Settings
 
 Kind = TypeVar("Kind", bound=Reward)
@@ -66,6 +67,18 @@ def stop_of(config: Any) -> StopBias:
     return recipe.stop
 
 
+def thinking_of(config: Any) -> Thinking:
+    """The budget of the thinking, from verl's configuration.
+
+    Raises:
+        ConfigError: the recipe has none.
+    """
+    recipe = _recipe_of(config)
+    if not isinstance(recipe.limit, Thinking):
+        raise ConfigError(f"recipe {recipe.name} has no limit of thinking; let its prompts name another agent loop")
+    return recipe.limit
+
+
 def _recipe_of(config: Any) -> Recipe:
     return _built(json.dumps(Settings.read(config).node(), sort_keys=True))
 
@@ -78,20 +91,50 @@ def _built(node: str) -> Recipe:
 _NEEDS: Final[tuple[tuple[str, type[Any], Callable[[Reward], Any]], ...]] = (
     (PROBING, ProbedReward, probed_part),
     (COMPRESSING, ThinkingCompression, lambda reward: only_part(reward, ThinkingCompression)),
-    (MODES, ModeSwitchReward, lambda reward: only_part(reward, ModeSwitchReward)),
+    (MODES, OpenedReward, lambda reward: only_part(reward, OpenedReward)),
     (SERIAL, EarlyExit, lambda reward: only_part(reward, EarlyExit)),
 )
+
+
+def check_rollouts(recipe: Recipe, rollouts: int) -> None:
+    """Refuse a number of rollouts that a part which opens them cannot share out.
+
+    Raises:
+        ConfigError: naming the part.
+    """
+    part = only_part(recipe.reward, OpenedReward)
+    if part is not None:
+        part.opening(0, rollouts)
+
+
+def _check_turns(recipe: Recipe, needed: list[str]) -> None:
+    """Refuse what knows one turn only, where responses have several."""
+    if needed:
+        raise ConfigError(
+            f"recipe {recipe.name}: {needed[0]} samples a response of one turn, and agent: {recipe.agent} has several; "
+            "leave out one of the two"
+        )
+    if (part := next((part for part in recipe.reward.walk() if part.is_placed), None)) is not None:
+        raise ConfigError(
+            f"recipe {recipe.name}: {type(part).__name__} pays single tokens, whose places are not known in a response "
+            f"of several turns; leave it out, or agent: {recipe.agent}"
+        )
 
 
 def loop_of(recipe: Recipe) -> str | None:
     """The agent loop that a recipe's training rollouts need; None for the default one.
 
     Raises:
-        ConfigError: two parts need different loops.
+        ConfigError: two parts need different loops, or one knows one turn only and there are several.
     """
     needed = [(name, kind.__name__) for name, kind, part_of in _NEEDS if part_of(recipe.reward) is not None]
     if recipe.stop is not None:
         needed.append((STOPPING, type(recipe.stop).__name__))
+    if isinstance(recipe.limit, Thinking):
+        needed.append((THINKING, f"limit {type(recipe.limit).__name__}"))
+    if recipe.agent is not None:
+        _check_turns(recipe, [kind for _, kind in needed])
+        return TOOLS
     if len(needed) > 1:
         kinds = " and ".join(kind for _, kind in needed)
         raise ConfigError(f"{kinds} each sample responses in a way of their own; keep one of them in the recipe")
@@ -107,7 +150,9 @@ def columns_of_data(reward: Reward) -> frozenset[str]:
     >>> sorted(columns_of_data(load_recipe("lcpo_max").reward)), sorted(columns_of_data(load_recipe("vsrm_rpp").reward))
     (['at_most', 'budget'], [])
     """
-    sampled = tuple(kind for _, kind, _ in _NEEDS)
-    made = {PROMPT_KEY, THINKING_LENGTH, LIMIT, *RolloutBatch.CORE, *(part.column for part in measured_rewards(reward))}
+    sampled = tuple(kind for _, kind, _ in _NEEDS if kind is not OpenedReward)
+    made = {PROMPT_KEY, LIMIT, *COLUMN_OF.values(), *RolloutBatch.CORE}
+    made |= {part.column for part in measured_rewards(reward)}
     by_loop = (part.requires for part in reward.walk() if isinstance(part, sampled) and not part.children())
-    return reward.requires - made - frozenset().union(*by_loop)
+    opened = (part.opening(0, MANY).columns for part in reward.walk() if isinstance(part, OpenedReward))
+    return reward.requires - made - frozenset().union(*by_loop, *opened)

@@ -10,19 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage
+from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage, VerlLoss
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
+from leanthink.core.limits import Thinking
+from leanthink.core.schedules import bounds
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.keys import Profile, tree_keys
 from leanthink.recipe.lengths import LONGEST, TESTBED_LONGEST
 from leanthink.runs.folder import Run
 from leanthink.runs.identity import EPOCHS, STEPS
-from leanthink.verl import NAME
+from leanthink.verl import NAME, TOOLS
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.cpu import vllm
 from leanthink.verl.hydra import Reference, overrides
-from leanthink.verl.rollout.loops import CHANGES_SAMPLING, loop_of
+from leanthink.verl.rollout.loops import CHANGES_SAMPLING, check_rollouts, loop_of
 from leanthink.verl.settings import Settings
 from leanthink.verl.update import arrangement
 from leanthink.verl.update.arrangement import ACTOR, BYPASS, ROLLOUT
@@ -60,7 +62,7 @@ GPU: Final[Mapping[str, Any]] = {
     "actor_rollout_ref.model.use_fused_kernels": True,
     f"{ACTOR}.use_dynamic_bsz": True,
     **VALIDATION,
-    "data.filter_overlong_prompts": True,  # one beyond data.max_prompt_length would end the run
+    "data.filter_overlong_prompts": True,  # verl cuts one beyond data.max_prompt_length where the question begins
     EPOCHS: 3,  # verl: 30
     KEPT: 2,  # verl keeps all: of 1.5 B parameters some 20 GB each
     "trainer.save_freq": 20,
@@ -190,6 +192,8 @@ class Job:
                 f"recipe {recipe.name}: {BYPASS} is true, but its rollouts do not sample a token as the policy does: "
                 f"log-probabilities at sampling do not hold; set {BYPASS}=false"
             )
+        check_rollouts(recipe, _size(keys, f"{ROLLOUT}.n"))
+        _check_thinking(recipe, _size(keys, "data.max_response_length"))
         options = self._options(keys)
         keys |= {**self._plugin(mode, options), **self._own_code()}
         ranks = self.nodes * self.gpus
@@ -260,7 +264,7 @@ class Job:
         return {
             "trainer.use_v1": True,
             **advantage_keys(self.recipe.advantage),
-            f"{ROLLOUT}.agent.default_agent_loop": NAME,
+            f"{ROLLOUT}.agent.default_agent_loop": NAME if self.recipe.agent is None else TOOLS,
             **self._manager(),
             "reward.reward_manager.source": "importlib",
             "reward.reward_manager.name": "FactsRewardManager",
@@ -297,6 +301,19 @@ class Job:
             return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
         dispatches = self.recipe.limit is not None or loop_of(self.recipe) is not None
         return {MANAGER: "leanthink.verl.driver.dispatch.DispatchingManager"} if dispatches else {}
+
+
+def _check_thinking(recipe: Recipe, longest: int) -> None:
+    """Refuse a budget of thinking that leaves no room for an answer behind it."""
+    limit = recipe.limit
+    if not isinstance(limit, Thinking) or limit.at_most is None:
+        return
+    most = bounds(limit.at_most)[1]
+    if most + limit.answer >= longest:
+        raise ConfigError(
+            f"recipe {recipe.name}, limit.thinking: {most:g} tokens of thinking and {limit.answer} for the answer, and "
+            f"what ends the thinking, do not fit into data.max_response_length {longest}; lower at_most or answer"
+        )
 
 
 def _with_file(loggers: Any) -> list[str]:
@@ -338,6 +355,9 @@ def loss_keys(loss: Loss) -> dict[str, Any]:
             f"{ACTOR}.clip_ratio_c": loss.dual,
             f"{ACTOR}.loss_agg_mode": loss.aggregation,
         }
+    if isinstance(loss, VerlLoss):
+        own = {f"{ACTOR}.{key}": value for key, value in loss.keys().items()}
+        return {f"{ACTOR}.policy_loss.loss_mode": loss.mode, **own}
     if isinstance(loss, PpoVariant):
         return {**loss_keys(loss.of), **arrangement.loss_keys(loss)}
     if isinstance(loss, Drpo):

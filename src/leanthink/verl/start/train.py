@@ -165,7 +165,7 @@ def check_accelerator(job: Job) -> None:
         ConfigError: torch sees too few.
     """
     device = job.keys().get("trainer.device")
-    if device != "cuda" or job.options.get("check_gpus") is False or os.environ.get("RAY_ADDRESS"):
+    if device != "cuda" or job.options.get("check_cluster") is False or os.environ.get("RAY_ADDRESS"):
         return
     import torch
 

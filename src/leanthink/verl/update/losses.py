@@ -31,8 +31,9 @@ PREFERRED: Final = "leanthink_preferred"
 GROUP: Final = "leanthink_group"
 CORRECT: Final = "leanthink_correct"
 PREFERENCE: Final = "leanthink_preference"
+FORCED: Final = "leanthink_forced"
 ADVANTAGE: Final = "leanthink_advantage"
-"""Fields of a response that the driver writes for the loss; the last is all that form "advantage" needs."""
+"""Fields of a response that the driver writes for the loss; the last is all that DRPO's form "advantage" needs."""
 
 
 def drpo_loss(

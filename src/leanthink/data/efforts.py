@@ -1,0 +1,70 @@
+"""Levels of effort: each prompt once at every level, which its system prompt states and a column carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from leanthink.core.errors import ConfigError
+from leanthink.data.prepare import Prepared
+from leanthink.rewards.effort_length import EFFORT
+
+SENTENCE: Final = "Reasoning effort: {effort}"
+NAME: Final = "effort_name"
+"""The column of the level's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Efforts:
+    """How a prompt states its level of effort.
+
+    Attributes:
+        levels: their names, the least effort first.
+        sentence: what the system prompt says, ``{effort}`` standing for the name.
+
+    >>> Efforts(levels=("low", "high")).said(1)
+    'Reasoning effort: high'
+    """
+
+    levels: tuple[str, ...]
+    sentence: str = SENTENCE
+
+    def __post_init__(self) -> None:
+        if len(self.levels) < 2 or len(set(self.levels)) < len(self.levels) or not all(self.levels):
+            raise ConfigError(
+                f"efforts are {list(self.levels)}; give two names or more, each another, the least effort first, as in "
+                "--efforts low,medium,high"
+            )
+        if "{effort}" not in self.sentence:
+            raise ConfigError(f"effort text is {self.sentence!r}; give a text with {{effort}} in it")
+
+    def said(self, level: int) -> str:
+        """What a prompt of a level states."""
+        return self.sentence.replace("{effort}", self.levels[level])
+
+
+def with_efforts(prepared: Prepared, efforts: Efforts) -> Prepared:
+    """Each row once at every level: stated in its system prompt, carried as ``effort`` (0, 1, ...) and ``effort_name``.
+
+    Raises:
+        ConfigError: the rows have such a column already.
+    """
+    for rows in prepared.rows.values():
+        if known := {EFFORT, NAME} & rows[0]["extra_info"].keys():
+            raise ConfigError(
+                f"the data bring {min(known)!r} of their own; leave out --keep {min(known)}, or --efforts"
+            )
+    new = {split: [one for row in rows for one in _at_levels(row, efforts)] for split, rows in prepared.rows.items()}
+    return replace(prepared, rows=new)
+
+
+def _at_levels(row: Mapping[str, Any], efforts: Efforts) -> Iterator[dict[str, Any]]:
+    first, *rest = row["prompt"]
+    for level, name in enumerate(efforts.levels):
+        said = efforts.said(level)
+        if first["role"] == "system":
+            prompt = [{**first, "content": f"{first['content']}\n{said}"}, *rest]
+        else:
+            prompt = [{"role": "system", "content": said}, first, *rest]
+        yield {**row, "prompt": prompt, "extra_info": {**row["extra_info"], EFFORT: level, NAME: name}}
