@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     floor = floor_of(args)
     job: Job | TrlJob
     notices: list[str] = []
-    start: Callable[..., dict[str, Any]]  # what takes which job
+    start: Any  # each takes its own kind of job
     if args.trainer == "trl":
         job, start = under_trl.job_of(args, folder), train_under_trl
     else:

@@ -106,7 +106,7 @@ class LeanthinkMixin(_Base):  # type: ignore[misc]  # trl is untyped
         _check_arguments(given, reward_funcs, args, named)
         settings = Settings.of(given, **{**cls.options, **(options or {})})
         super().__init__(model, [_reward_of(given)], args, *more, **named)
-        tokenizer = getattr(self.processing_class, "tokenizer", self.processing_class)
+        tokenizer: Any = getattr(self.processing_class, "tokenizer", self.processing_class)
         first = _first_row(self.train_dataset)
         chat = first is None or not isinstance(first.get("prompt"), str)
         prompt = end_of_prompt(tokenizer, None, self.args.chat_template_kwargs or {}) if chat else ""
