@@ -60,8 +60,9 @@ method: setup ## the skeletons of a new method, NAME=my_method; their tests fail
 	$(BIN)/python tools/new_method.py "$(NAME)"
 
 results: setup ## train the methods side by side and write docs/results.md; hours, goes on where it was stopped
+	$(BIN)/leanthink sweep benchmarks/results_search.yaml --out runs/results_search --jobs 2
 	$(BIN)/leanthink sweep benchmarks/results.yaml --out runs/results --jobs 2
-	$(BIN)/python benchmarks/results.py runs/results
+	$(BIN)/python benchmarks/results.py runs/results runs/results_search
 
 setup: $(VENV)/.ready
 

@@ -1,22 +1,34 @@
-"""Write ``docs/results.md`` from the runs of ``benchmarks/results.yaml``; ``make results`` trains them first."""
+"""Write ``docs/results.md`` and its picture from the runs of two sweeps; ``make results`` trains them first.
+
+``results_search.yaml`` is of the search task, where every run has a distance from the best possible, and
+``results.yaml`` of the chains.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from leanthink.commands.sweep import resolver
+from leanthink.reporting.figures import figures, last_samples
+from leanthink.reporting.fronts import lines_of, search_figures
+from leanthink.reporting.pictures import Line, pictures, save
+from leanthink.reporting.sources import Sample, Source, read_sources
+from leanthink.reporting.variants import variants
 from leanthink.sweep.plan import Sweep, load_sweep
 from leanthink.sweep.store import Store, outcome
 
 HERE = Path(__file__).resolve().parent
-SWEEP = HERE / "results.yaml"
+CHAINS, SEARCH = HERE / "results.yaml", HERE / "results_search.yaml"
 PAGE = HERE.parent / "docs" / "results.md"
+PICTURE = PAGE.with_suffix(".png")
+KEPT = HERE / "results_search.json"
 
 Summary = Mapping[str, Any]
 
@@ -30,6 +42,18 @@ class Section:
     papers: Mapping[str, str]
 
 
+SEARCH_TITLE = "The search task: how far from the best possible"
+SEARCH_TEXT = (
+    "Guess and check among K candidates, two to eight: thinking is needed, and only as much as needed, and the least "
+    "expected tokens for each accuracy is known by calculation ([the testbed](testbed.md)). A run's distance from that "
+    "front is a number: tokens above it at the run's accuracy, accuracy below it at the run's tokens. Waste is what a "
+    "search that stops when it knows would not have written; tokens a candidate is how much longer responses are for "
+    "one candidate more, {needed:.1f} of a search without waste. The front holds while first tries are right by chance."
+)
+SEARCH_HEADINGS = (
+    *("method", "seeds", "accuracy %", "tokens", "tokens above the front", "accuracy below it, points", "waste %"),
+    *("repetitions", "tokens a candidate", "first try right % (chance)", "out of form %", "s a step"),
+)
 SECTIONS = (
     Section(
         title="The five families",
@@ -106,7 +130,9 @@ def summaries(sweep: Sweep, store: Store, variant: str) -> list[Summary]:
     """The summaries of a variant's finished runs, each with its metrics."""
     runs = [(planned, store.run(planned)) for planned in sweep.runs if planned.variant == variant]
     if not runs:
-        raise SystemExit(f"{SWEEP} has no variant {variant!r}, which the page shows; add it, or take it off the page")
+        raise SystemExit(
+            f"{sweep.file} has no variant {variant!r}, which the page shows; add it, or take it off the page"
+        )
     return [
         run.read_summary() | {"metrics": run.read_metrics()}
         for planned, run in runs
@@ -148,17 +174,17 @@ def row_of(variant: str, paper: str, runs: Sequence[Summary]) -> list[str]:
     ]
 
 
-def by_difficulty(runs: Mapping[str, Sequence[Summary]]) -> list[str]:
-    """Accuracy and tokens by the number of numbers in a chain."""
+def by_difficulty(runs: Mapping[str, Sequence[Summary]], unit: str = "numbers") -> list[str]:
+    """Accuracy and tokens by difficulty, the number of numbers in a chain or of candidates."""
     start = next(iter(runs.values()))
     levels = list(start[0]["before"]["by_difficulty"])
-    lines = [table_line(["", *(f"{level} numbers" for level in levels)]), table_line(["---"] * (len(levels) + 1))]
+    lines = [table_line(["", *(f"{level} {unit}" for level in levels)]), table_line(["---"] * (len(levels) + 1))]
     columns = [("the start", [run["before"] for run in start])]
     columns += [(variant, [run["after"] for run in own]) for variant, own in runs.items()]
-    for label, figures in columns:
+    for label, ends in columns:
         cells = []
         for level in levels:
-            own = [one["by_difficulty"][level] for one in figures]
+            own = [one["by_difficulty"][level] for one in ends]
             accuracy = fmean(100 * one["accuracy"] for one in own)
             cells.append(f"{accuracy:.0f} % at {fmean(one['mean_tokens'] for one in own):.0f}")
         lines.append(table_line([label, *cells]))
@@ -176,10 +202,93 @@ def sections_of(text: str) -> dict[str, str]:
     return {title: body.strip() for title, _, body in parts}
 
 
-def page(sweep: Sweep, store: Store, before: str = "") -> str:
+def search_sources(sweep: Sweep, store: Store) -> list[Source]:
+    """The finished runs of the search task, each labelled by its variant."""
+    finished = [planned for planned in sweep.runs if outcome(store.run(planned), planned) == "finished"]
+    return [replace(read_sources([store.run(planned).folder])[0], label=planned.variant) for planned in finished]
+
+
+def search_section(
+    sources: Sequence[Source], summary_of: Mapping[str, Sequence[Summary]], missing: Sequence[str]
+) -> list[str]:
+    """The table of the search task: the start, then each variant over its seeds."""
+    start = next(source.evaluations[0] for source in sources)
+    lines = [
+        "![Accuracy against tokens on the search task: the best possible, the start, every method](results.png)",
+        "",
+        SEARCH_TEXT.format(needed=search_figures(start).slope_needed),
+        "",
+        table_line(SEARCH_HEADINGS),
+        table_line(["---"] * len(SEARCH_HEADINGS)),
+        table_line(search_row("the start", [start], [])),
+    ]
+    for variant, summaries in summary_of.items():
+        own = [last[1] for source in sources if source.label == variant and (last := last_samples(source))]
+        lines.append(
+            table_line(search_row(f"`{variant}`" if variant == summaries[0]["recipe"] else variant, own, summaries))
+        )
+    lines += ["", "Accuracy and tokens by the number of candidates:", "", *by_difficulty(summary_of, "candidates"), ""]
+    return [*lines, f"Not run: {', '.join(missing)}.", ""] if missing else lines
+
+
+def search_row(name: str, ends: Sequence[Sequence[Sample]], summaries: Sequence[Summary]) -> list[str]:
+    """One line of the search task's table; the start has no summaries."""
+    each = [figures(0, samples, levels=False) for samples in ends]
+    own = [search_figures(samples) for samples in ends]
+
+    def of(name: str, scale: float = 1, digits: int = 1) -> str:
+        return spread([scale * getattr(one, name).value for one in own], digits)
+
+    chance = fmean(100 * one.chance for one in own)
+    return [
+        name,
+        str(len(summaries)) if summaries else "",
+        spread([100 * one.accuracy.value for one in each]),
+        spread([one.tokens.value for one in each]),
+        of("tokens_above"),
+        of("accuracy_below", 100),
+        of("waste", 100, 0),
+        of("repetitions", 1, 2),
+        spread([one.slope for one in own]),
+        f"{of('first_right', 100, 0)} ({chance:.0f})",
+        of("malformed", 100),
+        spread([run["seconds"]["per_step"]["step"] for run in summaries]) if summaries else "",
+    ]
+
+
+def kept_figures(sources: Sequence[Source], found: Mapping[str, Sequence[Summary]]) -> list[dict[str, Any]]:
+    """What each run of the search task came to, raw: its summary, and its figures beside the front."""
+    kept = []
+    for variant, runs in found.items():
+        own = [source for source in sources if source.label == variant]
+        for source, summary in zip(own, runs, strict=True):
+            last = last_samples(source)
+            beside = {} if last is None else asdict(search_figures(last[1]))
+            told = {name: value for name, value in summary.items() if name != "metrics"}
+            kept.append({"variant": variant, "search": beside, "summary": told})
+    return kept
+
+
+def draw(sources: Sequence[Source], path: Path) -> None:
+    """The picture: the front, the start, every variant with its interval."""
+    start = sources[0].evaluations[0]
+    best, dropped = lines_of(start)
+    known = [
+        Line(label="the best possible, by calculation", points=best.corners),
+        Line(label="the start's traces as they drop waste alone", points=dropped),
+    ]
+    figure, _ = pictures(variants(sources), figures(0, start), known=known)["pareto"]
+    save(figure, path)
+
+
+def page(sweep: Sweep, store: Store, before: str = "", search: Sequence[str] = ()) -> str:
     """The page, from the runs that are there; a section of which there are none stays as it was ``before``."""
     kept = sections_of(before)
-    lines = ["# Results on the testbed", ""]
+    lines = ["# Results on the testbeds", ""]
+    found_before = [kept[SEARCH_TITLE], ""] if SEARCH_TITLE in kept else []
+    if search or found_before:
+        lines += [f"## {SEARCH_TITLE}", "", *(search or found_before)]
+    lines += ["## The chains", ""]
     for paragraph in INTRODUCTION:
         lines += [paragraph.format(steps=sweep.runs[0].steps), ""]
     for section in SECTIONS:
@@ -216,15 +325,25 @@ def page(sweep: Sweep, store: Store, before: str = "") -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the page and its picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="the sweep's folder")
+    parser.add_argument("chains", type=Path, help="the folder of the chains' sweep")
+    parser.add_argument("search", type=Path, help="the folder of the search task's sweep")
     args = parser.parse_args()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `leanthink sweep` has told what is to be said about the recipes
-        sweep = load_sweep(SWEEP, resolver())
+        chains, search = (load_sweep(file, resolver()) for file in (CHAINS, SEARCH))
+    store = Store(folder=args.search)
+    names = dict.fromkeys(planned.variant for planned in search.runs)
+    found = {variant: summaries(search, store, variant) for variant in names}
+    section: list[str] = []
+    if sources := search_sources(search, store):
+        own = {variant: runs for variant, runs in found.items() if runs}
+        section = search_section(sources, own, [variant for variant, runs in found.items() if not runs])
+        draw(sources, PICTURE)
+        KEPT.write_text(json.dumps(kept_figures(sources, own), indent=1) + "\n", encoding="utf-8")
     before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    PAGE.write_text(page(sweep, Store(folder=args.folder), before), encoding="utf-8")
+    PAGE.write_text(page(chains, Store(folder=args.chains), before, section), encoding="utf-8")
     print(f"wrote {PAGE}")
 
 

@@ -124,7 +124,9 @@ def test_a_damaged_policy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from leanthink import testbed
     from leanthink.core.errors import DataError
 
-    def broken() -> Path:
+    def broken(testbed: str) -> Path:
+        if testbed == "chains":
+            return Path(testbed)
         raise DataError("testbed policy: model.safetensors has sha256 1, its manifest says 2; reinstall leanthink")
 
     monkeypatch.setattr(testbed, "policy_path", broken)

@@ -228,11 +228,14 @@ def check_plugin(probe: Probe) -> Check:
 
 
 def check_testbed() -> Check:
-    """The shipped policy, compared with its sums."""
+    """The shipped policies, compared with their sums."""
     from leanthink import testbed
+    from leanthink.testbed.beds import TESTBEDS
 
     try:
-        return Check(name="testbed policy", status=Status.OK, found=f"{testbed.policy_path()}, sums as recorded")
+        folders = [testbed.policy_path(name) for name in TESTBEDS]
+        found = f"{folders[0].parent}: {', '.join(TESTBEDS)}, sums as recorded"
+        return Check(name="testbed policy", status=Status.OK, found=found)
     except LeanthinkError as error:
         found, _, cure = str(error).partition("; ")
         return Check(name="testbed policy", status=Status.FAILED, found=found, cure=cure)

@@ -49,7 +49,7 @@ def expected() -> set[str]:
     """Every file of the package that has to reach the user."""
     files = {path for folder in (PACKAGE, *(PACKAGE / link for link in LINKS)) for path in folder.rglob("*.py")}
     files |= set((PACKAGE / "recipes").rglob("*.yaml")) | {PACKAGE / "py.typed", PACKAGE / "recipes" / "README.md"}
-    files |= {path for path in (PACKAGE / "testbed" / "policy").glob("*") if path.is_file()}
+    files |= {path for path in (PACKAGE / "testbed" / "policies").glob("*/*") if path.is_file()}
     return {str(path.relative_to(PACKAGE.parent)) for path in files if "__pycache__" not in path.parts}
 
 

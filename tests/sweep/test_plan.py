@@ -197,6 +197,16 @@ def test_the_testbeds_questions_are_not_looked_for_where_the_command_runs(tmp_pa
     assert plan("{profile: cpu, recipes: [grpo]}", tmp_path, real).runs[0].key == before
 
 
+def test_another_testbed_makes_other_runs(tmp_path, real):
+    plain, search = (
+        plan(f"{{profile: cpu, recipes: [grpo]{more}}}", tmp_path, real).runs[0] for more in ("", ", testbed: search")
+    )
+    assert plain.key != search.key and "--testbed search" in " ".join(search.arguments)
+    assert plan("{profile: cpu, recipes: [grpo], testbed: chains}", tmp_path, real).runs[0].key == plain.key
+    with pytest.raises(ConfigError, match="testbed: 1 is not text"):
+        plan("{profile: cpu, recipes: [grpo], testbed: 1}", tmp_path, real)
+
+
 def test_what_only_says_where_a_run_lies_or_what_is_logged_makes_no_other(tmp_path, real):
     plain = plan("{profile: cpu, recipes: [grpo]}", tmp_path, real).runs[0].key
     told = "{trainer.logger: [console], trainer.experiment_name: x, trainer.max_actor_ckpt_to_keep: 1}"

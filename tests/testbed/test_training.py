@@ -11,7 +11,7 @@ from leanthink.testbed import verify_policy
 from leanthink.testbed.build import build
 from leanthink.testbed.task import Question, Task, split_of
 from leanthink.testbed.tokenizer import vocabulary
-from leanthink.testbed.training import IGNORED, Training, batches, number_waves, train
+from leanthink.testbed.training import IGNORED, Training, batches, new_model, number_waves, train
 
 TINY = Training(
     steps=3,
@@ -81,10 +81,11 @@ def test_training_is_seeded_and_lowers_the_loss() -> None:
     def run(seed: int) -> tuple[list[float], Any]:
         losses: list[float] = []
         longer = replace(TINY, steps=30, drill_steps=0, warmup_steps=5, learning_rate=1e-2)
-        model = train(
+        model = new_model(longer, Task(), seed)
+        train(
             longer,
-            Task(),
-            seed,
+            model,
+            batches(longer, Task(), seed),
             report=lambda step, loss, seconds: losses.append(loss),
             checkpoint=lambda step, model: None,
             every=10,
@@ -109,7 +110,7 @@ def test_build_writes_a_policy_its_manifest_vouches_for(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     monkeypatch.setattr("leanthink.testbed.evaluate.TEST_ROWS", 10)
-    made = build(tmp_path / "policy", training=TINY, task=Task(), seed=0, command="here", every=2, samples=1)
+    made = build(tmp_path / "policy", courses=[TINY], task=Task(), seed=0, command="here", every=2, samples=1)
     manifest = verify_policy(tmp_path / "policy")
     assert manifest == made
     assert manifest["free"]["overall"]["count"] == 10

@@ -18,6 +18,7 @@ from leanthink.recipe.keys import Profile, in_tree
 from leanthink.recipe.lengths import LONGEST
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.runs.folder import Run
+from leanthink.testbed.beds import DEFAULT, TESTBEDS
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 from leanthink.verl.start.schema import check_keys
 
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engines = ("tiny", "vllm")
     parser.add_argument("--engine", choices=engines, default="tiny", help="writes responses on the CPU (default: tiny)")
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
+    parser.add_argument("--testbed", choices=tuple(TESTBEDS), help="cpu: which task and policy (default: chains)")
     parser.add_argument("--train-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
     parser.add_argument("--val-file", action="append", metavar="PARQUET", help="from `leanthink prepare`; repeatable")
     parser.add_argument("--steps", type=int, help="training steps (cpu: 70; gpu: what the epochs hold)")
@@ -85,7 +87,9 @@ def job_of(args: argparse.Namespace, folder: Path, data: Path | None = None, *, 
     recipe = load_recipe(args.recipe, tree_overrides(args.overrides), profile)
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
-        model, train, val = with_testbed(model, train, val, data or folder.absolute() / DATA)
+        model, train, val = with_testbed(args, data or folder.absolute() / DATA)
+    elif args.testbed:
+        raise ConfigError(f"--testbed {args.testbed} is of the CPU profile; leave it out, or give --profile cpu")
     elif not only_shown:
         missing = [flag for flag, value in (("model", model), ("train-file", train), ("val-file", val)) if not value]
         if missing:
@@ -160,23 +164,25 @@ def _verl_keys(overrides: list[str]) -> dict[str, Any]:
     return keys
 
 
-def with_testbed(
-    model: str | None, train: list[str] | None, val: list[str] | None, data: Path
-) -> tuple[str, list[str], list[str]]:
+def with_testbed(args: argparse.Namespace, data: Path) -> tuple[str, list[str], list[str]]:
     """The testbed's policy and questions where the caller gave none; data of one's own need a model."""
     from leanthink.testbed import policy_path
 
+    model, train, val = args.model, args.train_file, args.val_file
     if not train and not val:
-        return model or str(policy_path()), [str(data / "train.parquet")], [str(data / "test.parquet")]
+        policy = model or str(policy_path(args.testbed or DEFAULT))
+        return policy, [str(data / "train.parquet")], [str(data / "test.parquet")]
+    if args.testbed:
+        raise ConfigError(f"--testbed {args.testbed} brings its own questions; give it or --train-file and --val-file")
     if not (train and val and model):
         raise ConfigError("your own data on the CPU need --model, --train-file and --val-file together")
     return model, train, val
 
 
-def write_testbed(job: Any, data: Path) -> None:
-    """Write the testbed's questions if the job trains on them and they are not there yet."""
+def write_testbed(job: Any, data: Path, testbed: str | None = None) -> None:
+    """Write a testbed's questions if the job trains on them and they are not there yet."""
     if str(data / "train.parquet") in job.train_files and not data.exists():
         from leanthink.testbed.rows import write_parquet
 
         with whole_folder(data) as part:
-            write_parquet(part)
+            write_parquet(part, task=TESTBEDS[testbed or DEFAULT].task)

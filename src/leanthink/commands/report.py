@@ -41,6 +41,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.print(before_after_table(summaries), phase_table(summaries))
     for title, grid in (
         ("Last evaluations", report.overview),
+        ("Distance from the best possible", report.search),
         ("Efficiency", report.efficiency),
         ("Paired comparison", report.comparisons),
         ("Several samples a question", report.votes),

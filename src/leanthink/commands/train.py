@@ -78,11 +78,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     floor = floor_of(args)
     job: Job | TrlJob
     notices: list[str] = []
-    start: Any  # each takes its own kind of job
     if args.trainer == "trl":
-        job, start = under_trl.job_of(args, folder), train_under_trl
+        job = under_trl.job_of(args, folder)
     else:
-        job, start = jobs.job_of(args, folder), train
+        job = jobs.job_of(args, folder)
         jobs.check(job)
         require_engine(job)
         check_accelerator(job)
@@ -99,8 +98,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for notice in notices:
         console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     with _Follower(console, job.steps) as follower:
-        write_data = partial(jobs.write_testbed, job, folder.absolute() / jobs.DATA)
-        summary = start(job, run_, follower.on_step, write_data, floor, names_of(args.allow_changed), follower.say)
+        write_data = partial(jobs.write_testbed, job, folder.absolute() / jobs.DATA, args.testbed)
+        given = (run_, follower.on_step, write_data, floor, names_of(args.allow_changed), follower.say)
+        summary = train(job, *given) if isinstance(job, Job) else train_under_trl(job, *given)
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
     console.print(before_after_table([summary]), phase_table([summary]))
     if stopped := summary.get("stopped"):

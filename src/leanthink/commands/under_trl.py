@@ -35,7 +35,9 @@ def job_of(args: argparse.Namespace, folder: Path, *, only_shown: bool = False) 
     check_keys_trusted({**keys_of(recipe, rest, profile), **own}, "the overrides")
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
-        model, train, val = with_testbed(model, train, val, folder.absolute() / DATA)
+        model, train, val = with_testbed(args, folder.absolute() / DATA)
+    elif args.testbed:
+        raise ConfigError(f"--testbed {args.testbed} is of the CPU profile; leave it out, or give --profile cpu")
     elif not only_shown:
         missing = [flag for flag, value in (("model", model), ("train-file", train), ("val-file", val)) if not value]
         if missing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.files.writing import write_text
 from leanthink.metrics import Interval, length_reduction
+from leanthink.reporting.budgets import accuracy_by_budget, budgets_of
 from leanthink.reporting.figures import (
     AES_WEIGHTS,
     Comparison,
@@ -22,13 +23,13 @@ from leanthink.reporting.figures import (
     last_samples,
     vote_figures,
 )
+from leanthink.reporting.fronts import SearchFigures, is_search, lines_of, mix_of, search_figures
 from leanthink.reporting.page import Grid, Picture, Section, page
-from leanthink.reporting.pictures import data_uri, pictures, save
+from leanthink.reporting.pictures import BEFORE, Budgets, Line, data_uri, pictures, save
 from leanthink.reporting.sources import Sample, Source
 from leanthink.reporting.variants import Variant, variants
 from leanthink.verify.same import same_answers
 
-START: Final = "before training"
 MORE_SAMPLES: Final = "one sample a question: pass@k needs more, as with actor_rollout_ref.rollout.val_kwargs.n=8"
 
 
@@ -44,6 +45,9 @@ class Report:
         efficiency: metrics of efficiency.
         comparisons: paired comparisons with the baseline.
         votes: voting rules, where questions have several samples.
+        search: on the search testbed, the distance from the front and what tells whether it holds.
+        known: lines known by calculation, for the picture of accuracy against length.
+        budgets: accuracy by token budget, by variant.
         notices: what the reader should know.
     """
 
@@ -54,6 +58,9 @@ class Report:
     efficiency: Grid
     comparisons: Grid
     votes: Grid
+    search: Grid
+    known: Sequence[Line]
+    budgets: Mapping[str, Sequence[Budgets]]
     notices: Sequence[str]
 
 
@@ -91,13 +98,16 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
         efficiency=_efficiency(name, base, evaluated),
         comparisons=_comparisons(name, pairs),
         votes=votes,
+        search=_search(evaluated, start_samples),
+        known=_known(evaluated),
+        budgets=_budgets(together, evaluated, start_samples),
         notices=notices,
     )
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write ``report.html`` and the PNGs; returns their paths."""
-    shown = pictures(report.variants, report.start)
+    shown = pictures(report.variants, report.start, known=report.known, budgets=report.budgets)
     paths = []
     addresses: dict[str, Picture] = {}
     for name, (figure, caption) in shown.items():
@@ -108,7 +118,9 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         Section(title=title, items=items)
         for title, wanted in (
             ("Accuracy and length", [addresses.get("pareto"), report.overview]),
+            ("Distance from the best possible", [report.search]),
             ("Efficiency", [report.efficiency]),
+            ("Accuracy over token budgets", [addresses.get("budgets")]),
             ("Paired comparison", [report.comparisons]),
             ("Training curves", [addresses.get("curves")]),
             ("Reward and its parts", [addresses.get("reward_parts")]),
@@ -133,7 +145,7 @@ def _baseline(
             raise ConfigError(f"--baseline {wanted}: no such run with an evaluation; {did_you_mean(wanted, evaluated)}")
         return wanted, evaluated[wanted]
     if start is not None:
-        return START, start
+        return BEFORE, start
     return next(iter(evaluated.items()), ("nothing", None))
 
 
@@ -150,7 +162,7 @@ def interval(one: Interval, scale: float = 1, digits: int = 1) -> str:
 
 
 def _overview(together: Sequence[Variant], start: Figures | None) -> Grid:
-    rows = [_row(START, "-", start)] if start is not None else []
+    rows = [_row(BEFORE, "-", start)] if start is not None else []
     for variant in together:
         for source, own in zip(variant.sources, variant.last, strict=True):
             if own is not None:
@@ -251,3 +263,65 @@ def _votes(evaluated: Sequence[tuple[Source, Sequence[Sample]]]) -> tuple[Grid, 
         "verifier judges them equal; a tie goes to the answer seen first, in short-m to the shortest response's."
     )
     return Grid(heads=("run", "rule", "accuracy %", "tokens a question"), rows=rows, note=note), notices
+
+
+def _search(evaluated: Sequence[tuple[Source, Sequence[Sample]]], start: Sequence[Sample] | None) -> Grid:
+    """Where each run on the search testbed ends beside its front."""
+    ends = [(source.name, samples) for source, samples in evaluated if is_search(samples)]
+    if ends and start is not None and is_search(start):
+        ends.insert(0, (BEFORE, start))
+    heads = (
+        *("run", "tokens above the front", "accuracy below it, points", "waste %", "repetitions a response"),
+        *("first try right %", "by chance %", "out of form %", "tokens a candidate"),
+    )
+    note = (
+        "The front is the least expected tokens for each accuracy, and the most accuracy for each number of tokens, by "
+        "calculation. It holds while first tries are right by chance and responses keep the form of the traces. Tokens "
+        "a candidate: how much longer a response is for one candidate more; in brackets what a search without waste "
+        "takes."
+    )
+    return Grid(heads=heads, rows=[_search_row(name, search_figures(samples)) for name, samples in ends], note=note)
+
+
+def _search_row(name: str, own: SearchFigures) -> list[str]:
+    return [
+        name,
+        interval(own.tokens_above),
+        interval(own.accuracy_below, 100),
+        interval(own.waste, 100),
+        interval(own.repetitions, digits=2),
+        interval(own.first_right, 100),
+        f"{100 * own.chance:.1f}",
+        interval(own.malformed, 100),
+        f"{own.slope:.2f} ({own.slope_needed:.2f})",
+    ]
+
+
+def _known(evaluated: Sequence[tuple[Source, Sequence[Sample]]]) -> list[Line]:
+    """The front, where all runs were evaluated on the search testbed with one mix of difficulties."""
+    ends = [samples for _, samples in evaluated]
+    if not ends or not all(map(is_search, ends)):
+        return []
+    mixes = [{k: count / sum(mix.values()) for k, count in mix.items()} for mix in map(mix_of, ends)]
+    if any(mix != mixes[0] for mix in mixes):
+        return []
+    best, dropped = lines_of(ends[0])
+    return [
+        Line(label="the best possible, by calculation", points=best.corners),
+        Line(label="the start's traces as they drop waste alone", points=dropped),
+    ]
+
+
+def _budgets(
+    together: Sequence[Variant],
+    evaluated: Sequence[tuple[Source, Sequence[Sample]]],
+    start: Sequence[Sample] | None,
+) -> dict[str, list[Budgets]]:
+    """Accuracy by token budget of each variant's runs, and of the policy before training."""
+    wanted = sorted({budget for _, samples in evaluated for budget in budgets_of(samples)})
+    found: dict[str, list[Budgets]] = {variant.label: [] for variant in together}
+    for source, samples in evaluated:
+        found[source.label].append(accuracy_by_budget(samples, same_answers(**source.judged_by), wanted))
+    if start is not None and evaluated:
+        found[BEFORE] = [accuracy_by_budget(start, same_answers(**evaluated[0][0].judged_by), wanted)]
+    return found

@@ -7,6 +7,7 @@ import io
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 MARKS: Final = "osD^vPX"
 DASHES: Final = ("-", "--", "-.", ":")
 GREY: Final = "#666666"
+BEFORE: Final = "before training"
 
 CURVES: Final = (
     ("leanthink/accuracy", "accuracy (%)", 100),
@@ -37,10 +39,36 @@ CURVES: Final = (
 PART: Final = "leanthink/part/"
 
 
-def pictures(variants: Sequence[Variant], start: Figures | None) -> dict[str, tuple[Figure, str]]:
-    """Every picture there are data for, by file name, with its caption."""
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line that is known by calculation, drawn behind the runs: tokens and accuracy, a share."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+
+
+Budgets = Mapping[int, Interval]
+"""Accuracy by token budget."""
+
+
+def pictures(
+    variants: Sequence[Variant],
+    start: Figures | None,
+    *,
+    known: Sequence[Line] = (),
+    budgets: Mapping[str, Sequence[Budgets]] | None = None,
+) -> dict[str, tuple[Figure, str]]:
+    """Every picture there are data for, by file name, with its caption.
+
+    Args:
+        variants: the runs.
+        start: the policy before training.
+        known: lines for the picture of accuracy against length.
+        budgets: by label of a variant, or `BEFORE`, accuracy by budget of each of its runs.
+    """
     drawn = {
-        "pareto": _pareto(variants, start),
+        "pareto": _pareto(variants, start, known),
+        "budgets": _budgets(variants, budgets or {}),
         "curves": _curves(variants, CURVES, "training rollouts"),
         "reward_parts": _curves(variants, _part_keys(variants), "reward as trained on, not correctness"),
         "difficulty": _difficulty(variants, start),
@@ -125,7 +153,9 @@ def interval_text(variants: Sequence[Variant], start: Figures | None) -> str:
     return text + "."
 
 
-def _pareto(variants: Sequence[Variant], start: Figures | None) -> tuple[Figure, str] | None:
+def _pareto(
+    variants: Sequence[Variant], start: Figures | None, lines: Sequence[Line] = ()
+) -> tuple[Figure, str] | None:
     shown = [style for style in styles(variants) if any(one is not None for one in style[0].last)]
     if not shown:
         return None
@@ -141,9 +171,10 @@ def _pareto(variants: Sequence[Variant], start: Figures | None) -> tuple[Figure,
     behind = [variant.stopped or is_worse for (variant, *_), is_worse in zip(shown, worse, strict=False)]
     off = [*behind, *worse[len(shown) :]]
     front = sorted(point for point, is_off in zip(points, off, strict=True) if not is_off)
-    if len(front) > 1:
-        xs, ys = [x for x, _ in front], [100 * y for _, y in front]
-        axis.step(xs, ys, where="post", color=GREY, linewidth=1, linestyle=":", label="Pareto front")
+    for line, dashes in zip(lines, DASHES, strict=False):
+        axis.plot(*_columns(line.points), dashes, color="black", linewidth=1.4, zorder=0, label=_wrapped(line.label))
+    if len(front) > 1 and not lines:
+        axis.step(*_columns(front), where="post", color=GREY, linewidth=1, linestyle=":", label="Pareto front")
     for (variant, colour, mark), (tokens, accuracy), is_behind in zip(shown, places, behind, strict=True):
         told = as_label(variant.label) + (
             " (stopped early)" if variant.stopped else " (dominated)" if is_behind else ""
@@ -155,7 +186,10 @@ def _pareto(variants: Sequence[Variant], start: Figures | None) -> tuple[Figure,
             each = [one.tokens.value for one in known], [100 * one.accuracy.value for one in known]
             axis.scatter(*each, color=colour, marker=mark, s=10, alpha=fade * 0.7)
     if start is not None:
-        _error(axis, start.tokens, _scaled(start.accuracy), fmt="*", color=GREY, markersize=12, label="before training")
+        _error(axis, start.tokens, _scaled(start.accuracy), fmt="*", color=GREY, markersize=12, label=BEFORE)
+    if lines:  # from nothing: the distance to the front is read off
+        axis.set_xlim(left=0)
+        axis.set_ylim(0, 102)
     axis.set_xlabel("mean response length (tokens); shorter is left")
     axis.set_ylabel("accuracy on held-out questions (%)")
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
@@ -164,6 +198,11 @@ def _pareto(variants: Sequence[Variant], start: Figures | None) -> tuple[Figure,
         "policy before training, is at least "
     )
     return figure, caption + "as accurate with no more tokens, or the run was stopped early."
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Tokens, and accuracy in percent."""
+    return [x for x, _ in points], [100 * y for _, y in points]
 
 
 def _curves(
@@ -236,7 +275,7 @@ def _difficulty(variants: Sequence[Variant], start: Figures | None) -> tuple[Fig
         if variant in shown
     ]
     if start is not None and start.by_difficulty:
-        series.insert(0, ("before training", GREY, "*", [start]))
+        series.insert(0, (BEFORE, GREY, "*", [start]))
     for place, (told, colour, mark, each) in enumerate(series):
         shift = 0.7 * ((place + 0.5) / len(series) - 0.5)
         for axis, name, scale in ((axes[0], "accuracy", 100), (axes[1], "tokens", 1)):
@@ -260,13 +299,35 @@ def _difficulty(variants: Sequence[Variant], start: Figures | None) -> tuple[Fig
     return figure, caption + interval_text(shown, None)
 
 
+def _budgets(variants: Sequence[Variant], found: Mapping[str, Sequence[Budgets]]) -> tuple[Figure, str] | None:
+    series = [(variant.label, *style) for variant, *style in styles(variants)]
+    series = [one for one in [*series, (BEFORE, GREY, "*")] if found.get(one[0])]
+    if not series:
+        return None
+    figure, (axis,) = subplots(1, 1, 8.5, 4.6)
+    for label, colour, mark in series:
+        budgets = sorted(set.intersection(*(set(values) for values in found[label])))
+        points = [_scaled(over_seeds([values[budget] for values in found[label]])) for budget in budgets]
+        told = label if label == BEFORE else _wrapped(label)
+        axis.plot(budgets, [one.value for one in points], color=colour, marker=mark, label=told)
+        axis.fill_between(budgets, [one.low for one in points], [one.high for one in points], color=colour, alpha=0.15)
+    axis.set_xscale("log", base=2)
+    ticks = sorted({budget for label, *_ in series for values in found[label] for budget in values})
+    axis.set_xticks(ticks, list(map(str, ticks)))
+    axis.set_xlabel("token budget: each response is cut there and judged as it stands")
+    axis.set_ylabel("accuracy on held-out questions (%)")
+    axis.set_ylim(0, 102)
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return figure, f"Accuracy over token budgets, of the stored responses. {interval_text(variants, None)}"
+
+
 def _pass_at_k(variants: Sequence[Variant], start: Figures | None) -> tuple[Figure, str] | None:
     series: list[tuple[str, str, str, Sequence[Mapping[int, Interval]]]] = [
         (_wrapped(variant.label), colour, mark, [one.pass_at_k for one in variant.last if one is not None])
         for variant, colour, mark in styles(variants)
     ]
     if start is not None:
-        series.append(("before training", GREY, "*", [start.pass_at_k]))
+        series.append((BEFORE, GREY, "*", [start.pass_at_k]))
     series = [one for one in series if any(len(values) > 1 for values in one[3])]
     if not series:
         return None

@@ -1,7 +1,9 @@
-"""A tiny task, tokenizer and policy on which reasoning can be shortened, and harmed, within minutes on a CPU.
+"""Tiny tasks, tokenizers and policies on which reasoning can be shortened, and harmed, within minutes on a CPU.
 
 ``policy_path()`` is the folder of a shipped Llama model of 0.8 million parameters that answers chains of sums and
-differences. It re-checks its steps too often on short chains, and needs re-checks on long ones.
+differences. It re-checks its steps too often on short chains, and needs re-checks on long ones. The policy of
+``policy_path("search")`` tries candidates until one is right; there the best trade of tokens for accuracy is known
+(`leanthink.testbed.front`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from leanthink.core.errors import DataError
+from leanthink.testbed.beds import testbed_named
 from leanthink.testbed.task import Question, Task, Trace, answer, questions, sample_question, sample_trace
 
 __all__ = [
@@ -31,13 +34,13 @@ MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
 CURE = "reinstall leanthink, or train the policy again: python -m leanthink.testbed.build"
 
 
-def policy_path() -> Path:
-    """The folder of the shipped policy: weights, tokenizer, chat template and manifest.
+def policy_path(testbed: str = "chains") -> Path:
+    """The folder of a testbed's shipped policy: weights, tokenizer, chat template and manifest.
 
     >>> (policy_path() / "model.safetensors").stat().st_size < 5_000_000
     True
     """
-    folder = Path(str(files("leanthink.testbed"))) / "policy"
+    folder = Path(str(files("leanthink.testbed"))) / "policies" / testbed_named(testbed).name
     verify_policy(folder)
     return folder
 

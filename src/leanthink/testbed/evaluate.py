@@ -1,4 +1,4 @@
-"""What a policy does on the held-out questions: accuracy, length and re-checks, overall and by difficulty."""
+"""What a policy does on the held-out questions: accuracy, length and waste, overall and by difficulty."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from leanthink.testbed.beds import TESTBEDS, AnyTask, testbed_of
 from leanthink.testbed.generate import Sampling, generate
 from leanthink.testbed.rows import TEST_ROWS
-from leanthink.testbed.task import WAIT, Question, Task, answer, boxed_answer, questions, recheck_words
+from leanthink.testbed.task import WAIT, Task, boxed_answer
 
 CHUNK = 128
 
@@ -29,7 +30,7 @@ class Figures:
         mean_tokens: tokens a response, end token included.
         mean_tokens_error: its standard error.
         truncation_rate: share that reached the limit before the end token.
-        recheck_share: share of all tokens that belong to re-checks.
+        recheck_share: share of all tokens that belong to re-checks, or on the search task to any waste.
     """
 
     count: int
@@ -93,7 +94,7 @@ def figures(graded: Sequence[Graded]) -> Figures:
     )
 
 
-def prompt_ids(tokenizer: Any, question: Question) -> list[int]:
+def prompt_ids(tokenizer: Any, question: Any) -> list[int]:
     """A question in the chat template, as the policy reads it."""
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": question.text}], add_generation_prompt=True, tokenize=False
@@ -106,12 +107,12 @@ def evaluate(
     model: Any,
     tokenizer: Any,
     *,
-    items: Iterable[Question] | None = None,
+    items: Iterable[Any] | None = None,
     samples: int = 1,
     temperature: float = 1.0,
     ban_wait: bool = False,
     seed: int = 0,
-    task: Task | None = None,
+    task: AnyTask | None = None,
 ) -> Evaluation:
     """Sample ``samples`` responses a question and grade them.
 
@@ -121,12 +122,12 @@ def evaluate(
         items: the questions; the whole held-out set by default.
         samples: responses a question.
         temperature: of sampling.
-        ban_wait: forbid the word that starts a re-check: what shortening without regard to difficulty would do.
+        ban_wait: forbid the word that starts a re-check, or a further try: what blind shortening would do.
         seed: of sampling.
         task: the constants.
     """
-    task = task or Task()
-    asked = [question for question in items or questions("test", TEST_ROWS, 0, task) for _ in range(samples)]
+    testbed, task = testbed_of(task), task or Task()
+    asked = [question for question in items or testbed.questions("test", TEST_ROWS, 0, task) for _ in range(samples)]
     banned = [tokenizer.convert_tokens_to_ids(WAIT)] if ban_wait else []
     sampling = Sampling(max_new_tokens=task.max_response_tokens, temperature=temperature)
     generator = torch.Generator().manual_seed(seed)
@@ -146,10 +147,10 @@ def evaluate(
             graded.append(
                 Graded(
                     difficulty=question.difficulty,
-                    correct=boxed_answer(text) == answer(question),
+                    correct=boxed_answer(text) == testbed.answer(question, task),
                     tokens=len(response.token_ids),
                     truncated=response.stop_reason == "length",
-                    rechecks=recheck_words(text),
+                    rechecks=testbed.wasted_words(question, text),
                 )
             )
     by_difficulty = {k: [item for item in graded if item.difficulty == k] for k in task.difficulties}
@@ -159,19 +160,20 @@ def evaluate(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Evaluate a policy, with re-checks and without, and print tables or JSON."""
+    """Evaluate a policy, with re-checks or further tries and without, and print tables or JSON."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from leanthink.testbed import policy_path
 
     parser = argparse.ArgumentParser(prog="python -m leanthink.testbed.evaluate", description=main.__doc__)
     parser.add_argument("--policy", type=Path, help="a folder transformers can load; default: the shipped policy")
+    parser.add_argument("--testbed", choices=tuple(TESTBEDS), default="chains", help="default: chains")
     parser.add_argument("--samples", type=int, default=1, help="responses a question")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(arguments)
-    folder = given.policy or policy_path()
+    folder = given.policy or policy_path(given.testbed)
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     found = {
@@ -182,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             temperature=given.temperature,
             ban_wait=banned,
             seed=given.seed,
+            task=TESTBEDS[given.testbed].task,
         )
         for name, banned in (("free", False), ("wait banned", True))
     }

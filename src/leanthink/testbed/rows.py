@@ -1,4 +1,4 @@
-"""The task's questions as rows of verl's data format, and as parquet files."""
+"""A task's questions as rows of verl's data format, and as parquet files."""
 
 from __future__ import annotations
 
@@ -16,61 +16,63 @@ from leanthink.rewards.effort_length import EFFORT
 from leanthink.rewards.harmonizing_length import REFERENCE_ACCURACY, REFERENCE_LENGTH
 from leanthink.rewards.level_length import LEVEL
 from leanthink.testbed import MANIFEST
-from leanthink.testbed.task import Question, Split, Task, answer, questions
+from leanthink.testbed.beds import AnyTask, testbed_of
+from leanthink.testbed.task import Split
 
-DATA_SOURCE = "leanthink/testbed"
 TRAIN_ROWS, TEST_ROWS = 8192, 640
 BUDGETS = Budgets(kind="both", low=12, high=84)
 """Columns only: the policy's vocabulary has no words for a budget, so no prompt says it."""
 
 
 @cache
-def measured() -> Mapping[int, Mapping[str, float]]:
-    """Mean tokens and accuracy of the shipped policy on held-out questions of each difficulty, from its manifest.
+def measured(testbed: str = "chains") -> Mapping[int, Mapping[str, float]]:
+    """Mean tokens and accuracy of a shipped policy on held-out questions of each difficulty, from its manifest.
 
     >>> measured()[2]
     {'reference_length': 17.8574, 'reference_accuracy': 0.9805}
     """
-    manifest = json.loads((files("leanthink.testbed") / "policy" / MANIFEST).read_text(encoding="utf-8"))
+    manifest = json.loads((files("leanthink.testbed") / "policies" / testbed / MANIFEST).read_text(encoding="utf-8"))
     return {
         int(difficulty): {REFERENCE_LENGTH: figures["mean_tokens"], REFERENCE_ACCURACY: figures["accuracy"]}
         for difficulty, figures in manifest["free"]["by_difficulty"].items()
     }
 
 
-def row(question: Question, split: Split, index: int) -> dict[str, Any]:
+def row(question: Any, split: Split, index: int, task: AnyTask | None = None) -> dict[str, Any]:
     """One question as verl reads it, with the columns that some recipes need.
 
     They are a token budget, a level of brevity and one of effort, which no prompt says, and the policy's reference
     values for questions of its difficulty.
 
+    >>> from leanthink.testbed import Question
     >>> row(Question(numbers=(30, 12), operators=("+",)), "train", 0)["reward_model"]
     {'style': 'rule', 'ground_truth': '42'}
     """
+    testbed = testbed_of(task)
     return verl_row(
         prompt=question.text,
-        answer=str(answer(question)),
+        answer=str(testbed.answer(question, task)),
         split=split,
         index=index,
-        data_source=DATA_SOURCE,
+        data_source=testbed.data_source,
         extra_info={
             "difficulty": question.difficulty,
             **BUDGETS.columns(question.text),
             LEVEL: zlib.crc32(question.text.encode()) % 3,
             EFFORT: zlib.crc32(question.text.encode()) // 3 % 3,
-            **measured().get(question.difficulty, {}),
+            **measured(testbed.name).get(question.difficulty, {}),
         },
     )
 
 
-def rows(split: Split, count: int, seed: int, task: Task | None = None) -> Iterator[dict[str, Any]]:
+def rows(split: Split, count: int, seed: int, task: AnyTask | None = None) -> Iterator[dict[str, Any]]:
     """Rows of a split: a random mix of difficulties to train on, a balanced and distinct set to test on."""
-    for index, question in enumerate(questions(split, count, seed, task)):
-        yield row(question, split, index)
+    for index, question in enumerate(testbed_of(task).questions(split, count, seed, task)):
+        yield row(question, split, index, task)
 
 
 def write_parquet(
-    folder: Path, *, train: int = TRAIN_ROWS, test: int = TEST_ROWS, seed: int = 0, task: Task | None = None
+    folder: Path, *, train: int = TRAIN_ROWS, test: int = TEST_ROWS, seed: int = 0, task: AnyTask | None = None
 ) -> dict[Split, Path]:
     """Write ``train.parquet`` and ``test.parquet`` into a folder, made if missing; return their paths by split."""
     counts: dict[Split, int] = {"train": train, "test": test}

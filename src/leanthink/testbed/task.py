@@ -70,6 +70,11 @@ class Task:
         """The numbers of operands a question may have."""
         return range(self.min_operands, self.max_operands + 1)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every word of a question or a trace: the signs, and the numbers from 0."""
+        return (THINK, END_THINK, WAIT, BOX, END_BOX, "+", "-", "=", *map(str, range(self.largest + 1)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from leanthink.testbed.task import BOX, END_BOX, END_THINK, THINK, WAIT, Task
+from leanthink.testbed.beds import AnyTask
+from leanthink.testbed.task import Task
 
 PAD, EOS, UNKNOWN, USER, ASSISTANT = "<pad>", "<eos>", "<unk>", "<user>", "<assistant>"
 SPECIAL = (PAD, EOS, UNKNOWN, USER, ASSISTANT)
-WORDS = (THINK, END_THINK, WAIT, BOX, END_BOX, "+", "-", "=")
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- if not loop.first %} {% endif -%}"
@@ -19,18 +19,17 @@ CHAT_TEMPLATE = (
 )
 
 
-def vocabulary(task: Task | None = None) -> dict[str, int]:
-    """Every word and its id: the special tokens, the words of a trace, the numbers from 0.
+def vocabulary(task: AnyTask | None = None) -> dict[str, int]:
+    """Every word and its id: the special tokens, the words of a trace, the numbers.
 
     >>> list(vocabulary())[:7]
     ['<pad>', '<eos>', '<unk>', '<user>', '<assistant>', '<think>', '</think>']
     """
-    numbers = (str(number) for number in range((task or Task()).largest + 1))
-    return {word: i for i, word in enumerate([*SPECIAL, *WORDS, *numbers])}
+    return {word: i for i, word in enumerate([*SPECIAL, *(task or Task()).words])}
 
 
-def build_tokenizer(task: Task | None = None) -> Any:
-    r"""The Hugging Face tokenizer of the testbed.
+def build_tokenizer(task: AnyTask | None = None) -> Any:
+    r"""The Hugging Face tokenizer of a testbed.
 
     Only padding, end, unknown and the two roles are special, so that ``decode(…, skip_special_tokens=True)`` keeps the
     think tags and the box.

@@ -1,11 +1,11 @@
-"""Supervised training of the testbed's policy on traces that are drawn as it goes."""
+"""Supervised training of a testbed's policy on traces that are drawn as it goes; the lessons of the chains."""
 
 from __future__ import annotations
 
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,15 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from leanthink.testbed.beds import AnyTask
+from leanthink.testbed.muon import Muon
 from leanthink.testbed.task import Task, apply, questions, sample_trace
 from leanthink.testbed.tokenizer import ASSISTANT, EOS, PAD, USER, vocabulary
 
 IGNORED = -100
+Row = tuple[list[int], list[int]]
+"""Ids and labels of one sequence."""
+Batch = list[tuple[Tensor, Tensor]]
+"""Micro-batches of (inputs, labels), right-padded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How the policy is trained: AdamW, linear warm-up, cosine to a tenth of a percent of the peak.
+    """How a policy is trained: AdamW, linear warm-up, cosine to a tenth of a percent of the peak.
 
     Attributes:
         steps: optimizer steps.
@@ -31,6 +37,7 @@ class Training:
         drill_share: that part.
         micro_batches: parts, by length, a batch is computed in, so that little padding is.
         learning_rate: the peak.
+        muon_rate: the peak of Muon, which then trains the matrices but for the embedding; None: AdamW does.
         warmup_steps: steps of linear warm-up.
         weight_decay: AdamW's, for matrices.
         max_grad_norm: gradients are clipped to this norm.
@@ -47,6 +54,7 @@ class Training:
     drill_share: float = 0.75
     micro_batches: int = 2
     learning_rate: float = 2e-3
+    muon_rate: float | None = None
     warmup_steps: int = 200
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
@@ -56,21 +64,21 @@ class Training:
     key_value_heads: int = 2
     intermediate_size: int = 384
 
-    def rate_at(self, step: int) -> float:
-        """The learning rate of a step, from 0.
+    def share_at(self, step: int) -> float:
+        """The learning rate of a step, from 0, as a share of the peak.
 
-        >>> training = Training(steps=10, warmup_steps=2, learning_rate=1.0)
-        >>> [round(training.rate_at(step), 2) for step in (0, 1, 2, 6, 10)]
+        >>> training = Training(steps=10, warmup_steps=2)
+        >>> [round(training.share_at(step), 2) for step in (0, 1, 2, 6, 10)]
         [0.5, 1.0, 1.0, 0.5, 0.0]
         """
         if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
+            return (step + 1) / self.warmup_steps
         done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.learning_rate * max(1e-3, 0.5 * (1 + math.cos(math.pi * done)))
+        return max(1e-3, 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def new_model(training: Training, task: Task, seed: int) -> Any:
-    """A freshly initialised Llama model over the task's vocabulary."""
+def new_model(training: Training, task: AnyTask, seed: int) -> Any:
+    """A freshly initialised Llama model over the task's vocabulary; the chains' numbers begin as waves."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     words = vocabulary(task)
@@ -90,6 +98,8 @@ def new_model(training: Training, task: Task, seed: int) -> Any:
     )
     torch.manual_seed(seed)
     model = LlamaForCausalLM(config)
+    if not isinstance(task, Task):
+        return model
     numbers = [index for word, index in words.items() if word.isdigit()]
     with torch.no_grad():
         waves = number_waves(len(numbers), training.hidden_size * 3 // 4)
@@ -108,8 +118,8 @@ def number_waves(count: int, width: int) -> Tensor:
     return math.sqrt(2) * torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-def batches(training: Training, task: Task, seed: int) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Micro-batches of (inputs, labels), right-padded, a list a step: train questions only, loss on responses only."""
+def batches(training: Training, task: Task, seed: int) -> Iterator[Batch]:
+    """The chains' lessons, a batch a step: train questions only, loss on responses only."""
     words, rng = vocabulary(task), random.Random(f"traces-{seed}")
     pool = questions("train", training.steps * training.batch_size, seed, task)
     for number in range(training.steps):
@@ -119,17 +129,22 @@ def batches(training: Training, task: Task, seed: int) -> Iterator[list[tuple[Te
             prompt = [words[word] for word in [USER, *item.text.split(), ASSISTANT]]
             response = [words[word] for word in [*sample_trace(rng, item, task).text.split(), EOS]]
             rows.append((prompt + response, [IGNORED] * len(prompt) + response))
-        rows.sort(key=lambda row: len(row[0]))
-        step = []
-        for part in _chunks(iter(rows), -(-len(rows) // training.micro_batches)):
-            width = len(part[-1][0])
-            inputs = torch.full((len(part), width), words[PAD])
-            labels = torch.full((len(part), width), IGNORED)
-            for i, (ids, targets) in enumerate(part):
-                inputs[i, : len(ids)] = torch.tensor(ids)
-                labels[i, : len(ids)] = torch.tensor(targets)
-            step.append((inputs, labels))
-        yield step
+        yield padded(rows, training.micro_batches, words[PAD])
+
+
+def padded(rows: list[Row], micro_batches: int, pad: int) -> Batch:
+    """Sequences of like length together, padded on the right."""
+    rows.sort(key=lambda row: len(row[0]))
+    step = []
+    for part in _chunks(iter(rows), -(-len(rows) // micro_batches)):
+        width = len(part[-1][0])
+        inputs = torch.full((len(part), width), pad)
+        labels = torch.full((len(part), width), IGNORED)
+        for i, (ids, targets) in enumerate(part):
+            inputs[i, : len(ids)] = torch.tensor(ids)
+            labels[i, : len(ids)] = torch.tensor(targets)
+        step.append((inputs, labels))
+    return step
 
 
 DRILL_LENGTH = 16
@@ -160,26 +175,42 @@ def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
         yield part
 
 
+def optimizers_of(training: Training, model: Any) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon before it where the training has a rate for it; no decay but of matrices."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    found: list[torch.optim.Optimizer] = []
+    if training.muon_rate is not None:
+        embedding = model.get_input_embeddings().weight
+        found.append(
+            Muon([p for p in matrices if p is not embedding], lr=training.muon_rate, weight_decay=training.weight_decay)
+        )
+        matrices, others = [], [embedding, *others]
+    groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    found.append(
+        torch.optim.AdamW([group for group in groups if group["params"]], lr=training.learning_rate, betas=(0.9, 0.98))
+    )
+    return found
+
+
 def train(
     training: Training,
-    task: Task,
-    seed: int,
+    model: Any,
+    lessons: Iterable[Batch],
     *,
     report: Callable[[int, float, float], None],
     checkpoint: Callable[[int, Any], None],
     every: int = 200,
-) -> Any:
+) -> None:
     """Train a policy; ``report(step, loss, seconds)`` and ``checkpoint(step, model)`` are called ``every`` steps."""
-    model = new_model(training, task, seed)
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98))
+    optimizers = optimizers_of(training, model)
+    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     model.train()
     started, losses = time.perf_counter(), []
-    for step, parts in enumerate(batches(training, task, seed)):
-        for group in optimizer.param_groups:
-            group["lr"] = training.rate_at(step)
+    for step, parts in enumerate(lessons):
+        for optimizer, rates in zip(optimizers, peaks, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * training.share_at(step)
         tokens = sum(int((labels != IGNORED).sum()) for _, labels in parts)
         total = 0.0
         for inputs, labels in parts:
@@ -190,12 +221,12 @@ def train(
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
             total += loss.item() / tokens
         torch.nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         losses.append(total)
         if (step + 1) % every == 0 or step + 1 == training.steps:
             report(step + 1, sum(losses) / len(losses), time.perf_counter() - started)
             checkpoint(step + 1, model)
             losses = []
     model.eval()
-    return model

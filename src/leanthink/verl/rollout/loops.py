@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, cast
 from leanthink.core.errors import ConfigError
 from leanthink.core.limits import Thinking
 from leanthink.core.reward import Reward
+from leanthink.core.schedules import bounds
 from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import Recipe
 from leanthink.rewards import EarlyExit, ThinkingCompression
@@ -90,6 +91,23 @@ def check_rollouts(recipe: Recipe, rollouts: int) -> None:
     part = only_part(recipe.reward, OpenedReward)
     if part is not None:
         part.opening(0, rollouts)
+
+
+def check_thinking(recipe: Recipe, longest: int) -> None:
+    """Refuse a budget of thinking that leaves no room for an answer behind it.
+
+    Raises:
+        ConfigError: with the tokens of both.
+    """
+    limit = recipe.limit
+    if not isinstance(limit, Thinking) or limit.at_most is None:
+        return
+    most = bounds(limit.at_most)[1]
+    if most + limit.answer >= longest:
+        raise ConfigError(
+            f"recipe {recipe.name}, limit.thinking: {most:g} tokens of thinking and {limit.answer} for the answer, and "
+            f"what ends the thinking, do not fit into data.max_response_length {longest}; lower at_most or answer"
+        )
 
 
 def _check_turns(recipe: Recipe, needed: list[str]) -> None:

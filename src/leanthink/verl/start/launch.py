@@ -13,10 +13,9 @@ from typing import Any, Final, Literal
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage, VerlLoss
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
-from leanthink.core.limits import Thinking
-from leanthink.core.schedules import bounds
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.keys import Profile, tree_keys
+from leanthink.recipe.lengths import LONGEST
 from leanthink.recipe.sizes import DECIDED_BY_STEPS, TESTBED_SIZES
 from leanthink.runs.folder import Run
 from leanthink.runs.identity import EPOCHS, STEPS
@@ -24,7 +23,7 @@ from leanthink.verl import NAME, TOOLS
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.cpu import vllm
 from leanthink.verl.hydra import Reference, overrides
-from leanthink.verl.rollout.loops import CHANGES_SAMPLING, check_rollouts, loop_of
+from leanthink.verl.rollout.loops import CHANGES_SAMPLING, check_rollouts, check_thinking, loop_of
 from leanthink.verl.settings import Settings
 from leanthink.verl.update import arrangement
 from leanthink.verl.update.arrangement import ACTOR, BYPASS, ROLLOUT
@@ -178,7 +177,7 @@ class Job:
                 f"log-probabilities at sampling do not hold; set {BYPASS}=false"
             )
         check_rollouts(recipe, _size(keys, f"{ROLLOUT}.n"))
-        _check_thinking(recipe, _size(keys, "data.max_response_length"))
+        check_thinking(recipe, _size(keys, LONGEST))
         options = self._options(keys)
         keys |= {**self._plugin(mode, options), **self._own_code()}
         ranks = self.nodes * self.gpus
@@ -286,19 +285,6 @@ class Job:
             return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
         dispatches = self.recipe.limit is not None or loop_of(self.recipe) is not None
         return {MANAGER: "leanthink.verl.driver.dispatch.DispatchingManager"} if dispatches else {}
-
-
-def _check_thinking(recipe: Recipe, longest: int) -> None:
-    """Refuse a budget of thinking that leaves no room for an answer behind it."""
-    limit = recipe.limit
-    if not isinstance(limit, Thinking) or limit.at_most is None:
-        return
-    most = bounds(limit.at_most)[1]
-    if most + limit.answer >= longest:
-        raise ConfigError(
-            f"recipe {recipe.name}, limit.thinking: {most:g} tokens of thinking and {limit.answer} for the answer, and "
-            f"what ends the thinking, do not fit into data.max_response_length {longest}; lower at_most or answer"
-        )
 
 
 def _with_file(loggers: Any) -> list[str]:
