@@ -81,8 +81,8 @@ def fill(tq: Any, responses: int, longest: int) -> int:
             "uid": NonTensorStack(*uids),
         }
         tq.kv_batch_put(keys=keys, partition_id="train", fields=TensorDict(fields, batch_size=len(rows)), tags=tags)
-        prompts = list(dict.fromkeys(uids))
-        tq.kv_batch_put(keys=prompts, partition_id="train", fields=None, tags=[{"status": "finished"}] * len(prompts))
+        prompts, tag = list(dict.fromkeys(uids)), {"is_prompt": True, "global_steps": 1, "status": "finished"}
+        tq.kv_batch_put(keys=prompts, partition_id="train", fields=None, tags=[tag] * len(prompts))
     return total
 
 
@@ -121,15 +121,15 @@ def ours(tq: Any, recipe: str, responses: int) -> Any:
     for name in ("_order", "_shape", "_write"):
         setattr(buffer, name, timed(getattr(buffer, name), name.strip("_"), seconds))
     with counted(tq) as moved, peak() as memory:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         batch, metrics = buffer.sample(1, "train", responses // GROUP)
-        whole = time.perf_counter() - started
+        whole, cpu = time.perf_counter() - started, time.process_time() - cpu
     assert len(batch.keys) == responses and metrics["leanthink/accuracy"] > 0
     stages = {"verl's own sampling": whole - seconds["order"] - seconds["shape"], "order": seconds["order"]}
     stages |= {"shape": seconds["shape"] - seconds["write"], "write back": seconds["write"]}
     told = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
     added = seconds["order"] + seconds["shape"]
-    print(f"leanthink: {added:.2f} s added ({told}), {memory()}; {told_of(moved)}")
+    print(f"leanthink: {added:.2f} s added ({told}), {cpu:.2f} s of CPU in all, {memory()}; {told_of(moved)}")
     return batch
 
 
@@ -142,10 +142,10 @@ def verls(tq: Any, batch: Any) -> None:
     config = OmegaConf.create({"algorithm": algorithm, "actor_rollout_ref": {"rollout": {"n": GROUP}}})
     trainer = SimpleNamespace(config=config)
     with counted(tq) as moved, peak() as memory:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         PPOTrainer._compute_advantage(trainer, batch, {})
-        whole = time.perf_counter() - started
-    print(f"verl's advantage: {whole:.2f} s, {memory()}; {told_of(moved)}")
+        whole, cpu = time.perf_counter() - started, time.process_time() - cpu
+    print(f"verl's advantage: {whole:.2f} s, {cpu:.2f} s of CPU, {memory()}; {told_of(moved)}")
 
 
 def told_of(moved: dict[str, float]) -> str:

@@ -23,6 +23,7 @@ from leanthink.core.reward import Reward, StatefulReward
 from leanthink.recipe.definition import Recipe, load_recipe, recipe_names
 from leanthink.recipe.keys import FAMILIES, PARTS
 from leanthink.recipe.registry import REGISTRY, kind_of, name_of
+from leanthink.trl.fit import fit_of
 from leanthink.verl.rollout.loops import loop_of
 
 ROOT: Final = Path(__file__).parents[1]
@@ -116,6 +117,17 @@ def building_blocks(recipes: Recipes) -> str:
     )
 
 
+def under_trl(recipes: Recipes) -> str:
+    """The table of docs/trl.md: what of each recipe TRL can do."""
+
+    def row(recipe: Recipe) -> Sequence[str]:
+        fit = fit_of(recipe)
+        told = "; ".join(fit.lost or fit.notes)
+        return [link(recipe, "../recipes"), fit.verdict, told]
+
+    return table(["recipe", "under TRL", "the note, or what would be lost"], by_family(recipes, row))
+
+
 def by_family(recipes: Recipes, row: Callable[[Recipe], Sequence[str]]) -> list[Sequence[str]]:
     """A row for each recipe, below one that names its family.
 
@@ -167,6 +179,7 @@ def first_sentence(cls: type) -> str:
 PAGES: Final[Mapping[str, Mapping[str, Callable[[Recipes], str]]]] = {
     "README.md": {"recipes": overview},
     "recipes/README.md": {"recipes": kept_and_differs},
+    "docs/trl.md": {"recipes under TRL": under_trl},
     "docs/methods.md": {"methods": methods, "building blocks": building_blocks},
 }
 """Each page with its markers, and what stands between them."""

@@ -3,7 +3,6 @@
 Run it: python examples/04_any_trainer.py [STEPS]
 """
 
-import asyncio
 import sys
 
 import torch
@@ -47,7 +46,7 @@ def main(steps: int) -> list[float]:
             )
             for one, question, prompt in zip(sampled, group, prompts, strict=True)
         ]
-        facts = asyncio.run(find_all(finder, responses))
+        facts = finder.find_all(responses)
 
         # 3. Shape them: rewards, who is trained on, advantages, metrics. The state stays in the shaper.
         uids = [str(number // ROLLOUTS) for number in range(len(group))]
@@ -64,10 +63,6 @@ def main(steps: int) -> list[float]:
         tokens.append(shaped.metrics["length/all"])
         print(f"step {step:2}  {shaped.metrics['accuracy']:.0%} right  {tokens[-1]:.1f} tokens")
     return tokens
-
-
-async def find_all(finder, responses):
-    return await asyncio.gather(*(finder.find(response) for response in responses))
 
 
 def log_probs(model, prompts, sampled):

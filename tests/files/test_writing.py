@@ -204,7 +204,7 @@ INSIDE = {  # given a part of `whole_file` or `whole_folder`, or methods that on
     *((f"{file}.py", "save") for file in ("reporting/build", "reporting/replay_page", "sweep/schedule")),
     *((f"{file}.py", "save") for file in ("training/shaper", "verl/driver/checkpoint")),
     ("data/prepare.py", "write_table"),
-    ("verl/start/claim.py", "replace"),  # puts a file away, within `writing`
+    ("verl/start/train.py", "replace"),  # puts a file away, within `writing`
 }
 
 

@@ -63,5 +63,5 @@ def test_parts_are_named_alone_or_with_their_kind() -> None:
     assert [(one.kind, one.name) for one in parts.named("drpo")] == [("loss", "drpo")]
     assert [(one.kind, one.name) for one in parts.named("loss.drpo")] == [("loss", "drpo")]
     assert parts.named("recipe.yaml") == parts.named("no_such") == []
-    with pytest.raises(ConfigError, match="there is no loss 'dpro'; did you mean 'drpo'"):
-        parts.named("loss.dpro")
+    with pytest.raises(ConfigError, match="there is no loss 'drppo'; did you mean 'drpo'"):
+        parts.named("loss.drppo")

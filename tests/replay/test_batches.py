@@ -12,7 +12,17 @@ from leanthink.core.errors import BatchError, MissingColumnError
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.scoring import score_step
 from leanthink.replay.batches import batch_from_texts
-from leanthink.rewards import Correct, Format, HistoryLength, Repetition, SigmoidLength, Sum
+from leanthink.rewards import (
+    Correct,
+    Counted,
+    Format,
+    HistoryLength,
+    KimiLength,
+    RedundantThinking,
+    Repetition,
+    SigmoidLength,
+    Sum,
+)
 from leanthink.verify import Verdict
 
 TEXTS = [r"<think> 2+2 </think> \boxed{4}", r"wait wait wait \boxed{5}", r"\boxed{9}", r"\boxed{7}"]
@@ -96,3 +106,22 @@ def test_a_column_that_the_reward_needs_is_asked_for() -> None:
 def test_the_shipped_rewards_score_it() -> None:
     batch = batch_from_texts(TEXTS, GOLDS, GROUPS).batch
     assert torch.equal(SigmoidLength(alpha=0.0)(batch)[0] > 0, batch.correct == 1)
+
+
+def test_where_no_file_says_it_the_thinking_is_its_share_of_the_words() -> None:
+    reward = Counted(of=KimiLength(), counts="thinking")
+    texts = [r"<think> so so so </think> \boxed{4}", r"so \boxed{5}"]
+    batch, _, _, notices = batch_from_texts(texts, golds=["4", "4"], groups=["a", "a"], reward=reward)
+    thought, whole = batch.column("thinking_length").tolist(), batch.length.tolist()
+    assert 0 < thought[0] < whole[0] and thought[1] == whole[1]
+    assert any("share of words and signs up to '</think>'" in notice for notice in notices)
+    known = batch_from_texts(texts, golds=["4", "4"], groups=["a", "a"], reward=reward, thinking_length=[3, 2])
+    assert known.batch.column("thinking_length").tolist() == [3, 2]
+
+
+def test_redundant_thinking_is_looked_for_in_words() -> None:
+    reward = RedundantThinking(openers=("Wait",), joins=False)
+    texts = [r"<think> It is 4. Wait, it is 4. </think> \boxed{4}"]
+    batch = batch_from_texts(texts, golds=["4"], groups=["a"], reward=reward, truncated=[False]).batch
+    begin, end, share, _ = str(batch.values(reward.column)[0]).split(":")
+    assert 0 < int(begin) < int(end) < int(batch.length[0]) and float(share) == 0.5

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE); an unfinished run goes on")
     parser.add_argument("--keep-rollouts", action="store_true", help="keep every training response, for watch, score")
     parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: gpu where one is seen, else cpu")
+    parser.add_argument("--trainer", choices=("verl", "trl"), default="verl", help="what trains (default: verl)")
     engines = ("tiny", "vllm")
     parser.add_argument("--engine", choices=engines, default="tiny", help="writes responses on the CPU (default: tiny)")
     parser.add_argument("--model", help="a folder or Hub name (cpu: the testbed's policy)")
@@ -86,7 +87,7 @@ def job_of(args: argparse.Namespace, folder: Path, data: Path | None = None, *, 
     recipe = load_recipe(args.recipe, tree_overrides(args.overrides), profile)
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
-        model, train, val = _with_testbed(args, data or folder.absolute() / DATA)
+        model, train, val = with_testbed(args, data or folder.absolute() / DATA)
     elif args.testbed:
         raise ConfigError(f"--testbed {args.testbed} is of the CPU profile; leave it out, or give --profile cpu")
     elif not only_shown:
@@ -163,7 +164,7 @@ def _verl_keys(overrides: list[str]) -> dict[str, Any]:
     return keys
 
 
-def _with_testbed(args: argparse.Namespace, data: Path) -> tuple[str, list[str], list[str]]:
+def with_testbed(args: argparse.Namespace, data: Path) -> tuple[str, list[str], list[str]]:
     """The testbed's policy and questions where the caller gave none; data of one's own need a model."""
     from leanthink.testbed import policy_path
 
@@ -178,7 +179,7 @@ def _with_testbed(args: argparse.Namespace, data: Path) -> tuple[str, list[str],
     return model, train, val
 
 
-def write_testbed(job: Job, data: Path, testbed: str | None = None) -> None:
+def write_testbed(job: Any, data: Path, testbed: str | None = None) -> None:
     """Write a testbed's questions if the job trains on them and they are not there yet."""
     if str(data / "train.parquet") in job.train_files and not data.exists():
         from leanthink.testbed.rows import write_parquet

@@ -1,4 +1,4 @@
-"""``leanthink show``: a resolved recipe, the verl command it stands for, or a part by its name."""
+"""``leanthink show``: a resolved recipe, the command for verl or TRL that it stands for, or a part by its name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from leanthink.commands import jobs
+from leanthink.commands import jobs, under_trl
 from leanthink.core.control import OWN, StatefulComposite, states
 from leanthink.core.errors import TrustError
 from leanthink.core.reward import State
@@ -33,13 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the recipe as YAML, the verl command, or what it remembers; a part, where no recipe has the name."""
+    """Print the recipe as YAML, a command, or what it remembers; a part, where no recipe has the name."""
     known = args.recipe in recipe_names()
     if not known and (found := parts.named(args.recipe)):
         for part in found:
             print("\n".join(page(part)))
         return 0
-    if args.verl:
+    if args.trainer == "trl":
+        print(under_trl.job_of(args, jobs.folder_of(args), only_shown=True).command())
+    elif args.verl:
         job = jobs.job_of(args, jobs.folder_of(args), only_shown=True)
         jobs.check(job)
         jobs.warn_of(job)

@@ -1,4 +1,4 @@
-"""``leanthink train``: real verl, with a progress bar, a summary, a plot and a before/after table."""
+"""``leanthink train``: real verl, or TRL, with a progress bar, a summary, a plot and a before/after table."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from leanthink.commands import jobs
+from leanthink.commands import jobs, under_trl
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.data.golds import audit
 from leanthink.data.records import read_records
 from leanthink.reporting.tables import before_after_table, is_number, phase_table, plot_runs
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
+from leanthink.training.sampling import columns_of_data
+from leanthink.trl.start import Job as TrlJob
+from leanthink.trl.start import train as train_under_trl
 from leanthink.verify import Verifier
-from leanthink.verl.rollout.loops import columns_of_data
 from leanthink.verl.settings import Settings
 from leanthink.verl.start.launch import Job
 from leanthink.verl.start.prompts import context_notice, prompt_notice, tokenizer_of
@@ -69,26 +71,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Train, then print and write what came of it."""
-    require_verl()
+    if args.trainer == "verl":
+        require_verl()
     folder = jobs.folder_of(args)
     run_ = Run(folder=folder)
-    job = jobs.job_of(args, folder)
     floor = floor_of(args)
-    jobs.check(job)
-    require_engine(job)
-    check_accelerator(job)
-    check_model(job)
-    jobs.warn_of(job)
-    notices = list(context_notice(job))
+    job: Job | TrlJob
+    notices: list[str] = []
+    if args.trainer == "trl":
+        job = under_trl.job_of(args, folder)
+    else:
+        job = jobs.job_of(args, folder)
+        jobs.check(job)
+        require_engine(job)
+        check_accelerator(job)
+        check_model(job)
+        jobs.warn_of(job)
+        notices += context_notice(job)
     if args.train_file or args.val_file:
         check_columns(job)
         files = [*job.train_files, *job.val_files]
-        notices += [*check_golds(files, settings_of(job), args.bad_golds), *check_prompts(files, job)]
+        notices += [
+            *check_golds(files, settings_of(job), args.bad_golds),
+            *(check_prompts(files, job) if isinstance(job, Job) else ()),
+        ]
     for notice in notices:
         console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
     with _Follower(console, job.steps) as follower:
         write_data = partial(jobs.write_testbed, job, folder.absolute() / jobs.DATA, args.testbed)
-        summary = train(job, run_, follower.on_step, write_data, floor, names_of(args.allow_changed), follower.say)
+        given = (run_, follower.on_step, write_data, floor, names_of(args.allow_changed), follower.say)
+        summary = train(job, *given) if isinstance(job, Job) else train_under_trl(job, *given)
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
     console.print(before_after_table([summary]), phase_table([summary]))
     if stopped := summary.get("stopped"):
@@ -100,7 +112,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def settings_of(job: Job) -> Settings:
+def settings_of(job: Job | TrlJob) -> Settings:
     """The settings that every process of the job will read."""
     return Settings.of(job.recipe, **job.options)
 
@@ -145,7 +157,7 @@ def check_prompts(files: Sequence[str], job: Job) -> Iterator[str]:
             yield from prompt_notice(job, file, [row for row in rows if isinstance(row, list)], tokenizer)
 
 
-def check_columns(job: Job) -> None:
+def check_columns(job: Job | TrlJob) -> None:
     """Refuse data that lack a column which the recipe's reward reads, before anything is sampled.
 
     Raises:
@@ -192,7 +204,7 @@ class _Follower:
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._progress.add_task("starting verl, Ray and the rollout engine", total=steps)
+        self._task = self._progress.add_task("starting the trainer and the rollout engine", total=steps)
 
     def __enter__(self) -> _Follower:
         self._progress.start()

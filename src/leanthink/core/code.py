@@ -25,6 +25,7 @@ FOLDERS: Final = "LEANTHINK_CODE_PATH"
 
 SHIPPED: Final = frozenset(
     {
+        "leanthink.rewards.redundant_thinking:until_first_mention",
         "leanthink.rewards.thinking_compression:until_answer",
         "leanthink.verl.rollout.reward_model:conciseness",
         "leanthink.testbed.scorer:few_rechecks",

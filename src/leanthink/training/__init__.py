@@ -10,10 +10,12 @@ from leanthink.training.facts import FactFinder, Response
 from leanthink.training.filtering import ACC_THEN_REWARD, kept_groups
 from leanthink.training.names import prompt_key, response_key
 from leanthink.training.responses import end_ids, thinking_length, was_truncated, without_end
+from leanthink.training.sampling import sampling_kinds
 from leanthink.training.settings import Settings
 from leanthink.training.shaper import Shaped, Shaper
-from leanthink.training.state import States, load_states, save_states
+from leanthink.training.state import States, load_states, save_states, saved_step
 from leanthink.training.template import check_opening, end_of_prompt
+from leanthink.training.told import stating
 
 __all__ = [
     "ACC_THEN_REWARD",
@@ -31,7 +33,10 @@ __all__ = [
     "load_states",
     "prompt_key",
     "response_key",
+    "sampling_kinds",
     "save_states",
+    "saved_step",
+    "stating",
     "thinking_length",
     "token_advantages",
     "was_truncated",

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -114,6 +115,15 @@ class FactFinder:
         self._thinking_end = str(settings.verify.get("thinking_end", "</think>"))
         self._thinking_start = opening_of(self._thinking_end) or ""
         self._ends = ends
+
+    def find_all(self, responses: Sequence[Response]) -> list[dict[str, Any]]:
+        """The facts about each response, for trainers that are not asynchronous; a loop may run, as in Jupyter."""
+
+        async def found() -> list[dict[str, Any]]:
+            return await asyncio.gather(*(self.find(response) for response in responses))
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, found()).result()
 
     async def find(self, response: Response) -> dict[str, Any]:
         """The facts about one response; a failure is an unknown verdict with its reason, never 0.

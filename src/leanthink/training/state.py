@@ -90,6 +90,20 @@ def load_states(
     return States(reward=state, **{kind: _state_of(kind, content, settings, recipe, path) for kind in OTHERS})
 
 
+def saved_step(folder: Path, settings: Settings) -> int:
+    """The step after which the states in a checkpoint were saved.
+
+    Raises:
+        StateError: the checkpoint has no state, or a malformed one.
+    """
+    step = _read(folder, settings.earlier_checkpoint)["step"]
+    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+        raise StateError(
+            f"{folder / FILE}: step is {step!r}; give a whole number, or resume from an earlier checkpoint"
+        )
+    return step
+
+
 def _state_of(kind: Other, content: dict[str, Any], settings: Settings, recipe: Recipe, path: Path) -> State:
     """What the recipe's limit, or advantage, goes on with; empty where it remembers nothing."""
     saved, now = content["parts"].get(kind), getattr(settings, kind)

@@ -26,7 +26,7 @@ class Queue:
         self.rows, self.written = rows, {}
 
     def kv_batch_get(self, keys, partition_id, select_fields):
-        assert select_fields == ["extra_fields", "uid"]  # nothing by token is read
+        assert set(select_fields) <= {"extra_fields", "uid"}  # nothing by token is read
         return {name: [row[name] for row in self.rows] for name in select_fields}
 
     def kv_batch_put(self, keys, partition_id, fields):
@@ -92,7 +92,8 @@ def test_validation_is_handed_on_as_it_came_and_teaches_the_state_nothing(monkey
     rows = [row(4, fact(prompt_key="p")), row(2, fact(acc=1.0, prompt_key="p"))]
     queue, keys = Queue(rows), ["k0", "k1"]
     monkeypatch.setattr(shaping, "tq", queue)
-    batch = SimpleNamespace(keys=keys, tags=[{} for _ in keys], partition_id=partition, reorder=lambda order: None)
+    tags = [{"response_len": 4, "seq_len": 9}, {"response_len": 2, "seq_len": 7}]
+    batch = SimpleNamespace(keys=keys, tags=tags, partition_id=partition, reorder=lambda order: None)
     verls = buffer_class.__mro__[2]
     monkeypatch.setattr(verls, "sample", lambda self, **asked: (batch, {"verls": asked["batch_size"]}))
     buffer = object.__new__(buffer_class)

@@ -21,8 +21,8 @@ from leanthink.data.rollouts import read_rollouts
 from leanthink.recipe.definition import Recipe
 from leanthink.replay.batches import facts_of
 from leanthink.rewards import Correct, Format, Repetition, Sum
+from leanthink.training.keeping import write_shaped
 from leanthink.training.names import RESPONSE_KEY
-from leanthink.verl.driver.keeping import write_shaped
 from leanthink.verl.rollout import facts
 from leanthink.verl.settings import Settings
 

@@ -17,11 +17,11 @@ from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError
 from leanthink.core.limits import Thinking
 from leanthink.training.names import prompt_key
+from leanthink.training.told import stating
 from leanthink.verl.rollout.loops import loop_of
 from leanthink.verl.rollout.room import limit_of
 from leanthink.verl.rollout.single_turn import LIMIT_FIELD
 from leanthink.verl.rollout.thinking import THINKING_FIELD
-from leanthink.verl.rollout.told import stating
 from leanthink.verl.settings import Settings
 
 

@@ -31,7 +31,7 @@ from leanthink.recipe.registry import name_of
 from leanthink.rewards import AdaptThinkReward, ModeSwitchReward
 from leanthink.rewards.mode_switch_reward import preferred_modes
 from leanthink.rewards.opened import MODE
-from leanthink.verl.rollout.loops import only_part
+from leanthink.training.sampling import only_part
 from leanthink.verl.settings import Settings
 from leanthink.verl.update import first_token, losses, variants
 from leanthink.verl.update.arrangement import MINI, N, require

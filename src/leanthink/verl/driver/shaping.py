@@ -27,6 +27,7 @@ from leanthink.core.reward import Reward, Scope
 from leanthink.rewards import EasyShare
 from leanthink.rewards.probed import probed_part
 from leanthink.training.filtering import ACC_THEN_REWARD
+from leanthink.training.keeping import write_shaped
 from leanthink.training.names import RESPONSE_KEY
 from leanthink.training.shaper import Shaped, Shaper
 from leanthink.verl import LAST_FIELD, NAME
@@ -34,7 +35,6 @@ from leanthink.verl.driver import dispatch
 from leanthink.verl.driver.advantage import tagged
 from leanthink.verl.driver.filtering import BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch
-from leanthink.verl.driver.keeping import write_shaped
 from leanthink.verl.driver.place import check_cluster, prepare_folder
 from leanthink.verl.driver.registered import check_registered
 from leanthink.verl.rollout.probes import PROBED, check_known, columns_of, probe_metrics

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
-from leanthink.core.batch import PROMPT_KEY, RolloutBatch
 from leanthink.core.errors import ConfigError
-from leanthink.core.limits import LIMIT, Thinking
+from leanthink.core.limits import Thinking
 from leanthink.core.reward import Reward
+from leanthink.core.schedules import bounds
 from leanthink.core.stopping import StopBias
 from leanthink.recipe.definition import Recipe
-from leanthink.recipe.scoring import measured_rewards
 from leanthink.rewards import EarlyExit, ThinkingCompression
-from leanthink.rewards.counted import COLUMN_OF
-from leanthink.rewards.opened import MANY, OpenedReward
-from leanthink.rewards.probed import ProbedReward, probed_part
+from leanthink.rewards.opened import OpenedReward
+from leanthink.rewards.probed import ProbedReward
+from leanthink.training.sampling import check_one, only_part, sampling_kinds
 from leanthink.verl import COMPRESSING, MODES, PROBING, SERIAL, STOPPING, THINKING, TOOLS
 from leanthink.verl.settings import Settings
 
@@ -25,21 +24,6 @@ Kind = TypeVar("Kind", bound=Reward)
 
 CHANGES_SAMPLING: Final = frozenset({COMPRESSING, MODES, STOPPING})
 """Loops whose tokens were not sampled as the policy samples them: behind another text, or with a shift."""
-
-
-def only_part(reward: Reward, kind: type[Any]) -> Any:
-    """The one part of this kind in a reward tree; None without one.
-
-    Raises:
-        ConfigError: there are two, with different arguments, and a response is sampled in one way.
-    """
-    parts = list(dict.fromkeys(part for part in reward.walk() if isinstance(part, kind)))
-    if len(parts) > 1:
-        raise ConfigError(
-            f"the reward has {len(parts)} different {kind.__name__} parts, which say how responses are sampled; keep "
-            "one, or give them the same arguments"
-        )
-    return parts[0] if parts else None
 
 
 def sampling_part(config: Any, kind: type[Kind]) -> Kind:
@@ -88,12 +72,14 @@ def _built(node: str) -> Recipe:
     return Settings.read(json.loads(node)).build()
 
 
-_NEEDS: Final[tuple[tuple[str, type[Any], Callable[[Reward], Any]], ...]] = (
-    (PROBING, ProbedReward, probed_part),
-    (COMPRESSING, ThinkingCompression, lambda reward: only_part(reward, ThinkingCompression)),
-    (MODES, OpenedReward, lambda reward: only_part(reward, OpenedReward)),
-    (SERIAL, EarlyExit, lambda reward: only_part(reward, EarlyExit)),
-)
+LOOPS: Final[Mapping[type[Any], str]] = {
+    ProbedReward: PROBING,
+    ThinkingCompression: COMPRESSING,
+    OpenedReward: MODES,
+    EarlyExit: SERIAL,
+    StopBias: STOPPING,
+    Thinking: THINKING,
+}
 
 
 def check_rollouts(recipe: Recipe, rollouts: int) -> None:
@@ -105,6 +91,23 @@ def check_rollouts(recipe: Recipe, rollouts: int) -> None:
     part = only_part(recipe.reward, OpenedReward)
     if part is not None:
         part.opening(0, rollouts)
+
+
+def check_thinking(recipe: Recipe, longest: int) -> None:
+    """Refuse a budget of thinking that leaves no room for an answer behind it.
+
+    Raises:
+        ConfigError: with the tokens of both.
+    """
+    limit = recipe.limit
+    if not isinstance(limit, Thinking) or limit.at_most is None:
+        return
+    most = bounds(limit.at_most)[1]
+    if most + limit.answer >= longest:
+        raise ConfigError(
+            f"recipe {recipe.name}, limit.thinking: {most:g} tokens of thinking and {limit.answer} for the answer, and "
+            f"what ends the thinking, do not fit into data.max_response_length {longest}; lower at_most or answer"
+        )
 
 
 def _check_turns(recipe: Recipe, needed: list[str]) -> None:
@@ -127,32 +130,9 @@ def loop_of(recipe: Recipe) -> str | None:
     Raises:
         ConfigError: two parts need different loops, or one knows one turn only and there are several.
     """
-    needed = [(name, kind.__name__) for name, kind, part_of in _NEEDS if part_of(recipe.reward) is not None]
-    if recipe.stop is not None:
-        needed.append((STOPPING, type(recipe.stop).__name__))
-    if isinstance(recipe.limit, Thinking):
-        needed.append((THINKING, f"limit {type(recipe.limit).__name__}"))
+    needed = sampling_kinds(recipe)
     if recipe.agent is not None:
-        _check_turns(recipe, [kind for _, kind in needed])
+        _check_turns(recipe, [name for _, name in needed])
         return TOOLS
-    if len(needed) > 1:
-        kinds = " and ".join(kind for _, kind in needed)
-        raise ConfigError(f"{kinds} each sample responses in a way of their own; keep one of them in the recipe")
-    return needed[0][0] if needed else None
-
-
-def columns_of_data(reward: Reward) -> frozenset[str]:
-    """The columns of a reward that the data have to bring, in each row's ``extra_info``.
-
-    Not among them is what is measured, what an agent loop says of the responses it samples, and what training makes.
-
-    >>> from leanthink.recipe.definition import load_recipe
-    >>> sorted(columns_of_data(load_recipe("lcpo_max").reward)), sorted(columns_of_data(load_recipe("vsrm_rpp").reward))
-    (['at_most', 'budget'], [])
-    """
-    sampled = tuple(kind for _, kind, _ in _NEEDS if kind is not OpenedReward)
-    made = {PROMPT_KEY, LIMIT, *COLUMN_OF.values(), *RolloutBatch.CORE}
-    made |= {part.column for part in measured_rewards(reward)}
-    by_loop = (part.requires for part in reward.walk() if isinstance(part, sampled) and not part.children())
-    opened = (part.opening(0, MANY).columns for part in reward.walk() if isinstance(part, OpenedReward))
-    return reward.requires - made - frozenset().union(*by_loop, *opened)
+    check_one(needed)
+    return LOOPS[needed[0][0]] if needed else None

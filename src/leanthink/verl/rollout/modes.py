@@ -13,9 +13,9 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.registry import name_of
 from leanthink.rewards.opened import OpenedReward
+from leanthink.training.told import instructed
 from leanthink.verl.rollout.loops import sampling_part
 from leanthink.verl.rollout.single_turn import LIMIT_FIELD, FactsAgentLoop
-from leanthink.verl.rollout.told import instructed
 
 
 class _Given:

@@ -13,18 +13,17 @@ from typing import Any, Final, Literal
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage, VerlLoss
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
-from leanthink.core.limits import Thinking
-from leanthink.core.schedules import bounds
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.keys import Profile, tree_keys
-from leanthink.recipe.lengths import LONGEST, TESTBED_LONGEST
+from leanthink.recipe.lengths import LONGEST
+from leanthink.recipe.sizes import DECIDED_BY_STEPS, TESTBED_SIZES
 from leanthink.runs.folder import Run
 from leanthink.runs.identity import EPOCHS, STEPS
 from leanthink.verl import NAME, TOOLS
 from leanthink.verl.cpu import profile as cpu
 from leanthink.verl.cpu import vllm
 from leanthink.verl.hydra import Reference, overrides
-from leanthink.verl.rollout.loops import CHANGES_SAMPLING, check_rollouts, loop_of
+from leanthink.verl.rollout.loops import CHANGES_SAMPLING, check_rollouts, check_thinking, loop_of
 from leanthink.verl.settings import Settings
 from leanthink.verl.update import arrangement
 from leanthink.verl.update.arrangement import ACTOR, BYPASS, ROLLOUT
@@ -36,8 +35,6 @@ MANAGER: Final = f"+{ROLLOUT}.agent.agent_loop_manager_class"
 MAINS: Final = {"cpu": "leanthink.verl.cpu.main", "gpu": "verl.trainer.main_ppo"}
 FILTER: Final = "algorithm.filter_groups"
 KEPT: Final = "trainer.max_actor_ckpt_to_keep"
-DECIDED_BY_STEPS: Final = 1_000_000
-"""Epochs where the number of steps decides: verl ends a run at whichever comes first."""
 
 VALIDATION: Final[Mapping[str, Any]] = {
     f"{ROLLOUT}.val_kwargs.do_sample": True,
@@ -84,19 +81,6 @@ VERL_DEFAULTS: Final[Mapping[str, int]] = {
     f"{ACTOR}.ppo_mini_batch_size": 256,
     f"{ROLLOUT}.n": 1,
 }
-
-TESTBED_SIZES: Final[Mapping[str, Any]] = {
-    "data.train_batch_size": 16,
-    "data.max_prompt_length": 16,
-    LONGEST: TESTBED_LONGEST,
-    f"{ROLLOUT}.n": 8,
-    f"{ACTOR}.ppo_mini_batch_size": 16,
-    f"{ACTOR}.optim.lr": 1.25e-4,
-    f"{ACTOR}.use_kl_loss": False,  # no reference model beside the policy
-    "algorithm.use_kl_in_reward": False,
-    EPOCHS: DECIDED_BY_STEPS,
-}
-"""What the CPU profile puts in place of a paper's sizes; a recipe's ``cpu`` block wins over it."""
 
 REFILLS: Final = 30
 """Batches of prompts a step that a filter of groups may go through: verl's default is no limit."""
@@ -193,7 +177,7 @@ class Job:
                 f"log-probabilities at sampling do not hold; set {BYPASS}=false"
             )
         check_rollouts(recipe, _size(keys, f"{ROLLOUT}.n"))
-        _check_thinking(recipe, _size(keys, "data.max_response_length"))
+        check_thinking(recipe, _size(keys, LONGEST))
         options = self._options(keys)
         keys |= {**self._plugin(mode, options), **self._own_code()}
         ranks = self.nodes * self.gpus
@@ -301,19 +285,6 @@ class Job:
             return {MANAGER: "leanthink.verl.cpu.agents.CpuManager"}
         dispatches = self.recipe.limit is not None or loop_of(self.recipe) is not None
         return {MANAGER: "leanthink.verl.driver.dispatch.DispatchingManager"} if dispatches else {}
-
-
-def _check_thinking(recipe: Recipe, longest: int) -> None:
-    """Refuse a budget of thinking that leaves no room for an answer behind it."""
-    limit = recipe.limit
-    if not isinstance(limit, Thinking) or limit.at_most is None:
-        return
-    most = bounds(limit.at_most)[1]
-    if most + limit.answer >= longest:
-        raise ConfigError(
-            f"recipe {recipe.name}, limit.thinking: {most:g} tokens of thinking and {limit.answer} for the answer, and "
-            f"what ends the thinking, do not fit into data.max_response_length {longest}; lower at_most or answer"
-        )
 
 
 def _with_file(loggers: Any) -> list[str]:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from leanthink.rewards import ModeSwitchReward
-from leanthink.verl.rollout.loops import only_part
+from leanthink.rewards.opened import MANY, OpenedReward
+from leanthink.training.sampling import only_part
+from leanthink.training.told import instructed, stating
 from leanthink.verl.rollout.room import model_context
-from leanthink.verl.rollout.told import instructed, stating
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 
 LOOKED_AT: Final = 1000
@@ -77,8 +77,9 @@ def _told(job: Job, messages: Messages, keys: Mapping[str, Any]) -> Iterator[Mes
     if job.recipe.limit is not None:
         messages = stating(messages, int(keys[RESPONSE]))
     yield messages
-    if (modes := only_part(job.recipe.reward, ModeSwitchReward)) is not None:
-        yield from (instructed(messages, text) for text in (modes.long_instruction, modes.short_instruction))
+    if (part := only_part(job.recipe.reward, OpenedReward)) is not None:
+        told = {part.opening(session, MANY).instruction for session in range(MANY)}
+        yield from (instructed(messages, text) for text in sorted(told) if text)
 
 
 def _length(tokenizer: Any, messages: Messages, keys: Mapping[str, Any]) -> int:

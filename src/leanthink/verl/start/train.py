@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import importlib.util
-import json
 import os
-import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 import yaml
 
 from leanthink.core import code
-from leanthink.core.errors import ConfigError, DataError, DependencyError, LeanthinkError, StateError
+from leanthink.core.errors import ConfigError, DataError, DependencyError
 from leanthink.core.text import storable
-from leanthink.files.writing import make_folder, open_lock, open_log, write_text
-from leanthink.runs.failure import Cause, cause_of
+from leanthink.files.writing import make_folder, open_lock, write_text, writing
 from leanthink.runs.floor import Floor
-from leanthink.runs.folder import Run, evaluation, seconds_by_phase
+from leanthink.runs.folder import Run
+from leanthink.runs.following import OnStep, Say, TrainingFailedError, claim, follow
 from leanthink.runs.identity import MODEL, TRAIN_FILES, VAL_FILES, model_fact
+from leanthink.runs.summary import write_summary
+from leanthink.training.claim import check_folder, compared, is_finished, with_migration
 from leanthink.verl.cpu import vllm
-from leanthink.verl.start.claim import check_folder, compared, forget_position, is_finished, with_migration
 from leanthink.verl.start.identity import identity_of, version_of, versions
 from leanthink.verl.start.launch import MAINS, Job
-
-POLL_SECONDS: Final = 0.3
-PATIENCE_SECONDS: Final = 20.0
-LAST_BYTES: Final = 16 * 2**20  # of a log, in which the cause of a failure is looked for
-
-OnStep = Callable[[Mapping[str, Any]], None]
-Say = Callable[[str], None]
-
-
-class TrainingFailedError(LeanthinkError, RuntimeError):
-    """verl ended with an error."""
 
 
 def train(
@@ -79,13 +63,14 @@ def train(
     require_verl()
     make_folder(run.folder)
     with open_lock(run.folder / "lock") as lock:
-        _lock(lock, run)
+        claim(lock, run)
         check_folder(run)
         run.mend_checkpoints()
         write_data()
         facts = identity_of(job, floor)
-        record, differing = compared(job, run, facts, allowed)
-        if is_finished(job, run, differing):
+        migrates = job.options.get("changed_recipe") == "migrate"
+        record, differing = compared(run, facts, allowed, job.steps, migrates)
+        if is_finished(run, job.steps, differing):
             told = f"; differing now, and without effect: {'; '.join(map(str, differing))}" if differing else ""
             say(f"{run.folder} is finished: {run.finished_steps()} steps are done, nothing was trained{told}")
             return run.read_summary()
@@ -158,6 +143,18 @@ def check_model(job: Job) -> None:
         )
 
 
+def forget_position(job: Job, run: Run) -> None:
+    """Put away where the checkpoint stood in the earlier files, which says nothing about the new ones."""
+    keys = job.keys()
+    folder = run.checkpoints / f"global_step_{run.last_checkpoint()}"
+    if keys.get("trainer.resume_mode") == "resume_path":
+        folder = Path(str(keys.get("trainer.resume_from_path")))
+    position = folder / "data.pt"
+    if position.exists():
+        with writing(position):
+            position.replace(folder / "data.pt.of-earlier-files")
+
+
 def check_accelerator(job: Job) -> None:
     """Refuse GPUs that this machine does not have, unless the run goes to a Ray cluster elsewhere.
 
@@ -178,17 +175,6 @@ def check_accelerator(job: Job) -> None:
         )
 
 
-def _lock(lock: IO[str], run: Run) -> None:
-    """Held by us and, through the inherited descriptor, by verl: it lasts as long as either lives."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StateError(
-            f"{run.folder} is being trained by another process; wait for it, stop it, or choose another folder "
-            "with --out"
-        ) from None
-
-
 def _follow(
     job: Job, run: Run, attempt: Path, lock: IO[str], on_step: OnStep, floor: Floor | None
 ) -> dict[str, Any] | None:
@@ -204,85 +190,8 @@ def _follow(
     environment.setdefault("TENSORBOARD_DIR", str((run.folder / "tensorboard").absolute()))
     if job.profile == "cpu":
         environment.pop("RAY_ADDRESS", None)  # the profile's logical CPUs and GPUs need a Ray of their own
-    with open_log(run.log) as log:
-        log_start = log.tell()
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", MAINS[job.kind], *arguments],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-            pass_fds=[lock.fileno()],
-            preexec_fn=_end_with_parent,
-        )
-    seen, size, evaluated, stopped = 0, -1, 0, None
-    try:
-        while stopped is None:
-            ended = process.poll() is not None
-            grown = attempt.stat().st_size if attempt.exists() else 0
-            if grown != size:  # reading every step again costs the trainer its cores
-                seen, size = _report(run, seen, on_step), grown
-                # verl logs a step after it has written the step's evaluation.
-                last = max((step for step in run.evaluated_steps() if step <= seen), default=0)
-                if floor is not None and last > evaluated:
-                    stopped, evaluated = floor.reached(run, seen), last
-            if ended:
-                break
-            time.sleep(POLL_SECONDS)
-    except BaseException:
-        _stop(process)
-        raise
-    if stopped is not None:
-        _stop(process)
-        return stopped
-    if process.returncode != 0:
-        cause = _cause(run, log_start, process.returncode)
-        raise TrainingFailedError(
-            f"verl ended with exit code {process.returncode}: {cause}. Everything it printed: {run.log}, this in line "
-            f"{cause.line}. Then run the same command again: it goes on from the last checkpoint"
-        )
-    return None
-
-
-def _report(run: Run, seen: int, on_step: OnStep) -> int:
-    """Pass on the steps after ``seen`` and keep ``metrics.jsonl`` up to date."""
-    rows = run.read_metrics()
-    new = [row for row in rows if row["step"] > seen]
-    if new:
-        write_text(run.metrics, "".join(json.dumps(row) + "\n" for row in rows))
-    for row in new:
-        on_step(row)
-    return max([seen, *(int(row["step"]) for row in new)])
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to end verl when this process dies, however it dies; elsewhere nothing can be asked."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(PATIENCE_SECONDS)
-            return
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
-
-
-def _cause(run: Run, start: int, code: int) -> Cause:
-    """Why this start failed, as the log tells it from ``start`` on."""
-    start, before = max(start, run.log.stat().st_size - LAST_BYTES), 0
-    with run.log.open("rb") as file:
-        while left := start - file.tell():
-            before += file.read(min(left, 2**20)).count(b"\n")
-        text = file.read(LAST_BYTES).decode("utf-8", "replace")
-    cause = cause_of(text, code, shutil.disk_usage(run.folder).free)
-    return replace(cause, line=before + cause.line)
+    command = [sys.executable, "-P", "-m", MAINS[job.kind], *arguments]
+    return follow(command, environment, run, lock, on_step, floor, "verl")
 
 
 def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -291,25 +200,12 @@ def finish(job: Job, run: Run, seconds: float, stopped: Mapping[str, Any] | None
     Raises:
         TrainingFailedError: there is no step, or no evaluation to compare.
     """
-    metrics = run.read_metrics()
-    evaluations = run.evaluations()
-    steps = max((row["step"] for row in metrics), default=0)
-    if not steps or not evaluations:
-        raise TrainingFailedError(f"{run.folder}: verl ended without a step or an evaluation; see {run.log}")
-    first, last = min(evaluations), max(evaluations)
-    summary = {
-        "recipe": job.recipe.name,
-        "profile": job.profile,
-        "steps": steps,
-        "before": {"step": first, **evaluation(evaluations[first])},
-        "after": {"step": last, **evaluation(evaluations[last])},
-        "seconds": {"total": seconds, "per_step": seconds_by_phase(metrics)},
+    more = {
         "validation": job.validation(),
-        "versions": versions(),
+        "seed": job.extra.get("data.seed"),
+        "stopped": None if stopped is None else dict(stopped),
     }
-    if "data.seed" in job.extra:
-        summary["seed"] = job.extra["data.seed"]
-    if stopped is not None:
-        summary["stopped"] = dict(stopped)
-    write_text(run.summary, json.dumps(summary, indent=1) + "\n")
-    return summary
+    try:
+        return write_summary(run, job.recipe.name, job.profile, seconds, versions(), **more)
+    except DataError as error:
+        raise TrainingFailedError(f"{error}; see {run.log}") from error

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import ConfigError, StateError
-from leanthink.files.writing import is_bare, writing
+from leanthink.files.writing import is_bare
 from leanthink.recipe.keys import PARTS
 from leanthink.recipe.yaml import read_yaml
 from leanthink.runs.folder import Run
@@ -24,7 +23,6 @@ from leanthink.runs.identity import (
     read_record,
     shortest_name,
 )
-from leanthink.verl.start.launch import Job
 
 SHOWN: Final = 5  # differences that a refusal spells out
 
@@ -39,10 +37,19 @@ def check_folder(run: Run) -> None:
         raise StateError(f"{run.folder} is not empty and holds no run; give another folder with --out")
 
 
-def compared(job: Job, run: Run, facts: Mapping[str, Any], allowed: Sequence[str]) -> tuple[Record, list[Difference]]:
+def compared(
+    run: Run, facts: Mapping[str, Any], allowed: Sequence[str], steps: int | None, migrates: bool = False
+) -> tuple[Record, list[Difference]]:
     """The folder's record, and how this start differs from it.
 
-    Before verl has got anywhere everything may differ.
+    Before the trainer has got anywhere everything may differ.
+
+    Args:
+        run: the folder.
+        facts: what this start is (`leanthink.runs.identity.facts_of`).
+        allowed: names of what may differ.
+        steps: training steps that are asked for; None for as many as the epochs hold.
+        migrates: whether the recipe may differ, its parts going on with what was saved under their names.
 
     Raises:
         StateError: something differs that is neither free nor allowed.
@@ -50,7 +57,7 @@ def compared(job: Job, run: Run, facts: Mapping[str, Any], allowed: Sequence[str
     """
     record = read_record(run.record)
     before = _facts_without_record(run) if record is None else record.facts
-    if job.options.get("changed_recipe") == "migrate":
+    if migrates:
         allowed = [*allowed, RECIPE]
     check_allowed(allowed, before, facts)
     known = facts if record is not None else {name: facts.get(name) for name in before}
@@ -61,7 +68,7 @@ def compared(job: Job, run: Run, facts: Mapping[str, Any], allowed: Sequence[str
     refused = [one for one in differing if not one.free and not any(allows(name, one.name) for name in allowed)]
     if refused:
         told = "; ".join(map(str, refused[:SHOWN])) + (f"; and {len(refused) - SHOWN} more" * (len(refused) > SHOWN))
-        if is_finished(job, run, differing):
+        if is_finished(run, steps, differing):
             raise StateError(
                 f"{run.folder} holds a run that is finished ({run.finished_steps()} steps) and was otherwise: {told}; "
                 "give another folder with --out"
@@ -86,26 +93,14 @@ def _facts_without_record(run: Run) -> dict[str, Any]:
     return facts_of({}, parts, {}, {})
 
 
-def is_finished(job: Job, run: Run, differing: Sequence[Difference]) -> bool:
+def is_finished(run: Run, asked: int | None, differing: Sequence[Difference]) -> bool:
     """Whether there is nothing left to train: stopped for good, or as many steps done as are asked for."""
     steps = run.finished_steps()
     if steps is None:
         return False
     if "stopped" in run.read_summary():
         return True
-    return steps >= job.steps if job.steps is not None else not any(one.name in (STEPS, EPOCHS) for one in differing)
-
-
-def forget_position(job: Job, run: Run) -> None:
-    """Put away where the checkpoint stood in the earlier files, which says nothing about the new ones."""
-    keys = job.keys()
-    folder = run.checkpoints / f"global_step_{run.last_checkpoint()}"
-    if keys.get("trainer.resume_mode") == "resume_path":
-        folder = Path(str(keys.get("trainer.resume_from_path")))
-    position = folder / "data.pt"
-    if position.exists():
-        with writing(position):
-            position.replace(folder / "data.pt.of-earlier-files")
+    return steps >= asked if asked is not None else not any(one.name in (STEPS, EPOCHS) for one in differing)
 
 
 def with_migration(record: Record, resumed: int) -> dict[str, str]:

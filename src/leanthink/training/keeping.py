@@ -1,6 +1,7 @@
-"""Beside verl's dump of training rollouts (``trainer.rollout_data_dir``): each response's facts, reward and parts.
+"""Training responses kept for `leanthink score`, `watch` and `report`: each one's facts, reward and parts.
 
-verl dumps texts and scores to ``{step}.jsonl``; here goes ``shaped/{step}.jsonl``, joined to it by ``uid``.
+A folder holds texts and scores in ``{step}.jsonl``, as verl dumps them (``trainer.rollout_data_dir``), and
+``shaped/{step}.jsonl`` beside it, joined by ``uid``.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ def write_shaped(
     """Write one step's responses.
 
     Args:
-        folder: verl's ``trainer.rollout_data_dir``.
-        step: verl's, from 1.
-        keys: verl's key of each response.
+        folder: that of the kept responses.
+        step: the training step, from 1.
+        keys: the trainer's key of each response.
         facts: the facts about each.
         rows: which of them were scored, in the order of ``scored``.
         scored: what the recipe made of those.
