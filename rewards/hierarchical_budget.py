@@ -69,7 +69,7 @@ class HierarchicalBudget(OpenedReward, Composite):
         budgets: in tokens, each of which has as many of a group's responses; 512, 1024, 2048 and 2560.
         longest: tokens of the training window; 4096.
         scale: 4.
-        deviation: price of a token beyond the budget; 1/4096 in the paper.
+        deviation: price of a token beyond the budget; None: ``1 / longest``, 1/4096 in the paper.
         inside: what is paid within the budget: the ``paper``'s constant, or the smaller of both as ``released``, which
             differs for the smallest budget and short responses only.
         least: the least that a right response earns; None as in the paper.
@@ -87,12 +87,13 @@ class HierarchicalBudget(OpenedReward, Composite):
     budgets: tuple[int, ...] = (512, 1024, 2048, 2560)
     longest: int = 4096
     scale: float = 4.0
-    deviation: float = 1 / 4096
+    deviation: float | None = None
     inside: Inside = "paper"
     least: float | None = None
     valid: Reward | None = None
     opening_text: str = SENTENCE
     trained: bool = True
+    in_tokens = ("budgets", "longest")
     is_term = False
 
     def __post_init__(self) -> None:
@@ -102,7 +103,7 @@ class HierarchicalBudget(OpenedReward, Composite):
         for name, fine, allowed in (
             ("budgets", min(self.budgets) >= 1 and max(self.budgets) <= self.longest, f"1 to {self.longest} tokens"),
             ("scale", self.scale > 0, "a number above 0"),
-            ("deviation", self.deviation >= 0, "a price of a token, 0 or more"),
+            ("deviation", self.deviation is None or self.deviation >= 0, "a price of a token, 0 or more, or nothing"),
             ("inside", self.inside in get_args(Inside), " or ".join(get_args(Inside))),
             ("least", self.least is None or self.least <= 0, "0 or less, or nothing"),
             ("opening_text", "{budget}" in self.opening_text, "a text with {budget} in it"),
@@ -139,8 +140,9 @@ class HierarchicalBudget(OpenedReward, Composite):
         right_N = batch.correct == 1
         if self.valid is not None:
             right_N = right_N & (part("valid", batch) != 0)
+        deviation = 1 / self.longest if self.deviation is None else self.deviation
         value_N = hierarchical_budget(
-            batch.length, budgets_of(batch), right_N, self.longest, self.scale, self.deviation, self.inside
+            batch.length, budgets_of(batch), right_N, self.longest, self.scale, deviation, self.inside
         )
         return value_N if self.least is None else torch.where(right_N, value_N.clamp(min=self.least), value_N)
 

@@ -37,6 +37,7 @@ class WithinLength(Reward):
     """
 
     target: Number
+    in_tokens = ("target",)
     is_term = True
 
     def __post_init__(self) -> None:
