@@ -46,9 +46,20 @@ def until_first_mention(question: str, thinking: str, answer: str) -> str | None
     return None if end is None else thinking[:end]
 
 
+_SIGN: Final = re.compile(r"\S")
+
+
 @lru_cache(maxsize=8)
 def _pattern(openers: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf" ?(?<!\w)(?:{'|'.join(map(re.escape, openers))})")
+
+
+def _behind_break(text: str, begin: int) -> int:
+    """The first sign behind a line break that itself stands behind a sign, blanks apart; the text's end without one."""
+    first = _SIGN.search(text, begin)
+    line_end = text.find("\n", first.start()) if first else -1
+    behind = _SIGN.search(text, line_end) if line_end >= 0 else None
+    return behind.start() if behind else len(text)
 
 
 def chunk_ends(thinking: str, openers: tuple[str, ...] = OPENERS, joins: bool = True) -> list[int]:
@@ -60,11 +71,14 @@ def chunk_ends(thinking: str, openers: tuple[str, ...] = OPENERS, joins: bool = 
     ([8, 29, 33], [0])
     """
     starts = [match.start() for match in _pattern(openers).finditer(thinking) if match.start()]
-    ends, begin = [], 0
+    if not joins:
+        return [*starts, len(thinking)]
+    ends: list[int] = []
+    broken = _behind_break(thinking, 0)
     for start in starts:
-        if not joins or "\n" in thinking[begin:start].strip():
+        if broken < start:
             ends.append(start)
-            begin = start
+            broken = _behind_break(thinking, start)  # reads on from there: the text is gone through once
     return [*ends, len(thinking)]
 
 

@@ -120,30 +120,33 @@ def probes_of(one: Sampled) -> list:
     return [reply for asked, reply in one.calls if asked["sampling_params"].get("logprobs") is False]
 
 
-def test_probes_are_answered_from_the_cache(engine: Engine):
+def test_probes(engine: Engine):
     recipe, config = config_of(engine.model, "vsrm_rpp")
     sampled = engine.sample(config, loop_of(recipe), n=4)
     assert sum(len(probes_of(one)) for one in sampled) > 0
-    cached = 0
     for one in sampled:
         found, replies = one.fields[PROBED], probes_of(one)
         assert found["asked"] == len(replies) and found["unknown"] == 0
         assert found["truncated"] == sum(reply.extra_fields["finish_reason"] == "length" for reply in replies)
         assert found["written_tokens"] == sum(len(reply.token_ids) for reply in replies)
         assert all(reply.log_probs is None for reply in replies)
-        cached += sum(reply.extra_fields["num_cached_tokens"] for reply in replies)
-    assert cached > 0
 
 
-def test_probes_that_the_context_ends_are_truncated(engine: Engine):
-    """They may take 300 tokens, never end by themselves, and the context has 256."""
+def test_probes_of_a_long_thinking_find_it_cached_and_end_with_the_context(engine: Engine):
+    """They may take 300 tokens, never end by themselves, and the context has 256; thinking fills the limit of 120."""
     tokens = "reward.sum.steps.stepwise_gain.probe_tokens=300"
     recipe, config = config_of(engine.model, "vsrm_rpp", tokens)
-    sampled = engine.sample(config, loop_of(recipe), n=2, params=ENDLESS, leanthink_limit=40)
+    thinking = {**ENDLESS, "logit_bias": {**ENDLESS["logit_bias"], CLOSE: -100.0}}
+    sampled = engine.sample(config, loop_of(recipe), n=2, params=thinking, leanthink_limit=120)
     asked = sum(one.fields[PROBED]["asked"] for one in sampled)
     assert asked > 0
     assert sum(one.fields[PROBED]["truncated"] for one in sampled) == asked
-    assert all(len(reply.token_ids) < 300 for one in sampled for reply in probes_of(one))
+    for one in sampled:
+        for call, reply in one.calls[1:]:
+            assert call["sampling_params"]["max_tokens"] == 300
+            assert len(call["prompt_ids"]) + len(reply.token_ids) == CONTEXT
+    cached = [reply.extra_fields["num_cached_tokens"] for one in sampled for reply in probes_of(one)]
+    assert max(cached) >= 32, "a block of the response's own"
 
 
 @pytest.mark.parametrize("asked", [None, 6])

@@ -75,7 +75,8 @@ def test_stop_bias(tmp_path):
 
 def test_async_trainer_mode(tmp_path):
     rows = trained("trle", tmp_path, "trainer.v1.trainer_mode=colocate_async")
-    assert rows[0]["training/rollout_probs_diff_max"] < 0.05  # one stale step
+    assert rows[0]["training/rollout_probs_diff_max"] < 1e-3
+    assert rows[1]["training/off_policy/trajectory_staleness/max"] == 1, "sampled with the weights before step 1"
 
 
 def test_two_ranks_with_a_replica_each(tmp_path):

@@ -202,7 +202,7 @@ INSIDE = {  # given a part of `whole_file` or `whole_folder`, or methods that on
     *(("testbed/build.py", name) for name in ("save", "save_pretrained")),
     *((f"reporting/{file}.py", "savefig") for file in ("pictures", "tables")),
     *((f"{file}.py", "save") for file in ("reporting/build", "reporting/replay_page", "sweep/schedule")),
-    *((f"{file}.py", "save") for file in ("training/shaper", "verl/driver/checkpoint")),
+    *((f"{file}.py", "save") for file in ("training/shaper", "verl/driver/checkpoint", "trl/mixin", "trl/function")),
     ("data/prepare.py", "write_table"),
     ("verl/start/train.py", "replace"),  # puts a file away, within `writing`
 }

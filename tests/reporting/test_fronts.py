@@ -9,7 +9,7 @@ import random
 import pytest
 
 from leanthink.cli import main
-from leanthink.reporting.budgets import accuracy_by_budget, budgets_of, cut_text, right_within
+from leanthink.reporting.budgets import accuracy_by_budget, budgets_of, cut_texts, right_within
 from leanthink.reporting.build import report_of
 from leanthink.reporting.fronts import is_search, lines_of, mix_of, question_of, search_figures
 from leanthink.reporting.sources import Sample, Source
@@ -118,12 +118,12 @@ TEXT = r"<think> 9 </think> \boxed{ 4 } or rather \boxed{ 5 }"
 def test_a_response_is_right_once_its_right_answer_stands(budget, right):
     last = sample("q", 1.0, TEXT, gold="5", answer="5")
     assert last.length == 12.0
-    assert right_within(last, budget, same_answers()) == right
+    assert right_within(last, [budget], same_answers()) == [right]
 
 
 def test_an_answer_that_was_right_before_more_was_written_counts_where_it_stands():
     wrong = sample("q", 0.0, TEXT, gold="4", answer="5")
-    assert [right_within(wrong, budget, same_answers()) for budget in (4, 8, 12)] == [0.0, 1.0, 0.0]
+    assert right_within(wrong, [4, 8, 12], same_answers()) == [0.0, 1.0, 0.0]
 
 
 def test_budgets_go_from_the_first_that_holds_one_to_the_first_that_holds_all():
@@ -144,6 +144,13 @@ def test_accuracy_by_budget_is_over_questions():
 
 
 def test_a_text_is_cut_where_its_tokens_are():
-    assert cut_text("a b c d", 5, 3) == "a b c"  # four words and the end token
-    assert cut_text("one, two, three, four", 16, 8) == "one, two"  # eight signs of words and commas in sixteen tokens
-    assert cut_text("", 5, 3) == ""
+    assert cut_texts("a b c d", 5, [1, 3]) == {1: "a", 3: "a b c"}  # four words and the end token
+    # Seven words and commas in sixteen tokens: three of them in eight.
+    assert cut_texts("one, two, three, four", 16, [8]) == {8: "one, two"}
+    assert cut_texts("", 5, [3]) == {3: ""} and cut_texts("a", 1, []) == {}
+
+
+@pytest.mark.parametrize("asked", ["3 times 4 is 12 ?", "21 42 times 91 is 140 ?", "1 + 1 = ?"])
+def test_a_question_that_only_looks_like_one_is_of_another_task(asked):
+    assert question_of(f"{asked}\n12") is None
+    assert not is_search([sample(f"{asked}\n12", 1.0, "12")])

@@ -12,12 +12,12 @@ import pytest
 
 import leanthink
 from leanthink.core.boxes import boxes_in, last_box, unwrap
-from leanthink.core.measured import TextReward, TokenReward
+from leanthink.core.measured import TextReward, TokenReward, even_pieces
 from leanthink.core.text import as_label, printable, storable
 from leanthink.data.rollouts import words_and_signs
 from leanthink.metrics.solutions import split_solutions
 from leanthink.recipe.registry import REGISTRY
-from leanthink.rewards import early_exit, thinking_compression
+from leanthink.rewards import early_exit, redundant_thinking, thinking_compression
 from leanthink.rewards.format import format_ok
 from leanthink.rewards.readable import answer_in, well_formed
 from leanthink.rewards.segmentation import cut_points, find_thinking, token_pieces
@@ -54,6 +54,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "position_of": lambda text: thinking_compression.position_of(text[: len(text) // 3], text[1:]),
     "position_of, short": lambda text: thinking_compression.position_of(text[:150], text[1:]),
     "until_answer": lambda text: thinking_compression.until_answer("", text, text),
+    "chunk_ends": lambda text: redundant_thinking.chunk_ends(text, openers=("Wait", "a", "1", "x")),
+    "even_pieces": lambda text: (even_pieces(text, 7), even_pieces(text, len(text.split()))),
     "number_in": number_in,
     "token_pieces": lambda text: token_pieces(
         list(text[:10_000].encode()), lambda ids: bytes(ids).decode("utf-8", "replace")
@@ -170,10 +172,12 @@ def test_every_reward_of_tokens_is_linear(name: str) -> None:
 
 SHOWN = {  # a module that holds expressions -> the readers above that run them, or why no text of a model reaches them
     "core/boxes.py": ["boxes_in", "last_box"],
+    "core/measured.py": ["even_pieces"],
     "data/rollouts.py": ["words_and_signs"],
     "metrics/solutions.py": ["split_solutions", "split_solutions, gold"],
     "rewards/early_exit.py": ["step ends"],
     "rewards/readable.py": ["answer_in", "well_formed"],
+    "rewards/redundant_thinking.py": ["chunk_ends"],
     "rewards/segmentation.py": ["cut_points", "cut_points, words"],
     "rewards/think_outcome.py": ["has_box", "form_of"],
     "rewards/thinking_compression.py": ["final_answer", "position_of", "until_answer"],
@@ -186,6 +190,7 @@ SHOWN = {  # a module that holds expressions -> the readers above that run them,
     "files/reading.py": "counts brackets",
     "merge/weights.py": "names of files",
     "recipe/yaml.py": "numbers in a recipe",
+    "training/template.py": "openings in a recipe",
     "sweep/plan.py": "names of runs",
     "verl/hydra.py": "values of a recipe",
     "core/text.py": ["halves of pairs"],

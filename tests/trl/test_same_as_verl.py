@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from leanthink.core.placement import token_rewards
 from leanthink.data.records import read_below
 from leanthink.data.rollouts import read_rollouts
 from leanthink.recipe.definition import load_recipe
@@ -31,16 +32,19 @@ class Queue:
         self.rows = rows
 
     def kv_batch_get(self, keys: Any, partition_id: Any, select_fields: Any) -> dict[str, Any]:
-        jagged = {
-            name: torch.nested.as_nested_tensor([row[name] for row in self.rows], layout=torch.jagged)
-            for name in ("rm_scores", "response_mask")
-        }
-        return {**jagged, **{name: [row[name] for row in self.rows] for name in ("extra_fields", "uid")}}
+        return {name: [row[name] for row in self.rows] for name in select_fields}
 
     def kv_batch_put(self, keys: Any, partition_id: Any, fields: Any) -> None:
-        for name in fields.keys():  # noqa: SIM118
-            for row, value in zip(self.rows, fields[name], strict=True):
-                row[name] = getattr(value, "data", value) if name == "uid" else value
+        for name in fields.keys():  # noqa: SIM118 - no mapping
+            values = fields[name] if name == "uid" else fields[name].unbind()
+            for key, value in zip(keys, values, strict=True):
+                self.rows[int(key[1:])][name] = getattr(value, "data", value) if name == "uid" else value
+
+
+def in_64_bits(reward_N: Any, length_N: Any, placement: Any = None, last_N: Any = None) -> torch.Tensor:
+    """verl holds token rewards in 32 bits, which is less than 1e-6 where the rewards of a group hardly differ."""
+    rows = token_rewards(reward_N, length_N, placement)
+    return torch.cat([row[: int(length)] for row, length in zip(rows, length_N, strict=True)])
 
 
 class Verl:
@@ -68,8 +72,6 @@ class Verl:
         facts = self.finder.find_all(responses)
         rows = [
             {
-                # verl holds them in 32 bits, which is less than 1e-6 where rewards of a group hardly differ.
-                "rm_scores": torch.zeros(len(tokens), dtype=torch.float64),
                 "response_mask": torch.ones(len(tokens), dtype=torch.int64),
                 "extra_fields": {"reward_extra_info": fact},
                 "uid": str(place // N),
@@ -77,8 +79,10 @@ class Verl:
             for place, (tokens, fact) in enumerate(zip(batch.token_ids, facts, strict=True))
         ]
         self.monkeypatch.setattr(shaping, "tq", Queue(rows))
+        self.monkeypatch.setattr(shaping, "flat_token_rewards", in_64_bits)
         keys = [f"k{place}" for place in range(len(rows))]
-        self.buffer._shape(SimpleNamespace(keys=keys, tags=[{} for _ in keys], partition_id="train"), self.step)
+        tags = [{"response_len": len(tokens)} for tokens in batch.token_ids]
+        self.buffer._shape(SimpleNamespace(keys=keys, tags=tags, partition_id="train"), self.step)
         scores = pad_sequence([row["rm_scores"] for row in rows], batch_first=True)
         mask = pad_sequence([row["response_mask"] for row in rows], batch_first=True)
         uids = np.array([row["uid"] for row in rows], dtype=object)

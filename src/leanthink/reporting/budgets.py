@@ -35,41 +35,51 @@ def budgets_of(samples: Sequence[Sample]) -> list[int]:
 
 def accuracy_by_budget(samples: Sequence[Sample], same: Same, budgets: Sequence[int]) -> Mapping[int, Interval]:
     """Accuracy by budget, with bootstrap intervals over questions."""
-    questions = list(by_question(samples).values())
+    questions = [[right_within(one, budgets, same) for one in own] for own in by_question(samples).values()]
     counts = [float(len(own)) for own in questions]
     return {
         budget: bootstrap(
-            {"right": [sum(right_within(one, budget, same) for one in own) for own in questions], "count": counts},
+            {"right": [sum(rights[place] for rights in own) for own in questions], "count": counts},
             lambda drawn: drawn["right"] / drawn["count"],
         )
-        for budget in budgets
+        for place, budget in enumerate(budgets)
     }
 
 
-def right_within(sample: Sample, budget: int, same: Same) -> float:
-    """Whether a response with a verdict is right after so many tokens: 1 or 0."""
+def right_within(sample: Sample, budgets: Sequence[int], same: Same) -> list[float]:
+    """Whether a response with a verdict is right after each number of tokens: 1 or 0."""
     correct = float(sample.correct or 0.0)
-    if sample.length <= budget:
-        return correct
-    answer = extract_answer(cut_text(sample.text, sample.length, budget), truncated=True)
-    if answer is None:
-        return 0.0
-    return correct if answer == sample.answer else float(same(gold_answer(sample.gold), answer))
+    cut = cut_texts(sample.text, sample.length, [budget for budget in budgets if budget < sample.length])
+    answers = {budget: extract_answer(text, truncated=True) for budget, text in cut.items()}
+    gold = gold_answer(sample.gold)
+
+    def right(budget: int) -> float:
+        if budget not in answers:
+            return correct
+        answer = answers[budget]
+        if answer is None:
+            return 0.0
+        return correct if answer == sample.answer else float(same(gold, answer))
+
+    return [right(budget) for budget in budgets]
 
 
-def cut_text(text: str, length: float, budget: int) -> str:
-    r"""What the first ``budget`` of ``length`` tokens of a text say.
+def cut_texts(text: str, length: float, budgets: Sequence[int]) -> dict[int, str]:
+    r"""What the first tokens of a text of ``length`` tokens say, by number of tokens.
 
     Dumps hold text. Where its words are as many as its tokens, the end token aside, a token is a word; elsewhere the
     text is cut at the budget's share of its words and signs.
 
-    >>> cut_text("30 + 12 = 42", 6, 4), cut_text("So it is \\boxed{42}.", 14, 6)
-    ('30 + 12 =', 'So it is')
+    >>> cut_texts("30 + 12 = 42", 6, [4]), cut_texts("So it is \\boxed{42}.", 14, [6])
+    ({4: '30 + 12 ='}, {6: 'So it is'})
     """
+    if not budgets:
+        return {}
     words = text.split()
-    pieces = words if length - len(words) in (0, 1) else words_and_signs(text)
-    kept = budget if pieces is words else int(budget / length * len(pieces))
-    end = 0
-    for piece in pieces[:kept]:
-        end = text.index(piece, end) + len(piece)
-    return text[:end]
+    by_word = length - len(words) in (0, 1)
+    pieces = words if by_word else words_and_signs(text)
+    ends = [0]
+    for piece in pieces:
+        ends.append(text.index(piece, ends[-1]) + len(piece))
+    kept = {budget: budget if by_word else int(budget / length * len(pieces)) for budget in budgets}
+    return {budget: text[: ends[min(count, len(pieces))]] for budget, count in kept.items()}

@@ -20,7 +20,7 @@ from leanthink.metrics import Interval, bootstrap
 from leanthink.metrics.intervals import Sums
 from leanthink.reporting.sources import Sample
 from leanthink.testbed.front import Front, Point, front, waste_dropped
-from leanthink.testbed.search import SearchQuestion, read_response
+from leanthink.testbed.search import Search, SearchQuestion, read_response
 
 _QUESTION: Final = re.compile(r"((?:\d+ )+)times (\d+) is (\d+) \?")
 
@@ -61,7 +61,10 @@ def question_of(text: str) -> SearchQuestion | None:
     found = _QUESTION.search(text)
     if found is None:
         return None
-    return SearchQuestion(candidates=tuple(map(int, found[1].split())), multiplier=int(found[2]), target=int(found[3]))
+    candidates, multiplier, target = tuple(map(int, found[1].split())), int(found[2]), int(found[3])
+    if [Search().result(candidate, multiplier) for candidate in candidates].count(target) != 1:
+        return None
+    return SearchQuestion(candidates=candidates, multiplier=multiplier, target=target)
 
 
 def is_search(samples: Sequence[Sample]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from leanthink.files.writing import make_folder, write_text
+from leanthink.files.writing import make_folder, open_log, write_text
 from leanthink.recipe.definition import Recipe
 from leanthink.runs.folder import Run
 from leanthink.runs.summary import write_summary
@@ -53,8 +53,8 @@ class Keeper:
         data = {NAMES.get(name, name): value for name, value in logs.items() if isinstance(value, int | float)}
         if data:
             make_folder(self.run.attempts)
-            with self._attempt.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, "data": data}) + "\n")
+            with open_log(self._attempt) as file:
+                file.write(json.dumps({"step": step, "data": data}).encode() + b"\n")
 
     def evaluation(self, judged: Sequence[Found], step: int) -> None:
         """Keep held-out responses after a step, and sum the run up so far."""

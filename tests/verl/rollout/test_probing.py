@@ -3,6 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+from verl.workers.rollout.replica import TokenOutput
 
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
@@ -12,6 +14,7 @@ from leanthink.verl.rollout import probing
 from leanthink.verl.rollout.probes import PROBED
 from leanthink.verl.rollout.single_turn import FactsAgentLoop
 from leanthink.verl.settings import Settings
+from verl_single_turn import MESSAGES, single_turn
 
 TOKENIZER = build_tokenizer()
 RESPONSE = TOKENIZER.encode(r"<think> 47 + 12 = 58 wait + 12 = 59 </think> \boxed{ 59 } <eos>")
@@ -33,6 +36,7 @@ def run_loop(
         return SimpleNamespace(token_ids=answer, stop_reason="completed")
 
     async def sampled(self, sampling_params, priority=0, **kwargs):
+        self.request_id = "abc"
         return SimpleNamespace(prompt_ids=PROMPT, response_ids=RESPONSE, extra_fields={"truncated": False})
 
     monkeypatch.setattr(FactsAgentLoop, "run", sampled)
@@ -43,7 +47,7 @@ def run_loop(
     loop.config = OmegaConf.create({"leanthink": settings.node(), "actor_rollout_ref": {**model, **rollout}})
     loop.rollout_config = OmegaConf.create({"full_determinism": full_determinism, "seed": 7})
     loop.tokenizer = TOKENIZER
-    loop.server_manager = SimpleNamespace(generate=generate, request_id="abc")
+    loop.server_manager = SimpleNamespace(generate=generate)
     params = {"temperature": 1.0, "top_p": 0.9, "logprobs": True}
     output = asyncio.run(loop.run(params, priority=5, reward_model={"ground_truth": gold}))
     return output, calls
@@ -69,6 +73,30 @@ def test_a_probe_that_the_context_ends_is_truncated(monkeypatch):
     """There are 6 and 11 tokens of thinking and one that closes it; 20 less those and the prompt leaves 7 and 2."""
     output, _ = run_loop(monkeypatch, answer=ANSWER[:2], context=20)
     assert output.extra_fields[PROBED]["truncated"] == PROBES
+
+
+def test_a_responses_limit_is_not_that_of_its_probes(monkeypatch):
+    """They are asked by the client itself, with all that comes between it and a response gone."""
+    asked = []
+
+    async def generate(*, prompt_ids, sampling_params, **_):
+        asked.append(sampling_params["max_tokens"])
+        ids = RESPONSE if len(asked) == 1 else ANSWER
+        return TokenOutput(token_ids=ids, log_probs=[-1.0] * len(ids), stop_reason="completed")
+
+    monkeypatch.setattr(SingleTurnAgentLoop, "run", single_turn)
+    loop = object.__new__(probing.ProbingAgentLoop)
+    node = Settings.of(load_recipe("vsrm_rpp", profile="cpu")).node()
+    rollout = {"name": "vllm", "prompt_length": 16, "response_length": 96, "max_model_len": None}
+    model = {"path": str(policy_path())}
+    loop.config = OmegaConf.create({"leanthink": node, "actor_rollout_ref": {"rollout": rollout, "model": model}})
+    loop.rollout_config = loop.config.actor_rollout_ref.rollout
+    loop.tokenizer = TOKENIZER
+    loop.server_manager = SimpleNamespace(generate=generate)
+    fields = {"leanthink_limit": 40, "reward_model": {"ground_truth": "59"}}
+    output = asyncio.run(loop.run({"temperature": 1.0}, raw_prompt=MESSAGES, **fields))
+    assert output.extra_fields["limit"] == 40 and output.extra_fields[PROBED]["asked"] == 2 * PROBES
+    assert asked == [40] + [6] * 2 * PROBES
 
 
 def test_a_deterministic_engine_gets_ids_and_seeds_that_differ(monkeypatch):

@@ -50,7 +50,7 @@ def conversation(turns, answers=("59",)):
     return run
 
 
-def respond(monkeypatch, replies, *, answers=("59",), reason="completed", room=60, **given):
+def respond(monkeypatch, replies, *, answers=("59",), reason="completed", room=60, context=None, **given):
     calls, left = [], list(replies)
 
     async def generate(**call):
@@ -67,7 +67,8 @@ def respond(monkeypatch, replies, *, answers=("59",), reason="completed", room=6
     monkeypatch.setattr(ToolAgentLoop, "run", conversation(len(replies), answers))
     monkeypatch.setattr(ToolAgentLoop, "_call_tool", call_tool)
     loop = object.__new__(ToolsAgentLoop)
-    loop.config = OmegaConf.create({"actor_rollout_ref": {"model": {"path": str(policy_path())}}})
+    rollout = {"name": "vllm", "max_model_len": context}
+    loop.config = OmegaConf.create({"actor_rollout_ref": {"model": {"path": str(policy_path())}, "rollout": rollout}})
     loop.prompt_length, loop.response_length, loop.tools = 16, room, {}
     loop.tool_parser = SimpleNamespace(extract_tool_calls=extract)
     loop.tokenizer = TOKENIZER
@@ -108,6 +109,13 @@ def test_a_conversation_that_ends_in_a_call_is_cut(monkeypatch, reason):
     assert output.extra_fields["truncated"] is True
     kept, _ = respond(monkeypatch, [CALL, ANSWER], reason="stop")
     assert kept.extra_fields["truncated"] is False
+
+
+@pytest.mark.parametrize(("context", "truncated"), [(3 + len(CALL) + len(TOOL) + 3, True), (None, False)])
+def test_a_turn_that_the_engines_context_ends_is_cut(monkeypatch, context, truncated):
+    output, calls = respond(monkeypatch, [CALL, ANSWER[:3]], context=context)
+    assert output.extra_fields["truncated"] is truncated
+    assert calls[1]["sampling_params"]["max_tokens"] == (3 if context else 60 - len(CALL))
 
 
 def test_what_verl_cuts_off_the_row_is_cut(monkeypatch):

@@ -32,7 +32,7 @@ class ProbingAgentLoop(FactsAgentLoop):
         params = prober.sampling_params(sampling_params)
         deterministic = bool(self.rollout_config.get("full_determinism", False))
         # The response's own id leads its probes to the server that holds the prefixes in its cache.
-        request_id = self.server_manager.request_id or uuid4().hex
+        request_id = self.request_id or uuid4().hex
 
         async def generate(prefix_ids: list[int], n: int) -> tuple[Any, int]:
             mine, own_id = dict(params), request_id

@@ -46,7 +46,18 @@ class _Listener:
         return getattr(self._inner, name)
 
 
-class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is untyped
+class CountsCut:
+    """Remembers by how many tokens verl cut the prompt, from the left, of any of its agent loops."""
+
+    prompt_cut = 0
+
+    def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
+        kept: list[int] = super()._cap_text_prompt_length(prompt_ids)  # type: ignore[misc]  # verl's own
+        self.prompt_cut = max(self.prompt_cut, len(prompt_ids) - len(kept))
+        return kept
+
+
+class FactsAgentLoop(CountsCut, SingleTurnAgentLoop):  # type: ignore[misc]  # verl is untyped
     """verl's single-turn loop, with ``truncated`` and ``limit`` in the output's extra fields.
 
     The limit is the smaller of the engine's own (see `leanthink.verl.rollout.room`) and what the prompt brings as
@@ -60,14 +71,17 @@ class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is unty
     """
 
     server_manager: Any
-    prompt_cut = 0
+    request_id: str | None = None
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One response."""
         asked = kwargs.get(LIMIT_FIELD)
         listener = _Listener(self.server_manager, self.limit_after, None if asked is None else int(asked))
-        self.server_manager = listener
-        output = await super().run(sampling_params, priority=priority, **kwargs)
+        client, self.server_manager = self.server_manager, listener
+        try:
+            output = await super().run(sampling_params, priority=priority, **kwargs)
+        finally:  # what a loop asks besides, as probes, has limits of its own
+            self.server_manager, self.request_id = client, listener.request_id
         reply = listener.output
         # A reply longer than what verl's own loop keeps was cut after generation.
         cut_after = len(reply.token_ids) > len(output.response_ids)
@@ -91,9 +105,3 @@ class FactsAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]  # verl is unty
     def ends(self) -> frozenset[int]:
         """The tokens that end a response."""
         return end_ids(local_path(str(self.config.actor_rollout_ref.model.path)), self.tokenizer.eos_token_id)
-
-    def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
-        """verl's own, which cuts a prompt from the left; by how much is remembered."""
-        kept: list[int] = super()._cap_text_prompt_length(prompt_ids)
-        self.prompt_cut = max(self.prompt_cut, len(prompt_ids) - len(kept))
-        return kept

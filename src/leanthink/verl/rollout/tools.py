@@ -16,10 +16,11 @@ from verl.experimental.agent_loop.tool_agent_loop import ToolAgentLoop
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.limits import LIMIT
 from leanthink.rewards.counted import CALLS, CONTEXT_TOKENS, FAILED_CALLS, SECONDS, TOOL_TOKENS, TURNS
+from leanthink.training.facts import PROMPT_CUT
 from leanthink.training.responses import end_ids, was_truncated
 from leanthink.verl import LAST_FIELD, TURNS_FIELD
-from leanthink.verl.rollout.room import local_path
-from leanthink.verl.rollout.single_turn import LIMIT_FIELD
+from leanthink.verl.rollout.room import context_of, local_path
+from leanthink.verl.rollout.single_turn import LIMIT_FIELD, CountsCut
 
 FAILED: Final = ("Unknown function '", "Invalid JSON in arguments for '", "Error executing tool '")
 """How verl's tool loop begins the message of a call that no tool could answer."""
@@ -54,7 +55,7 @@ class Recorder:
         return getattr(self._inner, name)
 
 
-class ToolsAgentLoop(ToolAgentLoop):  # type: ignore[misc]  # verl is untyped
+class ToolsAgentLoop(CountsCut, ToolAgentLoop):  # type: ignore[misc]  # verl is untyped
     """verl's tool agent loop, with the columns of a response with tools in the output's extra fields.
 
     The limit (``leanthink_limit``) is of all that the policy writes; verl's response length, which counts what tools
@@ -73,12 +74,14 @@ class ToolsAgentLoop(ToolAgentLoop):  # type: ignore[misc]  # verl is untyped
         longest = int(self.response_length)
         asked = kwargs.get(LIMIT_FIELD)
         limit = longest if asked is None else min(int(asked), longest)
-        recorder = Recorder(self.server_manager, limit, int(self.prompt_length) + longest)
+        room = min(int(self.prompt_length) + longest, context_of(self.config))
+        recorder = Recorder(self.server_manager, limit, room)
         self.server_manager = recorder
         output = await super().run(sampling_params, priority=priority, **kwargs)
         fields = output.extra_fields
         fields["truncated"] = await self._truncated(output, recorder)
         fields[LIMIT] = limit
+        fields[PROMPT_CUT] = self.prompt_cut
         if PROMPT_KEY in kwargs:
             fields[PROMPT_KEY] = kwargs[PROMPT_KEY]
         mask = output.response_mask
