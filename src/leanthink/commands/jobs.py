@@ -72,10 +72,7 @@ def job_of(args: argparse.Namespace, folder: Path, data: Path | None = None, *, 
         ConfigError: an argument is wrong or missing.
     """
     profile: Profile = args.profile or default_profile()
-    for name in ("steps", "nodes", "gpus"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} is {value}; give 1 or more")
+    check_counts(args)
     given = _verl_keys(args.overrides)
     check_keys_trusted(given, "the overrides")
     options = {key.removeprefix("leanthink."): value for key, value in given.items() if key.startswith("leanthink.")}
@@ -85,24 +82,13 @@ def job_of(args: argparse.Namespace, folder: Path, data: Path | None = None, *, 
     if args.keep_rollouts:
         extra = {"trainer.rollout_data_dir": str(Run(folder=folder.absolute()).rollouts), **extra}
     recipe = load_recipe(args.recipe, tree_overrides(args.overrides), profile)
-    model, train, val = args.model, args.train_file, args.val_file
-    if profile == "cpu":
-        model, train, val = with_testbed(args, data or folder.absolute() / DATA)
-    elif args.testbed:
-        raise ConfigError(f"--testbed {args.testbed} is of the CPU profile; leave it out, or give --profile cpu")
-    elif not only_shown:
-        missing = [flag for flag, value in (("model", model), ("train-file", train), ("val-file", val)) if not value]
-        if missing:
-            raise ConfigError(f"--profile gpu needs --{missing[0]}; prepare data with `leanthink prepare`")
-    for path in (*(args.train_file or ()), *(args.val_file or ())):
-        if not only_shown and not Path(path).expanduser().exists():
-            raise DataError(f"no file {path}; write it with `leanthink prepare`")
+    model, train, val = sources_of(args, profile, data or folder.absolute() / DATA, only_shown)
     return Job(
         recipe=recipe,
         profile=profile,
-        model=model or "MODEL",
-        train_files=tuple(train or ("TRAIN.parquet",)),
-        val_files=tuple(val or ("VAL.parquet",)),
+        model=model,
+        train_files=train,
+        val_files=val,
         folder=str(folder.absolute()),
         nodes=args.nodes,
         gpus=args.gpus or (1 if profile == "cpu" else 8),
@@ -164,7 +150,49 @@ def _verl_keys(overrides: list[str]) -> dict[str, Any]:
     return keys
 
 
-def with_testbed(args: argparse.Namespace, data: Path) -> tuple[str, list[str], list[str]]:
+def check_counts(args: argparse.Namespace) -> None:
+    """Refuse a number of steps or machines below 1.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    for name in ("steps", "nodes", "gpus"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} is {value}; give 1 or more")
+
+
+def sources_of(
+    args: argparse.Namespace, profile: Profile, data: Path, only_shown: bool
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The model, and the files that are trained and validated on, under any trainer.
+
+    Args:
+        args: the parsed arguments.
+        profile: cpu for the testbed's, where the caller gave none.
+        data: the folder of the testbed's questions.
+        only_shown: whether they need not be there.
+
+    Raises:
+        ConfigError: one is missing, or two exclude each other.
+        DataError: a file is not there.
+    """
+    model, train, val = args.model, args.train_file, args.val_file
+    if profile == "cpu":
+        model, train, val = _with_testbed(args, data)
+    elif args.testbed:
+        raise ConfigError(f"--testbed {args.testbed} is of the CPU profile; leave it out, or give --profile cpu")
+    elif not only_shown:
+        missing = [flag for flag, value in (("model", model), ("train-file", train), ("val-file", val)) if not value]
+        if missing:
+            raise ConfigError(f"--profile gpu needs --{missing[0]}; prepare data with `leanthink prepare`")
+    for path in (*(args.train_file or ()), *(args.val_file or ())):
+        if not only_shown and not Path(path).expanduser().exists():
+            raise DataError(f"no file {path}; write it with `leanthink prepare`")
+    return model or "MODEL", tuple(train or ("TRAIN.parquet",)), tuple(val or ("VAL.parquet",))
+
+
+def _with_testbed(args: argparse.Namespace, data: Path) -> tuple[str, list[str], list[str]]:
     """The testbed's policy and questions where the caller gave none; data of one's own need a model."""
     from leanthink.testbed import policy_path
 
