@@ -133,7 +133,9 @@ def test_a_run_on_two_nodes_loses_one_and_goes_on(
     cluster.wait_for_nodes()
     log = tmp_path / "killed.txt"
     process = start(command, cluster.address, log)
-    wait(lambda: run.last_checkpoint() >= 1 or process.poll() is not None, "checkpoint", log)
+    # verl logs a step after its checkpoint; only then is the step whole.
+    logged = lambda: run.last_checkpoint() >= 1 and any(row["step"] >= 1 for row in run.read_metrics())  # noqa: E731
+    wait(lambda: logged() or process.poll() is not None, "first step", log)
     assert process.poll() is None, log.read_text(errors="replace")[-4000:]
     cluster.remove_node(second, allow_graceful=False)
     assert process.wait(1800) != 0
