@@ -47,6 +47,14 @@ def test_what_a_recipe_says_in_trls_words() -> None:
     assert made("o1_pruner")["top_p"] == 0.8 and made("o1_pruner")["max_grad_norm"] == 10.0
 
 
+def test_held_out_questions_are_answered_as_often_as_under_verl() -> None:
+    """Once, unless told otherwise; a batch holds whole groups."""
+    told = lambda args: (args["num_generations_eval"], args["per_device_eval_batch_size"])  # noqa: E731
+    assert told(made("grpo")) == (1, 8)
+    assert told(made("grpo", "actor_rollout_ref.rollout.val_kwargs.n=3")) == (3, 6)
+    assert told(made("grpo", own={"num_generations_eval": 16})) == (16, 16)
+
+
 def test_ones_own_arguments_win_but_not_over_the_advantage() -> None:
     own = {"learning_rate": 1.0, "use_vllm": True, "vllm_mode": "colocate", "per_device_train_batch_size": 2}
     args = made("trle", own=own)

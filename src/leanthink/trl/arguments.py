@@ -21,6 +21,7 @@ from leanthink.trl.fit import ACTOR, ROLLOUT, fit_of
 PROMPTS: Final = "data.train_batch_size"
 MINI: Final = f"{ACTOR}.ppo_mini_batch_size"
 N: Final = f"{ROLLOUT}.n"
+VALIDATED: Final = f"{ROLLOUT}.val_kwargs.n"
 EPOCHS: Final = f"{ACTOR}.ppo_epochs"
 OPTIM: Final = f"{ACTOR}.optim"
 
@@ -45,6 +46,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     f"{ROLLOUT}.temperature": 1.0,
     f"{ROLLOUT}.top_p": 1.0,
     f"{ROLLOUT}.top_k": -1,
+    VALIDATED: 1,
     "trainer.total_epochs": 3,
     "trainer.total_training_steps": None,
     "trainer.save_freq": 20,
@@ -178,6 +180,7 @@ def arguments(
         **_optimizer(value, updates),
         **_loss(recipe, value),
         "num_generations": int(value[N]),
+        **_evaluation(int(own.get("num_generations_eval") or value[VALIDATED]), MICRO[profile]),
         "max_completion_length": int(value["data.max_response_length"]),
         "temperature": float(value[f"{ROLLOUT}.temperature"]),
         "top_p": float(value[f"{ROLLOUT}.top_p"]),
@@ -193,6 +196,11 @@ def arguments(
     if profile == "cpu":
         made |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "report_to": "none"}
     return {**made, **own}
+
+
+def _evaluation(samples: int, micro: int) -> dict[str, int]:
+    """So many responses to a held-out question, whole groups at a time; TRL's own default is as many as in training."""
+    return {"num_generations_eval": samples, "per_device_eval_batch_size": samples * max(1, micro // samples)}
 
 
 def updates_of(args: Any) -> float:
