@@ -17,6 +17,7 @@ from leanthink.core.text import as_label, printable, storable
 from leanthink.data.rollouts import words_and_signs
 from leanthink.metrics.solutions import split_solutions
 from leanthink.recipe.registry import REGISTRY
+from leanthink.reporting.fronts import question_of
 from leanthink.rewards import early_exit, redundant_thinking, thinking_compression
 from leanthink.rewards.format import format_ok
 from leanthink.rewards.readable import answer_in, well_formed
@@ -57,6 +58,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "chunk_ends": lambda text: redundant_thinking.chunk_ends(text, openers=("Wait", "a", "1", "x")),
     "even_pieces": lambda text: (even_pieces(text, 7), even_pieces(text, len(text.split()))),
     "number_in": number_in,
+    "question_of": question_of,
     "token_pieces": lambda text: token_pieces(
         list(text[:10_000].encode()), lambda ids: bytes(ids).decode("utf-8", "replace")
     ),
@@ -72,6 +74,7 @@ PIECES = [
         "a\n\n",
         "a",
         "1",
+        "1 ",
         "-",
         "1,",
         "1,111",
@@ -182,6 +185,7 @@ SHOWN = {  # a module that holds expressions -> the readers above that run them,
     "rewards/think_outcome.py": ["has_box", "form_of"],
     "rewards/thinking_compression.py": ["final_answer", "position_of", "until_answer"],
     "verl/rollout/reward_model.py": ["number_in"],
+    "reporting/fronts.py": ["question_of"],
     "core/code.py": "names in a recipe",
     "core/functions.py": "names of classes",
     "data/pairs.py": "a choice among letters, matched whole",
@@ -189,9 +193,12 @@ SHOWN = {  # a module that holds expressions -> the readers above that run them,
     "data/records.py": "names of files",
     "files/reading.py": "counts brackets",
     "merge/weights.py": "names of files",
+    "recipe/lengths.py": "values of a recipe",
+    "recipe/parts.py": "docstrings of parts",
     "recipe/yaml.py": "numbers in a recipe",
     "training/template.py": "openings in a recipe",
     "sweep/plan.py": "names of runs",
+    "trl/start.py": "the command of a run",
     "verl/hydra.py": "values of a recipe",
     "core/text.py": ["halves of pairs"],
     "data/questions.py": "answers in a data set, and the pattern that is typed",

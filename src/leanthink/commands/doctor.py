@@ -59,7 +59,7 @@ def _estimate(args: argparse.Namespace, console: Console) -> int:
     asked = argparse.Namespace(
         recipe=args.recipe or "grpo", overrides=args.overrides, profile="gpu", model=args.model, out=None,
         train_file=None, val_file=None, steps=None, nodes=args.nodes or 1, gpus=args.gpus, seed=None,
-        keep_rollouts=False, engine="tiny",
+        keep_rollouts=False, engine="tiny", testbed=None,
     )  # fmt: skip
     job = jobs.job_of(asked, jobs.folder_of(asked), only_shown=True)
     jobs.check(job)

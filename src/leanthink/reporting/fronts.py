@@ -22,7 +22,7 @@ from leanthink.reporting.sources import Sample
 from leanthink.testbed.front import Front, Point, front, waste_dropped
 from leanthink.testbed.search import Search, SearchQuestion, read_response
 
-_QUESTION: Final = re.compile(r"((?:\d+ )+)times (\d+) is (\d+) \?")
+_QUESTION: Final = re.compile(r"((?:\d{1,9} ){1,64})times (\d{1,9}) is (\d{1,9}) \?")  # bounded: linear in any prompt
 
 
 @dataclass(frozen=True, kw_only=True)
