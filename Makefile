@@ -16,7 +16,7 @@ sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on wher
 	$(BIN)/leanthink sweep examples/sweep.yaml --out runs/sweep --jobs 2
 	$(BIN)/leanthink report runs/sweep --out runs/sweep/report
 
-test: setup lint types unit verl-tests ## all checks; under 25 minutes on 2 cores
+test: setup lint types unit verl-tests ## all checks; under an hour on 2 cores
 
 docs: setup ## write the tables of README.md, recipes/README.md and docs/methods.md from recipes and parts
 	$(BIN)/python docs/build.py
