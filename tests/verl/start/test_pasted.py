@@ -14,6 +14,7 @@ from leanthink.cli import main
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
+from leanthink.runs import following
 from leanthink.runs.folder import Run
 from leanthink.testbed import policy_path
 from leanthink.verl.start import train
@@ -51,7 +52,7 @@ def test_show_prints_what_train_runs(
         started.append(arguments)
         return SimpleNamespace(poll=lambda: 1, returncode=1, pid=0)
 
-    monkeypatch.setattr(train.subprocess, "Popen", popen)
+    monkeypatch.setattr(following.subprocess, "Popen", popen)
     asked = [*options, "--profile", "cpu", "--out", str(tmp_path / "run")]
     assert main(["train", *asked]) != 0
     (arguments,) = started
@@ -214,7 +215,7 @@ def write_rows(path: Path, **extra: Any) -> str:
 def test_a_column_that_the_data_lack_is_missed_before_verl_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train.subprocess, "Popen", lambda *_, **__: pytest.fail("verl was started"))
+    monkeypatch.setattr(following.subprocess, "Popen", lambda *_, **__: pytest.fail("verl was started"))
     whole = write_rows(tmp_path / "whole.parquet", budget=100, at_most=1)
     lacking = write_rows(tmp_path / "lacking.parquet", budget=100)
     for files in ([whole, lacking], [lacking, whole]):
