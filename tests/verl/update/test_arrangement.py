@@ -15,7 +15,7 @@ ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 
 
 def drpo(profile="gpu", overrides=(), name="drpo", **changes):
-    files = {"train_files": ("train.parquet",), "val_files": ("test.parquet",), "checkpoints": "checkpoints"}
+    files = {"train_files": ("train.parquet",), "val_files": ("test.parquet",), "folder": "run"}
     gpus = 8 if profile == "gpu" else 1
     return Job(
         recipe=load_recipe(name, overrides, profile), profile=profile, model="model", gpus=gpus, **files, **changes
