@@ -29,6 +29,7 @@ from leanthink.verl import NAME
 from leanthink.verl.rollout.loops import loop_of
 from leanthink.verl.rollout.probes import PROBED
 from leanthink.verl.rollout.room import context_of
+from leanthink.verl.rollout.thinking import THINKING_FIELD
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
 
@@ -237,6 +238,24 @@ def test_a_stop_bias_keeps_to_the_limit(engine: Engine, asked, least):
     sampled = engine.sample(config, loop_of(recipe), n=2, leanthink_limit=asked)
     agree(sampled, cut_at_the_marker=CLOSE)
     assert all(len(one.output.response_ids) <= asked for one in sampled)
+
+
+@pytest.mark.parametrize("budget", [1, 4, 10, 200])
+def test_a_budget_of_thinking_holds_to_the_token(engine: Engine, budget):
+    limit = f"limit={{thinking: {{at_most: {budget}, answer: 6, closing: </think>}}}}"
+    recipe, config = config_of(engine.model, "grpo", limit)
+    sampled = engine.sample(config, loop_of(recipe), n=4, **{THINKING_FIELD: budget})
+    agree(sampled)
+    forced = [one for one in sampled if one.fields["forced"]]
+    assert len(forced) == len(sampled) if budget == 1 else len(forced) < len(sampled) if budget == 200 else forced
+    for one in sampled:
+        ids, mask = one.output.response_ids, one.output.response_mask
+        assert thinking(one) <= budget + int(one.fields["forced"])
+        if one.fields["forced"]:
+            assert ids[budget] == CLOSE and mask.count(0) == 1 and mask[budget] == 0
+            assert one.output.response_logprobs[budget] == 0.0 and len(ids) <= budget + 1 + 6
+        else:
+            assert 0 not in mask
 
 
 async def _all_but(engine: Engine, config, resuming: bool, then) -> list:
