@@ -47,7 +47,11 @@ class Case:
 
 
 CASES: Final = (
-    *(Case(python="3.11", pip=pip, extra=extra) for pip in (OLD_PIP, "newest") for extra in ("", "verl", "trl", "watch")),
+    *(
+        Case(python="3.11", pip=pip, extra=extra)
+        for pip in (OLD_PIP, "newest")
+        for extra in ("", "verl", "trl", "watch")
+    ),
     *(Case(python="3.11", pip=pip, kind="sdist") for pip in (OLD_PIP, "newest")),
     Case(python="3.11", pip="newest", extra="slurm"),
     *(Case(python="3.12", pip="newest", extra=extra) for extra in ("", "verl", "trl")),
@@ -64,7 +68,7 @@ if __name__ == "__main__":
             assert found.verdict is Verdict[wanted], (gold, response, found)
     assert len(recipe_names()) > 30 and all(load_recipe(name) for name in recipe_names())
     batch = RolloutBatch.of(group=[0, 0, 0, 0], length=[10, 20, 30, 40], correct=[1, 1, 0, 1], step=1)
-    rewards = score_step(load_recipe("trle"), batch).rewards.tolist()
+    rewards = score_step(load_recipe("trle"), batch).reward.tolist()
     assert rewards[2] == 0 and 1 > rewards[0] > rewards[1] > rewards[3] > 0, rewards
     print("ok")
 """
@@ -229,9 +233,7 @@ def table(results: Sequence[Result]) -> str:
     |---|---|---|---|---|
     | py3.11 pip23.2.1 wheel | passed | 61 | 0.9 | a |
     """
-    rows = [
-        f"| {one.case} | {one.state} | {one.seconds:.0f} | {one.gigabytes:.1f} | {one.found} |" for one in results
-    ]
+    rows = [f"| {one.case} | {one.state} | {one.seconds:.0f} | {one.gigabytes:.1f} | {one.found} |" for one in results]
     return "\n".join(["| case | state | seconds | GB | found |", "|---|---|---|---|---|", *rows])
 
 

@@ -48,6 +48,16 @@ INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
 
+class _Version(argparse.Action):
+    """Prints the version, and below it what is installed of the packages that leanthink works with."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from leanthink.doctor import found_versions, installed
+
+        print(f"leanthink {__version__}", *found_versions(installed), sep="\n")
+        parser.exit()
+
+
 def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     """The parser of the whole command line; only the ``wanted`` command's module is imported, if one is named.
 
@@ -57,7 +67,7 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         prog="leanthink",
         description="Rewards and algorithms that make reasoning models think no longer than they need.",
     )
-    program.add_argument("--version", action="version", version=f"leanthink {__version__}")
+    program.add_argument("--version", action=_Version, nargs=0, help="show the version, and those found of others")
     subparsers = program.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         sub = subparsers.add_parser(name, help=text, description=text)
