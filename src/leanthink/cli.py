@@ -15,6 +15,7 @@ from typing import Any, Final
 from leanthink import __version__
 from leanthink.core.code import named_in, trusting
 from leanthink.core.errors import AdviceWarning, LeanthinkError
+from leanthink.core.installed import version_of
 from leanthink.core.text import printable
 from leanthink.terminal import Terminal
 
@@ -52,9 +53,9 @@ class _Version(argparse.Action):
     """Prints the version, and below it what is installed of the packages that leanthink works with."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from leanthink.doctor import found_versions, installed
+        from leanthink.doctor import found_versions
 
-        print(f"leanthink {__version__}", *found_versions(installed), sep="\n")
+        print(f"leanthink {__version__}", *found_versions(version_of), sep="\n")
         parser.exit()
 
 

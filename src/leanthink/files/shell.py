@@ -1,7 +1,7 @@
 """A shell script's commands, read and never run: quotes, continued lines, variables and arrays that the script sets.
 
 What is not known without running something stays as it is written, and is named: a variable of the environment, the
-output of a command, a value that a branch or a loop sets. Positional arguments count as not given, as when the script is
+output of a command, a value that a branch or a loop sets. Positional arguments count as not given, as where a script is
 run bare.
 """
 
@@ -271,17 +271,23 @@ def _word(reader: _Reader, known: _Known) -> Iterator[Word]:
             pieces += inner
             quoted = True
         elif sign in "$`":
-            found = _expanded(reader, known)
+            found = [part for word in _expanded(reader, known) for part in _split(word)]
             if not pieces and len(found) != 1:
                 yield from found  # an array, or nothing
-                quoted = False
             else:
                 pieces += found
         else:
             plain = _PLAIN.match(reader.text, reader.at)
             pieces.append(Word(text=reader.take(len(plain[0]) if plain else 1)))
-    if pieces or quoted:
+    if quoted or any(piece.text for piece in pieces):
         yield _joined(pieces)
+
+
+def _split(word: Word) -> list[Word]:
+    """A variable's value without quotes: a word for each piece between blanks."""
+    return (
+        [word] if word.unknown or not set(word.text) & set(" \t\n") else [Word(text=one) for one in word.text.split()]
+    )
 
 
 def _in_quotes(reader: _Reader, known: _Known) -> tuple[list[Word], list[Word] | None]:
