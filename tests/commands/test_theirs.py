@@ -235,7 +235,8 @@ def test_the_command_at_the_end_runs_nothing_of_theirs(capsys: pytest.CaptureFix
     made = tmp_path / "made"
     text = (
         f"python -m verl.trainer.main_ppo data.train_files=$(touch {made}) data.seed=`touch {made}` "
-        f"data.val_files='$(touch {made})' actor_rollout_ref.model.path='a\"$(touch {made})' data.prompt_key=${{X:-$(touch {made})}} "
+        f"data.val_files='$(touch {made})' actor_rollout_ref.model.path='a\"$(touch {made})' "
+        f"data.prompt_key=${{X:-$(touch {made})}} "
         f"data.image_key='`touch {made}`' data.video_key='$Y;touch {made}'\n"
     )
     out = shown(capsys, tmp_path, text)
