@@ -12,7 +12,7 @@ SKIP ?=
 demo: setup ## train grpo and trle from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
 	$(BIN)/leanthink train trle --profile cpu --steps $(STEPS) --out runs/demo/trle reward.sigmoid_length.alpha=0.4
-	$(BIN)/leanthink report runs/demo/grpo runs/demo/trle --plot runs/demo/curves.png
+	$(BIN)/leanthink report runs/demo/grpo runs/demo/trle --plot runs/demo/curves.png --out runs/demo/report
 
 sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on where it was stopped
 	$(BIN)/leanthink sweep examples/sweep.yaml --out runs/sweep --jobs 2
