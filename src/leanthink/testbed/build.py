@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ from leanthink.testbed.lessons import COURSES, Course, search_batches
 from leanthink.testbed.rows import TEST_ROWS
 from leanthink.testbed.search import Search
 from leanthink.testbed.tokenizer import build_tokenizer
+from leanthink.testbed.tool_lessons import ToolCourse, tool_batches
+from leanthink.testbed.tools import Tools
 from leanthink.testbed.training import Batch, Training, batches, new_model, train
 
 SAMPLES = 4
 PROGRESS_QUESTIONS = 100
+ALL_COURSES: Mapping[str, Sequence[Training]] = {"chains": (Training(),), "search": COURSES, "tools": (ToolCourse(),)}
 
 
 def save(folder: Path, model: Any, task: AnyTask) -> None:
@@ -82,6 +85,9 @@ def manifest(folder: Path, command: str, settings: dict[str, Any], results: dict
 
 def lessons_of(training: Training, task: AnyTask, seed: int) -> Iterator[Batch]:
     """What a policy of the task learns from."""
+    if isinstance(task, Tools):
+        assert isinstance(training, ToolCourse)
+        return tool_batches(training, task, seed)
     if isinstance(task, Search):
         assert isinstance(training, Course)
         return search_batches(training, task, seed)
@@ -153,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--testbed", choices=tuple(TESTBEDS), default="chains", help="default: chains")
     parser.add_argument("--out", type=Path, default=Path("policy"), help="the folder to write; default: ./policy")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="of the last course; default: 1600, or 500 of the search")
+    parser.add_argument("--steps", type=int, help="of the last course; default: 1600, 500 of the search, 900 of tools")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; at this size a second one mostly waits")
     parser.add_argument("--every", type=int, default=200, help="steps between progress lines and checkpoints")
     parser.add_argument(
@@ -161,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    *before, last = COURSES if given.testbed == "search" else (Training(),)
+    *before, last = ALL_COURSES[given.testbed]
     last = replace(last, steps=given.steps or last.steps)
     options = f"--testbed {given.testbed} --seed {given.seed} --steps {last.steps} --threads {given.threads}"
     build(

@@ -83,7 +83,7 @@ class Teacher:
 
     def tries(self) -> Row:
         """Candidates at random behind a question, asked of or not; results and verdicts are learnt."""
-        question = self._question(self._task.min_candidates)
+        question = question_to_learn(self._rng, self._task, self._task.min_candidates)
         right = right_candidate(question, self._task)
         row = self._opened(question)
         for _ in range(TRIES):
@@ -100,7 +100,7 @@ class Teacher:
         In the order of the question a policy would go by how far it has come, and did; here nothing but the candidate
         in hand says which is next.
         """
-        question = self._question(self._task.min_candidates)
+        question = question_to_learn(self._rng, self._task, self._task.min_candidates)
         row = self._opened(question)
         for _ in range(TRIES // 2):
             place = self._rng.randrange(question.difficulty - 1)
@@ -111,7 +111,7 @@ class Teacher:
 
     def trace(self) -> Row:
         """A trace; all of it is learnt."""
-        question = self._question(self._task.min_candidates)
+        question = question_to_learn(self._rng, self._task, self._task.min_candidates)
         row: Row = ([], [])
         self._add(row, self._prompt(question))
         text = trace_of(self._rng, question, self._task).text
@@ -121,7 +121,7 @@ class Teacher:
 
     def cut(self) -> Row:
         """A trace whose thinking ends anywhere; what is answered there is learnt, not that it ends."""
-        question = self._question(self._task.min_candidates)
+        question = question_to_learn(self._rng, self._task, self._task.min_candidates)
         row: Row = ([], [])
         self._add(row, self._prompt(question))
         words = trace_of(self._rng, question, self._task).text.split()
@@ -130,13 +130,6 @@ class Teacher:
         answer = str(answer_after(kept, question, self._task))
         self._add(row, [answer, END_BOX, EOS], learnt=(True, True, True))
         return row
-
-    def _question(self, fewest: int) -> SearchQuestion:
-        for _ in range(MAX_TRIES):
-            question = sample_question(self._rng, self._rng.randint(fewest, self._task.max_candidates), self._task)
-            if split_of(question, self._task) == "train":
-                return question
-        raise AssertionError("one question in eight is held out, so that others are found")
 
     def _try(self, question: SearchQuestion, candidate: int) -> list[str]:
         result = self._task.result(candidate, question.multiplier)
@@ -156,6 +149,15 @@ class Teacher:
         row[1].extend(
             identity if wanted else IGNORED for identity, wanted in zip(ids, learnt or [False] * len(ids), strict=True)
         )
+
+
+def question_to_learn(rng: random.Random, task: Search, fewest: int) -> SearchQuestion:
+    """A train question of ``fewest`` candidates or more."""
+    for _ in range(MAX_TRIES):
+        question = sample_question(rng, rng.randint(fewest, task.max_candidates), task)
+        if split_of(question, task) == "train":
+            return question
+    raise AssertionError("one question in eight is held out, so that others are found")
 
 
 def answer_after(thinking: Sequence[str], question: SearchQuestion, task: Search) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from leanthink.testbed.beds import AnyTask
 from leanthink.testbed.task import Task
+from leanthink.testbed.tools import RESULT, Tools
 
 PAD, EOS, UNKNOWN, USER, ASSISTANT = "<pad>", "<eos>", "<unk>", "<user>", "<assistant>"
 SPECIAL = (PAD, EOS, UNKNOWN, USER, ASSISTANT)
@@ -17,6 +18,10 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt %} <assistant>{% endif -%}"
 )
+TOOLS_TEMPLATE = CHAT_TEMPLATE.replace(
+    "{%- else -%}", f"{{%- elif message.role == 'tool' -%}}{RESULT} {{{{ message.content }}}}{{%- else -%}}"
+)
+"""That of a task with a calculator, whose results have a role."""
 
 
 def vocabulary(task: AnyTask | None = None) -> dict[str, int]:
@@ -52,8 +57,8 @@ def build_tokenizer(task: AnyTask | None = None) -> Any:
         eos_token=EOS,
         unk_token=UNKNOWN,
         additional_special_tokens=[USER, ASSISTANT],
-        chat_template=CHAT_TEMPLATE,
+        chat_template=TOOLS_TEMPLATE if isinstance(task, Tools) else CHAT_TEMPLATE,
         padding_side="left",
-        model_max_length=128,
+        model_max_length=256 if isinstance(task, Tools) else 128,
         clean_up_tokenization_spaces=False,
     )

@@ -28,7 +28,7 @@ from leanthink.rewards.counted import (
     TURNS,
 )
 from leanthink.rewards.segmentation import token_pieces
-from leanthink.training.names import RESPONSE_KEY, prompt_key, response_key
+from leanthink.training.names import RESPONSE_KEY, key_of, response_key
 from leanthink.training.responses import thinking_length, without_end
 from leanthink.training.settings import Settings
 from leanthink.training.template import check_opening
@@ -142,7 +142,7 @@ class FactFinder:
         last = self._text(every[begin:end])  # an answer that a tool gave, or that stood in an earlier turn, is none
         answered = f"{self._thinking_start}{last}" if opens(self._text(before), self._thinking_start) else last
         judgement = await self._judge(response.gold, answered, truncated, asked(response.messages))
-        prompt = str(columns.get(PROMPT_KEY) or prompt_key(response.messages))
+        prompt = key_of(response.messages, columns)
         facts: dict[str, Any] = {
             "acc": 0.0 if judgement.verdict is Verdict.UNKNOWN else judgement.correct,
             "unknown": float(judgement.verdict is Verdict.UNKNOWN),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
@@ -11,7 +12,9 @@ from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentL
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.limits import LIMIT
 from leanthink.training.facts import PROMPT_CUT
+from leanthink.training.names import own_arguments
 from leanthink.training.responses import end_ids, was_truncated
+from leanthink.training.template import check_arguments
 from leanthink.verl.rollout.room import limit_of, local_path
 
 LIMIT_FIELD: Final = "leanthink_limit"
@@ -46,10 +49,30 @@ class _Listener:
         return getattr(self._inner, name)
 
 
-class CountsCut:
-    """Remembers by how many tokens verl cut the prompt, from the left, of any of its agent loops."""
+class OwnPrompt:
+    """How the prompt is made, of any of verl's agent loops.
+
+    A row's own arguments go to the chat template beside those that verl gives it for all rows. ``prompt_cut`` says by
+    how many tokens verl cut the prompt, from the left.
+    """
 
     prompt_cut = 0
+    tokenizer: Any
+    continuous_token_builder: Any
+
+    def take_arguments(self, info: Mapping[str, Any] | None) -> None:
+        """Give the chat template what a row's ``extra_info`` says, in the turns of this response.
+
+        Raises:
+            ConfigError: the template does not read it.
+        """
+        arguments = own_arguments(info or {})
+        if not arguments:
+            return
+        check_arguments(str(self.tokenizer.chat_template), arguments)
+        builder = copy.copy(self.continuous_token_builder)  # one is shared by all responses where loops are copied
+        builder.chat_template_kwargs = {**builder.chat_template_kwargs, **arguments}
+        self.continuous_token_builder = builder
 
     def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
         kept: list[int] = super()._cap_text_prompt_length(prompt_ids)  # type: ignore[misc]  # verl's own
@@ -57,7 +80,7 @@ class CountsCut:
         return kept
 
 
-class FactsAgentLoop(CountsCut, SingleTurnAgentLoop):  # type: ignore[misc]  # verl is untyped
+class FactsAgentLoop(OwnPrompt, SingleTurnAgentLoop):  # type: ignore[misc]  # verl is untyped
     """verl's single-turn loop, with ``truncated`` and ``limit`` in the output's extra fields.
 
     The limit is the smaller of the engine's own (see `leanthink.verl.rollout.room`) and what the prompt brings as
@@ -75,6 +98,7 @@ class FactsAgentLoop(CountsCut, SingleTurnAgentLoop):  # type: ignore[misc]  # v
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One response."""
+        self.take_arguments(kwargs.get("extra_info"))
         asked = kwargs.get(LIMIT_FIELD)
         listener = _Listener(self.server_manager, self.limit_after, None if asked is None else int(asked))
         client, self.server_manager = self.server_manager, listener

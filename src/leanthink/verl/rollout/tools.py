@@ -20,7 +20,7 @@ from leanthink.training.facts import PROMPT_CUT
 from leanthink.training.responses import end_ids, was_truncated
 from leanthink.verl import LAST_FIELD, TURNS_FIELD
 from leanthink.verl.rollout.room import context_of, local_path
-from leanthink.verl.rollout.single_turn import LIMIT_FIELD, CountsCut
+from leanthink.verl.rollout.single_turn import LIMIT_FIELD, OwnPrompt
 
 FAILED: Final = ("Unknown function '", "Invalid JSON in arguments for '", "Error executing tool '")
 """How verl's tool loop begins the message of a call that no tool could answer."""
@@ -55,7 +55,7 @@ class Recorder:
         return getattr(self._inner, name)
 
 
-class ToolsAgentLoop(CountsCut, ToolAgentLoop):  # type: ignore[misc]  # verl is untyped
+class ToolsAgentLoop(OwnPrompt, ToolAgentLoop):  # type: ignore[misc]  # verl is untyped
     """verl's tool agent loop, with the columns of a response with tools in the output's extra fields.
 
     The limit (``leanthink_limit``) is of all that the policy writes; verl's response length, which counts what tools
@@ -71,6 +71,7 @@ class ToolsAgentLoop(CountsCut, ToolAgentLoop):  # type: ignore[misc]  # verl is
         """One conversation."""
         started = time.monotonic()
         self._calls, self._failed = 0, 0
+        self.take_arguments(kwargs.get("extra_info"))
         longest = int(self.response_length)
         asked = kwargs.get(LIMIT_FIELD)
         limit = longest if asked is None else min(int(asked), longest)
