@@ -41,6 +41,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.print(before_after_table(summaries), phase_table(summaries))
     for title, grid in (
         ("Last evaluations", report.overview),
+        ("Turns and tools", report.turns),
+        ("By level of effort", report.efforts),
         ("Distance from the best possible", report.search),
         ("Efficiency", report.efficiency),
         ("Paired comparison", report.comparisons),

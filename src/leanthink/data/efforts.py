@@ -13,11 +13,9 @@ from typing import Any, Final
 from leanthink.core.batch import PROMPT_KEY, TEMPLATE_ARGUMENTS
 from leanthink.core.errors import ConfigError
 from leanthink.data.prepare import Prepared
-from leanthink.rewards.effort_length import EFFORT
+from leanthink.rewards.effort_length import EFFORT, EFFORT_NAME
 
 SENTENCE: Final = "Reasoning effort: {effort}"
-NAME: Final = "effort_name"
-"""The column of the level's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +63,20 @@ def with_efforts(prepared: Prepared, efforts: Efforts) -> Prepared:
         ConfigError: the rows have such a column already.
     """
     for rows in prepared.rows.values():
-        taken = {EFFORT, NAME, *({TEMPLATE_ARGUMENTS} if efforts.argument else ())}
+        taken = {EFFORT, EFFORT_NAME, *({TEMPLATE_ARGUMENTS} if efforts.argument else ())}
         if known := taken & rows[0]["extra_info"].keys():
             raise ConfigError(
                 f"the data bring {min(known)!r} of their own; leave out --keep {min(known)}, or --efforts"
             )
-    new = {split: [one for row in rows for one in _at_levels(row, efforts)] for split, rows in prepared.rows.items()}
+    new = {split: [one for row in rows for one in at_levels(row, efforts)] for split, rows in prepared.rows.items()}
     return replace(prepared, rows=new)
 
 
-def _at_levels(row: Mapping[str, Any], efforts: Efforts) -> Iterator[dict[str, Any]]:
+def at_levels(row: Mapping[str, Any], efforts: Efforts) -> Iterator[dict[str, Any]]:
+    """A row once at every level."""
     first, *rest = row["prompt"]
     for level, name in enumerate(efforts.levels):
-        carried = {**row["extra_info"], EFFORT: level, NAME: name}
+        carried = {**row["extra_info"], EFFORT: level, EFFORT_NAME: name}
         if PROMPT_KEY in carried:
             carried[PROMPT_KEY] = f"{carried[PROMPT_KEY]}-{name}"
         if efforts.argument is not None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from leanthink.core.text import as_label, without_tex
 from leanthink.files.writing import whole_file
+from leanthink.metrics import Interval
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -38,6 +39,18 @@ def percent(share: float | None, error: float | None = None) -> str:
     '50.0±1.0'
     """
     return with_error(None if share is None else 100 * share, None if error is None else 100 * error)
+
+
+def interval(one: Interval, scale: float = 1, digits: int = 1) -> str:
+    """A value with its bounds.
+
+    >>> interval(Interval(value=0.5, low=0.4, high=0.62), scale=100)
+    '50.0 [40.0, 62.0]'
+    """
+    if math.isnan(one.value):
+        return "-"
+    text = f"{scale * one.value:.{digits}f}"
+    return text if math.isnan(one.low) else f"{text} [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"
 
 
 def before_after_table(summaries: Sequence[Mapping[str, Any]]) -> Table:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.testbed import search
+from leanthink.testbed.effort import Effort
 from leanthink.testbed.search import Search
 from leanthink.testbed.task import WAIT, Question, Split, Task, answer, questions, recheck_words
 from leanthink.testbed.tools import TOOL, Tools, read_calls
@@ -82,7 +83,15 @@ TOOLS: Final = Testbed(
     wasted_words=_tools_waste,
     banned=TOOL,
 )
-TESTBEDS: Final[Mapping[str, Testbed]] = MappingProxyType({bed.name: bed for bed in (CHAINS, SEARCH, TOOLS)})
+EFFORT: Final = Testbed(
+    name="effort",
+    task=Effort(),
+    data_source="leanthink/testbed-effort",
+    questions=search.questions,
+    answer=search.right_candidate,
+    wasted_words=_search_waste,
+)
+TESTBEDS: Final[Mapping[str, Testbed]] = MappingProxyType({bed.name: bed for bed in (CHAINS, SEARCH, TOOLS, EFFORT)})
 
 
 DEFAULT: Final = CHAINS.name
@@ -105,6 +114,4 @@ def testbed_of(task: AnyTask | None) -> Testbed:
     >>> [testbed_of(task).name for task in (Search(min_candidates=4), Tools(), None)]
     ['search', 'tools', 'chains']
     """
-    if isinstance(task, Tools):
-        return TOOLS
-    return SEARCH if isinstance(task, Search) else CHAINS
+    return next((bed for bed in (TOOLS, EFFORT, SEARCH) if isinstance(task, type(bed.task))), CHAINS)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from leanthink.testbed.effort import LEVELS, Effort
 from leanthink.testbed.search import NO, YES, Search, SearchQuestion, right_candidate, sample_question, split_of
 from leanthink.testbed.search import sample_trace as trace_of
 from leanthink.testbed.task import BOX, END_BOX, END_THINK, MAX_TRIES, THINK, WAIT
@@ -21,6 +22,10 @@ from leanthink.testbed.training import IGNORED, Batch, Row, Training, padded
 TRIES = 16
 SUCCESSES = 0.25
 """Share of ``tries`` that are of the right candidate, so that its verdict is not rare."""
+
+
+UNSTATED = 0.1
+"""Share of the effort task's lessons without a level."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,16 @@ COURSES: Final = (
         ),
     ),
 )
+
+
+EFFORT_COURSE: Final = Course(
+    steps=150,
+    learning_rate=1e-3,
+    muon_rate=1e-3,
+    warmup_steps=20,
+    phases=((150, {"pairs": 0.1, "traces": 0.75, "cuts": 0.15}),),
+)
+"""Of the effort policy, which begins as the search policy."""
 
 
 class Teacher:
@@ -136,7 +151,13 @@ class Teacher:
         return [str(candidate), str(result), YES if result == question.target else NO, WAIT]
 
     def _prompt(self, question: SearchQuestion) -> list[str]:
-        return [USER, *question.text.split(), ASSISTANT]
+        return [USER, *self._level(), *question.text.split(), ASSISTANT]
+
+    def _level(self) -> list[str]:
+        """Of the effort task, a level at random, or now and then none."""
+        if not isinstance(self._task, Effort) or self._rng.random() < UNSTATED:
+            return []
+        return [self._rng.choice(LEVELS.levels)]
 
     def _opened(self, question: SearchQuestion) -> Row:
         row: Row = ([], [])

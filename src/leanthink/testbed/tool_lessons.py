@@ -31,7 +31,7 @@ class ToolCourse(Training):
         phases: up to which step a batch is made of which lessons; the shares of each sum to 1.
     """
 
-    steps: int = 900
+    steps: int = 1000
     batch_size: int = 32
     learning_rate: float = 4e-3
     muon_rate: float | None = 4e-3
@@ -42,8 +42,8 @@ class ToolCourse(Training):
     key_value_heads: int = 4
     intermediate_size: int = 192
     phases: tuple[tuple[int, Mapping[str, float]], ...] = (
-        (500, {"verdicts": 0.5, "calls": 0.5}),
-        (900, {"verdicts": 0.1, "calls": 0.1, "conversations": 0.8}),
+        (300, {"verdicts": 0.5, "calls": 0.5}),
+        (1000, {"verdicts": 0.1, "calls": 0.2, "conversations": 0.7}),
     )
 
     def shares_at(self, step: int) -> Mapping[str, float]:

@@ -43,7 +43,7 @@ class Tools(Search):
 
     max_candidates: int = 6
     no_try: float = 0.05
-    early: float = 0.3
+    early: float = 0.25
     repeat_failure: float = 0.35
     repeat_success: float = 0.6
     try_last: float = 0.7
@@ -118,7 +118,7 @@ def sample_turns(rng: random.Random, question: SearchQuestion, task: Tools | Non
     verdict = ""
     while True:
         candidate = question.candidates[place]
-        while rng.random() < task.forgets:
+        while len(turns) < task.max_turns - 2 and rng.random() < task.forgets:
             turns.append(_calling(verdict, str(candidate)))
             verdict = ""
         turns.append(_calling(verdict, f"{candidate} {question.multiplier}"))
