@@ -10,11 +10,12 @@ import torch
 
 from leanthink.testbed.conversation import converse
 from leanthink.testbed.evaluate import prompt_ids
+from leanthink.testbed.lessons import Course, lesson_batches
 from leanthink.testbed.rows import rows
 from leanthink.testbed.search import SearchQuestion, questions, right_candidate, sample_question, split_of
 from leanthink.testbed.task import boxed_answer
 from leanthink.testbed.tokenizer import build_tokenizer, vocabulary
-from leanthink.testbed.tool_lessons import ToolCourse, ToolTeacher, tool_batches
+from leanthink.testbed.tool_lessons import TOOL_COURSE, ToolTeacher
 from leanthink.testbed.tools import (
     FAILED,
     RESULT,
@@ -157,11 +158,13 @@ def test_lessons_teach_what_the_policy_writes_and_no_result() -> None:
                 behind = [word for word in told[place + 2 : place + 5] if word in ("yes", "no")]
                 if told[place + 1] != "<unk>" and behind:
                     assert (behind[0] == "yes") == (int(told[place + 1]) == question.target), name
-    course = ToolCourse(steps=4, phases=((2, {"verdicts": 0.5, "calls": 0.5}), (4, {"conversations": 1.0})))
-    sizes = [sum(len(inputs) for inputs, _ in parts) for parts in tool_batches(course, TASK, 0)]
+    course = Course(steps=4, phases=((2, {"verdicts": 0.5, "calls": 0.5}), (4, {"conversations": 1.0})))
+    sizes = [
+        sum(len(inputs) for inputs, _ in parts) for parts in lesson_batches(course, ToolTeacher(TASK, 0).lessons, 0)
+    ]
     assert sizes == [course.batch_size] * 4
-    assert all(sum(shares.values()) == pytest.approx(1.0) for _, shares in ToolCourse().phases)
-    assert ToolCourse().phases[-1][0] == ToolCourse().steps
+    assert all(sum(shares.values()) == pytest.approx(1.0) for _, shares in TOOL_COURSE.phases)
+    assert TOOL_COURSE.phases[-1][0] == TOOL_COURSE.steps
 
 
 class Scripted:

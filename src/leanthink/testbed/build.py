@@ -20,11 +20,11 @@ from leanthink.testbed import MANIFEST, WEIGHTS, policy_path
 from leanthink.testbed.beds import SEARCH, TESTBEDS, AnyTask, testbed_of
 from leanthink.testbed.effort import Effort
 from leanthink.testbed.evaluate import Evaluation, evaluate
-from leanthink.testbed.lessons import COURSES, EFFORT_COURSE, Course, search_batches
+from leanthink.testbed.lessons import COURSES, EFFORT_COURSE, Course, lesson_batches, search_batches
 from leanthink.testbed.rows import TEST_ROWS
 from leanthink.testbed.search import Search
-from leanthink.testbed.tokenizer import build_tokenizer, vocabulary
-from leanthink.testbed.tool_lessons import ToolCourse, tool_batches
+from leanthink.testbed.tokenizer import PAD, build_tokenizer, vocabulary
+from leanthink.testbed.tool_lessons import TOOL_COURSE, ToolTeacher
 from leanthink.testbed.tools import Tools
 from leanthink.testbed.training import Batch, Training, batches, new_model, train
 
@@ -33,7 +33,7 @@ PROGRESS_QUESTIONS = 100
 ALL_COURSES: Mapping[str, Sequence[Training]] = {
     "chains": (Training(),),
     "search": COURSES,
-    "tools": (ToolCourse(),),
+    "tools": (TOOL_COURSE,),
     "effort": (EFFORT_COURSE,),
 }
 
@@ -101,11 +101,10 @@ def manifest(folder: Path, command: str, settings: dict[str, Any], results: dict
 
 def lessons_of(training: Training, task: AnyTask, seed: int) -> Iterator[Batch]:
     """What a policy of the task learns from."""
-    if isinstance(task, Tools):
-        assert isinstance(training, ToolCourse)
-        return tool_batches(training, task, seed)
     if isinstance(task, Search):
         assert isinstance(training, Course)
+        if isinstance(task, Tools):
+            return lesson_batches(training, ToolTeacher(task, seed).lessons, vocabulary(task)[PAD])
         return search_batches(training, task, seed)
     return batches(training, task, seed)
 

@@ -30,7 +30,7 @@ UNSTATED = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Course(Training):
-    """A training of the search policy; the figures of `Training` that other values suit.
+    """A training on lessons of several kinds; the figures of `Training` that other values suit.
 
     Attributes:
         phases: up to which step a batch is made of which lessons; the shares of each sum to 1.
@@ -202,11 +202,14 @@ def answer_after(thinking: Sequence[str], question: SearchQuestion, task: Search
 
 def search_batches(course: Course, task: Search, seed: int) -> Iterator[Batch]:
     """A batch a step."""
-    teacher = Teacher(task, seed)
-    pad = vocabulary(task)[PAD]
+    return lesson_batches(course, Teacher(task, seed).lessons, vocabulary(task)[PAD])
+
+
+def lesson_batches(course: Course, lessons: Mapping[str, Callable[[], Row]], pad: int) -> Iterator[Batch]:
+    """A batch a step, made of lessons as the course has them; ``pad`` is the token that fills up."""
     for step in range(course.steps):
         rows = [
-            teacher.lessons[name]()
+            lessons[name]()
             for name, share in course.shares_at(step).items()
             for _ in range(round(share * course.batch_size))
         ]

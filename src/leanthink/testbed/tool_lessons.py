@@ -7,15 +7,15 @@ in hand says which is next. Nothing that the calculator returns is a lesson: the
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from leanthink.testbed.lessons import question_to_learn
+from leanthink.testbed.lessons import Course, question_to_learn
 from leanthink.testbed.search import NO, YES, right_candidate
 from leanthink.testbed.task import END_THINK, THINK
-from leanthink.testbed.tokenizer import ASSISTANT, EOS, PAD, UNKNOWN, USER, vocabulary
+from leanthink.testbed.tokenizer import ASSISTANT, EOS, UNKNOWN, USER, vocabulary
 from leanthink.testbed.tools import END_TOOL, RESULT, TOOL, Tools, answered, sample_turns
-from leanthink.testbed.training import IGNORED, Batch, Row, Training, padded
+from leanthink.testbed.training import IGNORED, Row
 
 CALLS = 8
 """Pairs of a call and the next one in a lesson of calls."""
@@ -23,32 +23,13 @@ VERDICTS = 20
 """Results in a lesson of verdicts, half of them the target."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ToolCourse(Training):
-    """A training of the tool policy; the figures of `Training` that other values suit.
-
-    Attributes:
-        phases: up to which step a batch is made of which lessons; the shares of each sum to 1.
-    """
-
-    steps: int = 1000
-    batch_size: int = 32
-    learning_rate: float = 4e-3
-    muon_rate: float | None = 4e-3
-    warmup_steps: int = 50
-    hidden_size: int = 64
-    layers: int = 3
-    heads: int = 4
-    key_value_heads: int = 4
-    intermediate_size: int = 192
-    phases: tuple[tuple[int, Mapping[str, float]], ...] = (
+TOOL_COURSE: Final = Course(
+    steps=1000,
+    phases=(
         (300, {"verdicts": 0.5, "calls": 0.5}),
         (1000, {"verdicts": 0.1, "calls": 0.2, "conversations": 0.7}),
-    )
-
-    def shares_at(self, step: int) -> Mapping[str, float]:
-        """What a batch is made of."""
-        return next((shares for upto, shares in self.phases if step < upto), self.phases[-1][1])
+    ),
+)
 
 
 class ToolTeacher:
@@ -120,15 +101,3 @@ class ToolTeacher:
         ids = [self._words.get(word, self._words[UNKNOWN]) for word in words]
         row[0].extend(ids)
         row[1].extend(ids if learnt else [IGNORED] * len(ids))
-
-
-def tool_batches(course: ToolCourse, task: Tools, seed: int) -> Iterator[Batch]:
-    """A batch a step."""
-    teacher, pad = ToolTeacher(task, seed), vocabulary(task)[PAD]
-    for step in range(course.steps):
-        rows = [
-            teacher.lessons[name]()
-            for name, share in course.shares_at(step).items()
-            for _ in range(round(share * course.batch_size))
-        ]
-        yield padded(rows, course.micro_batches, pad)

@@ -1,66 +1,35 @@
 """A row's own arguments for the chat template, in verl's own agent loops."""
 
 import asyncio
-from types import SimpleNamespace
+import copy
 
 import pytest
-from hydra import compose, initialize_config_module
-from verl.experimental.agent_loop.agent_loop import DictConfigWrap
-from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
 
 from leanthink.core.errors import ConfigError
-from leanthink.recipe.definition import load_recipe
-from leanthink.testbed import policy_path
 from leanthink.testbed.effort import Effort
 from leanthink.testbed.rows import rows
 from leanthink.testbed.search import Search
 from leanthink.testbed.tokenizer import build_tokenizer
 from leanthink.training.names import key_of
 from leanthink.verl.rollout.single_turn import FactsAgentLoop
-from leanthink.verl.start.launch import Job
-from verl_tools import talk
+from verl_loops import config_of, loop_of, talk
 
 MESSAGES = [{"role": "user", "content": "21 42 times 91 is 139 ?"}]
 LOW, HIGH = ({"chat_template_kwargs": {"reasoning_effort": level, "documents": None}} for level in ("low", "high"))
-
-
-def loop_of(tokenizer, calls):
-    job = Job(
-        recipe=load_recipe("effort", profile="cpu"),
-        profile="cpu",
-        model=str(policy_path("effort")),
-        train_files=("train.parquet",),
-        val_files=("test.parquet",),
-        folder="run",
-    )
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=job.arguments())
-
-    async def generate(**call):
-        calls.append(call["prompt_ids"])
-        ids = [tokenizer.eos_token_id]
-        return TokenOutput(token_ids=ids, log_probs=[0.0], stop_reason="stop", extra_fields={})
-
-    return FactsAgentLoop(
-        trainer_config=DictConfigWrap(config),
-        server_manager=SimpleNamespace(generate=generate),
-        tokenizer=tokenizer,
-        processor=None,
-        dataset_cls=RLHFDataset,
-        data_config=DictConfigWrap(config.data),
-        hf_model_type="llama",
-    )
 
 
 def prompts(tokenizer, *infos):
     """What the engine is asked, one response after the other by copies of one loop, as on the CPU."""
     calls = []
 
-    async def run():
-        import copy
+    async def generate(**call):
+        calls.append(call["prompt_ids"])
+        ids = [tokenizer.eos_token_id]
+        return TokenOutput(token_ids=ids, log_probs=[0.0], stop_reason="stop", extra_fields={})
 
-        made = loop_of(tokenizer, calls)
+    async def run():
+        made = loop_of(FactsAgentLoop, config_of("effort", "effort"), tokenizer, generate)
         for info in infos:
             await copy.copy(made).run({}, raw_prompt=MESSAGES, **({} if info is None else {"extra_info": info}))
 

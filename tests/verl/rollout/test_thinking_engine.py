@@ -3,20 +3,15 @@
 import asyncio
 import copy
 import pickle
-from types import SimpleNamespace
 
 import pytest
-from hydra import compose, initialize_config_module
-from verl.experimental.agent_loop.agent_loop import DictConfigWrap
-from verl.utils.dataset.rl_dataset import RLHFDataset
 
-from leanthink.recipe.definition import load_recipe
 from leanthink.testbed import policy_path
 from leanthink.testbed.beds import TESTBEDS
 from leanthink.testbed.tokenizer import build_tokenizer
 from leanthink.verl.cpu.server import GenerationServer, ServerConfig
 from leanthink.verl.rollout.thinking import THINKING_FIELD, ThinkingAgentLoop
-from leanthink.verl.start.launch import Job
+from verl_loops import config_of, loop_of
 
 CLOSING = r"</think> \boxed{"
 ROOM, ANSWER = 96, 8
@@ -27,16 +22,7 @@ def responses(testbed, budgets):
     task = TESTBEDS[testbed].task
     tokenizer, policy = build_tokenizer(task), str(policy_path(testbed))
     limit = f"limit={{thinking: {{at_most: 60, answer: {ANSWER - 2}, closing: '{CLOSING}'}}}}"
-    job = Job(
-        recipe=load_recipe("grpo", [limit], profile="cpu"),
-        profile="cpu",
-        model=policy,
-        train_files=("train.parquet",),
-        val_files=("test.parquet",),
-        folder="run",
-    )
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=job.arguments())
+    config = config_of("grpo", testbed, (limit,))
 
     async def run():
         server = GenerationServer(ServerConfig(model_path=policy, prompt_length=16, response_length=ROOM))
@@ -46,15 +32,7 @@ def responses(testbed, budgets):
                 pickle.dumps(await server.generate(**call))
             )  # as it comes over from the server's process
 
-        loop = ThinkingAgentLoop(
-            trainer_config=DictConfigWrap(config),
-            server_manager=SimpleNamespace(generate=generate),
-            tokenizer=tokenizer,
-            processor=None,
-            dataset_cls=RLHFDataset,
-            data_config=DictConfigWrap(config.data),
-            hf_model_type="llama",
-        )
+        loop = loop_of(ThinkingAgentLoop, config, tokenizer, generate)
         questions = TESTBEDS[testbed].questions("test", len(budgets), 3, task)
         return await asyncio.gather(
             *(

@@ -8,7 +8,7 @@ from verl.tools.schemas import ToolResponse
 from leanthink.testbed.search import sample_question
 from leanthink.testbed.tools import FAILED, RESULT, Tools, answered, calls_in, sample_turns
 from leanthink.verl import LAST_FIELD, TURNS_FIELD
-from verl_tools import TOKENIZER, TURNS, calculator, talk
+from verl_loops import TOKENIZER, TURNS, calculator, talk
 
 TASK = Tools()
 QUESTION = "21 42 13 times 91 is 139 ?"

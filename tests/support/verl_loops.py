@@ -1,4 +1,4 @@
-"""verl's own tool agent loop with the testbed's calculator, driven by replies that a test gives."""
+"""verl's own agent loops with ours around them, built as a run on the CPU builds them, driven by what a test gives."""
 
 import asyncio
 import dataclasses
@@ -24,25 +24,43 @@ TURNS = "actor_rollout_ref.rollout.multi_turn"
 
 
 @cache
-def config_of(changes=()):
-    """verl's whole configuration of a run of ``tool_cost`` on the testbed."""
+def config_of(recipe, testbed, overrides=(), keys=()):
+    """verl's whole configuration of a run on a testbed; ``keys`` are pairs."""
     job = Job(
-        recipe=load_recipe("tool_cost", profile="cpu"),
+        recipe=load_recipe(recipe, overrides, profile="cpu"),
         profile="cpu",
-        model=str(policy_path("tools")),
+        model=str(policy_path(testbed)),
         train_files=("train.parquet",),
         val_files=("test.parquet",),
         folder="run",
-        extra={**KEYS, **dict(changes)},
+        extra=dict(keys),
     )
     with initialize_config_module("verl.trainer.config", version_base=None):
         return compose("ppo_trainer", overrides=job.arguments())
 
 
+def loop_of(kind, config, tokenizer, generate, tools=()):
+    """An agent loop as verl's worker builds it; ``generate`` is in the place of the engine."""
+    return kind(
+        trainer_config=DictConfigWrap(config),
+        server_manager=SimpleNamespace(generate=generate),
+        tokenizer=tokenizer,
+        processor=None,
+        dataset_cls=RLHFDataset,
+        data_config=DictConfigWrap(config.data),
+        hf_model_type="llama",
+        tools=ToolListWrap(list(tools)),
+    )
+
+
+def tool_config(changes=()):
+    """That of a run of ``tool_cost``."""
+    return config_of("tool_cost", "tools", keys=tuple({**KEYS, **dict(changes)}.items()))
+
+
 def calculator(function=None):
     """The testbed's calculator as verl loads it; with a function of one's own in it, where one is given."""
-    path = config_of().actor_rollout_ref.rollout.multi_turn.function_tool_path
-    (tool,) = load_all_tools(None, path)
+    (tool,) = load_all_tools(None, tool_config().actor_rollout_ref.rollout.multi_turn.function_tool_path)
     return tool if function is None else dataclasses.replace(tool, fn=function)
 
 
@@ -51,7 +69,7 @@ def talk(question, turns, changes=(), tools=None, **given):
 
     An engine ends a turn after as many tokens as it was asked for. Returns the output and the engine's calls.
     """
-    config, calls, left = config_of(tuple(changes)), [], list(turns)
+    calls, left = [], list(turns)
     known = [calculator()]  # loading it registers the form of its calls, too
 
     async def generate(**call):
@@ -61,16 +79,7 @@ def talk(question, turns, changes=(), tools=None, **given):
         return TokenOutput(token_ids=kept, log_probs=[-0.5] * len(kept), stop_reason="completed", extra_fields={})
 
     async def run():
-        loop = ToolsAgentLoop(
-            trainer_config=DictConfigWrap(config),
-            server_manager=SimpleNamespace(generate=generate),
-            tokenizer=TOKENIZER,
-            processor=None,
-            dataset_cls=RLHFDataset,
-            data_config=DictConfigWrap(config.data),
-            hf_model_type="llama",
-            tools=ToolListWrap(known if tools is None else tools),
-        )
+        loop = loop_of(ToolsAgentLoop, tool_config(changes), TOKENIZER, generate, known if tools is None else tools)
         return await loop.run({"temperature": 1.0}, raw_prompt=[{"role": "user", "content": question}], **given)
 
     return asyncio.run(run()), calls
