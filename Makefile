@@ -18,8 +18,9 @@ sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on wher
 
 test: setup lint types unit verl-tests ## all checks; under an hour on 2 cores
 
-docs: setup ## write the tables of README.md, recipes/README.md and docs/methods.md from recipes and parts
+docs: setup ## write what pages say of recipes, parts and commands, then build the site into site/
 	$(BIN)/python docs/build.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: setup ## style, and whether the tables of `make docs` are fresh
 	$(BIN)/ruff check .
@@ -59,7 +60,7 @@ check-engine: .venv-engine/.ready ## verl's own vLLM server on the CPU: every ag
 method: setup ## the skeletons of a new method, NAME=my_method; their tests fail until they are filled in
 	$(BIN)/python tools/new_method.py "$(NAME)"
 
-results: setup ## train the methods side by side and write docs/results.md; hours, goes on where it was stopped
+results: setup ## train the methods side by side and write docs/explanation/results.md; hours, goes on where it was stopped
 	$(BIN)/leanthink sweep benchmarks/results_search.yaml --out runs/results_search --jobs 2
 	$(BIN)/leanthink sweep benchmarks/results.yaml --out runs/results --jobs 2
 	$(BIN)/python benchmarks/results.py runs/results runs/results_search
@@ -75,4 +76,4 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-engine build dist runs .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-engine build dist runs site .coverage .mypy_cache .pytest_cache .ruff_cache

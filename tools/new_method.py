@@ -84,6 +84,7 @@ verl: # as the paper or its code sets them; a comment says what neither states
   actor_rollout_ref.actor.optim.lr:
 
 family: "" # one of the tables of recipes/README.md
+rests_on: "" # paper and code, paper, code, partly confirmed, or reconstructed: what each means stands there
 kept: ""
 differs: ""
 use_when: ""
