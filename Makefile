@@ -7,10 +7,10 @@ SAMPLE ?= 100
 
 .PHONY: demo sweep test docs lint types unit verl-tests check-recipes check-engine results bench fuzz mutants method setup clean
 
-demo: setup ## train grpo and trle from the same policy with real verl, then compare them
+demo: setup ## train grpo and dler from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
-	$(BIN)/leanthink train trle --profile cpu --steps $(STEPS) --out runs/demo/trle reward.sigmoid_length.alpha=0.4
-	$(BIN)/leanthink report runs/demo/grpo runs/demo/trle --plot runs/demo/curves.png
+	$(BIN)/leanthink train dler --profile cpu --steps $(STEPS) --out runs/demo/dler limit.per_step.at_most=32
+	$(BIN)/leanthink report runs/demo/grpo runs/demo/dler --plot runs/demo/curves.png
 
 sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on where it was stopped
 	$(BIN)/leanthink sweep examples/sweep.yaml --out runs/sweep --jobs 2

@@ -1,4 +1,4 @@
-"""Write ``docs/explanation/results.md`` and its picture from the runs of two sweeps; ``make results`` trains them first.
+"""Write ``docs/explanation/results.md`` and its picture from two sweeps; ``make results`` trains their runs first.
 
 ``results_search.yaml`` is of the search task, where every run has a distance from the best possible, and
 ``results.yaml`` of the chains.

@@ -1,8 +1,9 @@
 """Writes what pages say of recipes, parts, commands and runs: ``make docs``. With ``--check`` it names stale pages.
 
 What stands between two markers of a page is written here, all around them by hand. The words are the recipes' own
-(``recipes/*.yaml``), the docstrings of the parts and the help of the command line; what a recipe changes, which parts it
-is made of and which of them remember something are read off the objects it builds. ``docs/site_pages`` holds the writers.
+(``recipes/*.yaml``), the docstrings of the parts and the help of the command line; what a recipe changes, which parts
+it is made of and which of them remember something are read off the objects it builds. ``docs/site_pages`` holds the
+writers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 from leanthink.core.errors import ConfigError  # noqa: E402
 from leanthink.recipe.definition import load_recipe, recipe_names  # noqa: E402
 from leanthink.recipe.keys import FAMILIES  # noqa: E402
-from site_pages import commands, errors, evidence, front, parts, recipes, tables  # noqa: E402
+from site_pages import commands, errors, evidence, four, front, parts, recipes, tables  # noqa: E402
 from site_pages.markdown import Write, family_page  # noqa: E402
 
 PAGES: Final[Mapping[str, Mapping[str, Write]]] = {
@@ -30,7 +31,8 @@ PAGES: Final[Mapping[str, Mapping[str, Write]]] = {
     "docs/reference/parts/index.md": {"building blocks": tables.building_blocks, "parts": parts.index},
     "docs/reference/evidence.md": {"evidence": evidence.evidence},
     "docs/reference/commands.md": {"commands": commands.commands},
-    "docs/reference/messages.md": {"errors": errors.errors},
+    "docs/reference/messages.md": {"errors": errors.errors, "failures": errors.failures},
+    "docs/explanation/formulas.md": {"four responses": four.four_responses},
     **{family_page(family): {"recipes of the family": recipes.WRITERS[family]} for family in FAMILIES},
     **{f"docs/reference/parts/{name}.md": {"parts": parts.sections(name)} for name in parts.NAMES},
 }

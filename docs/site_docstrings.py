@@ -12,9 +12,9 @@ ROLE: Final = re.compile(r":(?:class|func|meth|mod|attr|data):`~?([\w.]+)`")
 
 
 def fenced(text: str) -> str:
-    """A docstring whose interactive examples, which end at a blank line, stand in fences.
+    r"""A docstring whose interactive examples, which end at a blank line, stand in fences.
 
-    >>> fenced("One.\\n\\n>>> 1\\n1\\n\\nTwo.").splitlines()
+    >>> fenced("One.\n\n>>> 1\n1\n\nTwo.").splitlines()
     ['One.', '', '```pycon', '>>> 1', '1', '```', '', 'Two.']
     """
     return "\n".join(_lines(ROLE.sub(r"`\1`", text)))

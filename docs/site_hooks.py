@@ -1,8 +1,8 @@
 """What mkdocs is given beside its plugins: formulas as MathML, and the project's own files as pages.
 
-Pages link to files outside ``docs/`` (recipes, examples, the changelog), as readers on GitHub need. Here a recipe's file
-leads to its section in the reference, and any other file to a page that shows it. Formulas become MathML while the site
-is built, which every current browser draws: no script, no font, nothing to fetch.
+Pages link to files outside ``docs/`` (recipes, examples, the changelog), as readers on GitHub need. Here a recipe's
+file leads to its section in the reference, and any other file to a page that shows it. Formulas become MathML while the
+site is built, which every current browser draws: no script, no font, nothing to fetch.
 """
 
 from __future__ import annotations

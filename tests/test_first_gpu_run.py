@@ -1,4 +1,4 @@
-"""docs/tutorials/half_the_tokens.md: every command of it composes with verl's configuration, and its table is what it says."""
+"""docs/tutorials/half_the_tokens.md: its commands compose with verl's configuration, its table is what it says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference of errors: the classes, and where each is raised, read off the sources."""
+"""The reference of errors: the classes, where each is raised, and why runs fail; read off the sources."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from leanthink.core import errors as module
+from leanthink.runs.failure import KINDS
 from leanthink.verify import VerifierError
 from site_pages.markdown import Recipes, code, table
 
@@ -36,6 +37,11 @@ def errors(recipes: Recipes, page: str) -> str:
             [f"`{cls.__name__}`", inspect.getdoc(cls) or "", code(kinds[:1]), code(sorted(raised[cls.__name__]))]
         )
     return table(["class", "says that", "is a", "raised in"], rows)
+
+
+def failures(recipes: Recipes, page: str) -> str:
+    """The kinds of failure of a training run, each with its cure."""
+    return table(["what has happened", "what to do"], [[kind.name, kind.cure] for kind in KINDS])
 
 
 def sources() -> list[Path]:

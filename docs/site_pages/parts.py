@@ -20,6 +20,8 @@ REWARDS: Final = {
     "rewards_of_text": "of text, tokens, steps of thinking, modes",
 }
 """The pages of rewards, and what stands on each."""
+MANY: Final = 12
+"""From how many recipes on they are counted instead of named."""
 NAMES: Final = (*REWARDS, *dict.fromkeys(PART_PAGES.values()))
 """All pages of parts."""
 
@@ -71,7 +73,7 @@ def section(part: Part, users: str) -> Iterator[str]:
     where = (
         f"leanthink.{home}.{cls.__name__}" if home in ("rewards", "algorithms") else f"{cls.__module__}.{cls.__name__}"
     )
-    yield f"*{scope.capitalize()}`{where}`; used by {users or 'no recipe'}.*"
+    yield f"*{scope.capitalize()}`{where}.{cls.__name__}`; used by {users or 'no recipe'}.*"
     yield ""
     if part.example:
         yield "```pycon"
