@@ -13,14 +13,15 @@ from leanthink.core.errors import DataError
 RESULTS: Final = "docs/explanation/results.md"
 HEAD: Final = "| method | seeds | accuracy % | points | tokens |"
 START: Final = re.compile(r"^The start: ([\d.]+) ± [\d.]+ % at ([\d.]+) ± [\d.]+ tokens", re.MULTILINE)
-LABELLED: Final = {  # which points are named, and on which side
+LABELLED: Final = {  # which points are named, and where
     "grpo": "start",
     "trle, alpha 0.7": "end",
     "dler, limit 32": "end",
     "drpo, length temperature 0.02": "start",
-    "grpo_lambda": "start",
+    "grpo_lambda": "below",
     "the penalty on every group": "start",
 }
+PLACES: Final = {"start": (9, 4, "start"), "end": (-9, 4, "end"), "below": (0, 18, "middle")}
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 430, 62, 22, 20, 52
 TOKENS, ACCURACY = (0, 60), (0, 100)
 
@@ -98,8 +99,8 @@ def _lines(start: Point, found: list[Point]) -> Iterator[str]:
         yield f'<circle cx="{_x(one.tokens)}" cy="{_y(one.accuracy)}" r="5" fill="{colour}">'
         yield f"<title>{escape(one.name)}: {one.accuracy} % at {one.tokens} tokens</title></circle>"
         if side := LABELLED.get(one.name):
-            shift = 9 if side == "start" else -9
-            place = f'x="{_x(one.tokens)}" y="{_y(one.accuracy)}" dx="{shift}" dy="4" text-anchor="{side}"'
+            right, down, anchor = PLACES[side]
+            place = f'x="{_x(one.tokens)}" y="{_y(one.accuracy)}" dx="{right}" dy="{down}" text-anchor="{anchor}"'
             yield f"<text {place}>{escape(one.name.partition(',')[0])}</text>"
     yield (
         f'<path d="M{_x(start.tokens)} {_y(start.accuracy)}m-7 0h14m-7 -7v14" stroke="#b71c1c" stroke-width="3">'

@@ -20,6 +20,12 @@ REWARDS: Final = {
     "rewards_of_text": "of text, tokens, steps of thinking, modes",
 }
 """The pages of rewards, and what stands on each."""
+LOOKS_AT: Final = {
+    "response": "the response alone",
+    "group": "its group",
+    "batch": "the batch",
+    "its parts'": "what its parts look at",
+}
 MANY: Final = 12
 """From how many recipes on they are counted instead of named."""
 NAMES: Final = (*REWARDS, *dict.fromkeys(PART_PAGES.values()))
@@ -56,7 +62,6 @@ def section(part: Part, users: str) -> Iterator[str]:
     cls = REGISTRY[part.kind][part.name]
     yield f"## {part.kind} {part.name}"
     yield ""
-    scope = f"looks at {part.scope.replace('group', 'its group').replace('batch', 'the batch')}; " if part.scope else ""
     yield f"{part.summary}"
     yield ""
     for paragraph in part.text:
@@ -69,11 +74,10 @@ def section(part: Part, users: str) -> Iterator[str]:
         ]
         yield table(["argument", "takes", "default", "meaning"], rows)
         yield ""
+    scope = f"Looks at {LOOKS_AT[part.scope]}; in Python " if part.scope else "In Python "
     home = cls.__module__.removeprefix("leanthink.").split(".")[0]
-    where = (
-        f"leanthink.{home}.{cls.__name__}" if home in ("rewards", "algorithms") else f"{cls.__module__}.{cls.__name__}"
-    )
-    yield f"*{scope.capitalize()}`{where}.{cls.__name__}`; used by {users or 'no recipe'}.*"
+    where = f"leanthink.{home}" if home in ("rewards", "algorithms") else cls.__module__
+    yield f"*{scope}`{where}.{cls.__name__}`; used by {users or 'no recipe'}.*"
     yield ""
     if part.example:
         yield "```pycon"
