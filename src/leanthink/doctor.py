@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import LeanthinkError
+from leanthink.core.installed import version_of
 
 GIB: Final = 2**30
 PYTHON: Final = ((3, 11), (3, 13))  # from, and below
@@ -73,27 +74,19 @@ def checks(folder: Path) -> Iterator[Check]:
     """All checks, one after another; ``folder`` is where runs will be written."""
     yield check_python(sys.version_info[:2])
     for package, wanted in REQUIRED.items():
-        yield check_package(package, wanted, installed, f"pip install '{package}{wanted}'")
+        yield check_package(package, wanted, version_of, f"pip install '{package}{wanted}'")
     for package, wanted in TRAINING.items():
-        yield check_package(package, wanted, installed, PIP)
-    yield check_verl_requirements(requirements_of("verl"), installed)
+        yield check_package(package, wanted, version_of, PIP)
+    yield check_verl_requirements(requirements_of("verl"), version_of)
     yield check_modules(lambda name: importlib.util.find_spec(name) is not None)
-    yield check_antlr(installed)
+    yield check_antlr(version_of)
     yield check_verifier()
     yield check_plugin(run_probe)
     yield check_testbed()
-    yield check_accelerator(run_probe, installed)
-    yield check_cpu_engine(installed)
+    yield check_accelerator(run_probe, version_of)
+    yield check_cpu_engine(version_of)
     yield check_disk(folder)
     yield check_memory(available_memory())
-
-
-def installed(package: str) -> str | None:
-    """The installed version of a package; None without one."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def requirements_of(package: str) -> list[str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from leanthink.core.installed import version_of
 from leanthink.runs.folder import Run
 from leanthink.verl.cpu import vllm
-from leanthink.verl.start.identity import version_of
 
 pytestmark = [
     pytest.mark.engine,

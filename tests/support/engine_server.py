@@ -19,10 +19,10 @@ from uuid import uuid4
 
 import pytest
 
+from leanthink.core.installed import version_of
 from leanthink.recipe.definition import load_recipe
 from leanthink.testbed import policy_path
 from leanthink.verl.cpu import profile, vllm
-from leanthink.verl.start.identity import version_of
 from leanthink.verl.start.launch import Job
 
 if lack := vllm.lacking(version_of):

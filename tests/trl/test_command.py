@@ -87,6 +87,17 @@ def test_the_command_is_shown(arguments: list[str], begins: str, capsys: pytest.
         assert "its KL penalty of 0.001 stands in the loss" in comments
 
 
+def test_a_path_with_spaces_and_signs_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    model = "/my models/a b=c --run d"
+    files = ["--train-file", "t 1.parquet", "--val-file", "v=1.parquet"]
+    assert cli.main(["show", "trle", "--trainer", "trl", "--profile", "cpu", "--model", model, *files]) == 0
+    command = capsys.readouterr().out.partition("\n#")[0]
+    asked = ["bash", "-c", f"printf '%s\\0' {command}"]
+    words = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+    parsed = parser().parse_args(words[words.index("leanthink.trl.main") + 1 :])
+    assert (parsed.model, parsed.train_file, parsed.val_file) == (model, ["t 1.parquet"], ["v=1.parquet"])
+
+
 def test_overrides_are_the_recipes_ours_or_trls() -> None:
     given = ["reward.sigmoid_length.alpha=0.2", "leanthink.verify={deadline: 2}", "trl.use_vllm=true"]
     assert split(given) == (given[:1], {"verify": {"deadline": 2}}, {"use_vllm": True})

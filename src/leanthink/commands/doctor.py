@@ -56,11 +56,10 @@ def _estimate(args: argparse.Namespace, console: Console) -> int:
     from leanthink.commands import jobs
     from leanthink.verl.start.memory import Model, estimate, lines_of
 
-    asked = argparse.Namespace(
-        recipe=args.recipe or "grpo", overrides=args.overrides, profile="gpu", model=args.model, out=None,
-        train_file=None, val_file=None, steps=None, nodes=args.nodes or 1, gpus=args.gpus, seed=None,
-        keep_rollouts=False, engine="tiny", testbed=None,
-    )  # fmt: skip
+    parser = argparse.ArgumentParser()
+    jobs.add_arguments(parser)
+    asked = parser.parse_args([args.recipe or "grpo", *args.overrides])
+    asked.profile, asked.model, asked.nodes, asked.gpus = "gpu", args.model, args.nodes or 1, args.gpus
     job = jobs.job_of(asked, jobs.folder_of(asked), only_shown=True)
     jobs.check(job)
     model = Model.read(args.model)

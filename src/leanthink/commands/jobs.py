@@ -16,7 +16,7 @@ from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import load_recipe
 from leanthink.recipe.keys import Profile, in_tree
 from leanthink.recipe.lengths import LONGEST
-from leanthink.recipe.yaml import parse_yaml
+from leanthink.recipe.overrides import read_override
 from leanthink.runs.folder import Run
 from leanthink.testbed.beds import DEFAULT, TESTBEDS
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
@@ -140,13 +140,11 @@ def _verl_keys(overrides: list[str]) -> dict[str, Any]:
     """The overrides that do not reach into the recipe: verl's own keys, and ours under ``leanthink.``."""
     keys = {}
     for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{text!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
+        key, value = read_override(text)
         if key in RUN_KEYS:
             raise ConfigError(f"{key} is decided by the run's folder; choose that with --out")
         if not in_tree(key):
-            keys[key] = parse_yaml(value, f"override {key}")
+            keys[key] = value
     return keys
 
 

@@ -34,6 +34,7 @@ PREPARED: Final[Mapping[str, str]] = {
     "budget": "`leanthink prepare --budget exact`, or `--budget both`",
     "at_most": "`leanthink prepare --budget both`",
     "length_level": "`leanthink prepare --levels`",
+    "effort": "`leanthink prepare --efforts low,medium,high`",
     "reference_length": "`leanthink prepare --reference ROLLOUTS`",
     "reference_accuracy": "`leanthink prepare --reference ROLLOUTS`",
 }

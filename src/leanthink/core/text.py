@@ -7,6 +7,7 @@ control sequence.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -78,3 +79,17 @@ def without_tex(text: str) -> str:
     \$a\$  _b
     """
     return ("\N{SPACE}" if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
+def quoted(word: str) -> str:
+    """A word of a command for bash and zsh; control signs are written out, so that a terminal shows them, too."""
+    if all(sign.isprintable() or sign == "\n" for sign in word):
+        return shlex.quote(word)
+    inner = word.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + "".join(_written(sign) for sign in inner) + "'"
+
+
+def _written(sign: str) -> str:
+    if sign.isprintable():
+        return sign
+    return "".join(f"\\x{byte:02x}" for byte in sign.encode("utf-8"))

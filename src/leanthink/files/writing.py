@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
-from leanthink.core.errors import DataError, WriteError
+from leanthink.core.errors import DataError, StateError, WriteError
 
 YOUNG: Final = 1.0
 """Seconds in which a part may not have its lock yet."""
@@ -181,6 +181,18 @@ def open_lock(path: Path) -> IO[Any]:
     """
     with writing(path):
         return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+")
+
+
+def hold(lock: IO[Any], held: str) -> None:
+    """Hold a file that `open_lock` gave, as long as it, or a descriptor that a child has of it, is open.
+
+    Raises:
+        StateError: somebody else holds it; the text says what that means.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StateError(held) from None
 
 
 def _refuse_what_is_no_file(path: Path) -> None:

@@ -21,6 +21,21 @@ def scaled_to_cpu(node: Any, place: str) -> Any:
     return changed
 
 
+def read_override(text: str) -> tuple[str, Any]:
+    """The key of ``key=value``, and the value, which is YAML.
+
+    Raises:
+        ConfigError: the text is no override.
+
+    >>> read_override("data.train_batch_size=8")
+    ('data.train_batch_size', 8)
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"{text!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
+    return key, parse_yaml(value, f"override {key}")
+
+
 def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
     """A copy of a recipe's node with ``key=value`` changes; values are YAML.
 
@@ -30,11 +45,8 @@ def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
         return node
     given, node = node, _copy(node)
     for override in overrides:
-        key, equals, text = override.partition("=")
+        key, value = read_override(override)
         path = key.split(".")
-        if not equals or not all(path):
-            raise ConfigError(f"{override!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
-        value = parse_yaml(text, f"override {key}")
         if key == "agent":
             node[key] = value
         elif in_tree(key):

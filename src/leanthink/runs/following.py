@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import json
 import os
 import shutil
@@ -15,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any, Final
 
-from leanthink.core.errors import LeanthinkError, StateError
-from leanthink.files.writing import open_log, write_text
+from leanthink.core.errors import LeanthinkError
+from leanthink.files.writing import hold, open_log, write_text
 from leanthink.runs.failure import Cause, cause_of
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
@@ -39,13 +38,10 @@ def claim(lock: IO[str], run: Run) -> None:
     Raises:
         StateError: another process trains in it.
     """
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StateError(
-            f"{run.folder} is being trained by another process; wait for it, stop it, or choose another folder "
-            "with --out"
-        ) from None
+    hold(
+        lock,
+        f"{run.folder} is being trained by another process; wait for it, stop it, or choose another folder with --out",
+    )
 
 
 def follow(

@@ -7,7 +7,6 @@ lock           held while the sweep goes on       status/NAME.json  state, secon
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any, Final, Literal, get_args
 
 from leanthink.core.errors import DataError, StateError
 from leanthink.files.reading import read_object
-from leanthink.files.writing import is_bare, make_folder, open_lock, write_text
+from leanthink.files.writing import hold, is_bare, make_folder, open_lock, write_text
 from leanthink.runs.folder import Run
 from leanthink.sweep.plan import Planned, Sweep
 
@@ -133,13 +132,11 @@ class Store:
         """
         make_folder(self.folder)
         with open_lock(self.folder / "lock") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StateError(
-                    f"{self.folder} is being filled by another `leanthink sweep`; wait for it, stop it, or choose "
-                    "another folder with --out"
-                ) from None
+            hold(
+                lock,
+                f"{self.folder} is being filled by another `leanthink sweep`; wait for it, stop it, or choose another "
+                "folder with --out",
+            )
             yield
 
     def _status(self, planned: Planned) -> Path:

@@ -103,6 +103,12 @@ def is_finished(run: Run, asked: int | None, differing: Sequence[Difference]) ->
     return steps >= asked if asked is not None else not any(one.name in (STEPS, EPOCHS) for one in differing)
 
 
+def finished_notice(run: Run, differing: Sequence[Difference]) -> str:
+    """What to say of a start that has nothing left to train."""
+    told = f"; differing now, and without effect: {'; '.join(map(str, differing))}" if differing else ""
+    return f"{run.folder} is finished: {run.finished_steps()} steps are done, nothing was trained{told}"
+
+
 def with_migration(record: Record, resumed: int) -> dict[str, str]:
     """The option by which state passes to a recipe that was changed, by leave, since the checkpoint was written."""
     changed = [one for start in record.starts if start.from_step == resumed for one in start.changed]

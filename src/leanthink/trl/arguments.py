@@ -14,8 +14,8 @@ from leanthink.algorithms import Drpo, PpoClip
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import Recipe, load_recipe
 from leanthink.recipe.keys import Profile, in_tree
+from leanthink.recipe.overrides import read_override
 from leanthink.recipe.sizes import TESTBED_SIZES
-from leanthink.recipe.yaml import parse_yaml
 from leanthink.trl.fit import ACTOR, ROLLOUT, fit_of
 
 PROMPTS: Final = "data.train_batch_size"
@@ -77,13 +77,7 @@ def keys_of(recipe: Recipe, overrides: Iterable[str] = (), profile: Profile = "g
     >>> keys_of(load_recipe("trle"), ["data.train_batch_size=8"])["data.train_batch_size"]
     8
     """
-    given = {}
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{text!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
-        if not in_tree(key):
-            given[key] = parse_yaml(value, f"override {key}")
+    given = {key: value for key, value in map(read_override, overrides) if not in_tree(key)}
     own = {key: value for key, value in recipe.cpu.items() if not in_tree(key)}
     scaled = {**TESTBED_SIZES, **own} if profile == "cpu" else {}
     return {**recipe.verl, **scaled, **given}

@@ -21,7 +21,7 @@ from leanthink.training.state import States
 from leanthink.training.template import end_of_prompt
 from leanthink.trl.arguments import keys_of, told
 from leanthink.trl.fit import fit_of
-from leanthink.trl.mixin import TAIL, gathered
+from leanthink.trl.mixin import gathered
 from leanthink.trl.scorer import Row, Scorer, evaluation_metrics
 
 try:
@@ -114,7 +114,6 @@ class RecipeReward:
         prompt = end_of_prompt(tokenizer)
         self.scorer = Scorer(settings, tokenizer, end_ids(model, tokenizer.eos_token_id), prompt=prompt, gold=gold)
         self.callback = StateCallback(self)
-        self._prompt = tokenizer(prompt, add_special_tokens=False)["input_ids"][-TAIL:] if prompt else []
         self._n = n
 
     def __call__(
@@ -150,7 +149,7 @@ class RecipeReward:
                 data={"prompt": prompt, **{name: values[place] for name, values in columns.items()}},
                 token_ids=list(ids),
                 truncated=not len(ids) or ids[-1] not in ends,
-                prompt_ids=[] if isinstance(prompt, str) else self._prompt,
+                prompt_ids=[] if isinstance(prompt, str) else self.scorer.prompt_ids,
             )
             for place, (prompt, ids) in enumerate(zip(prompts, completion_ids, strict=True))
         ]

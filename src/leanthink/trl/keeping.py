@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from leanthink.core.installed import versions_of
 from leanthink.files.writing import make_folder, open_log, write_text
 from leanthink.recipe.definition import Recipe
 from leanthink.runs.folder import Run
@@ -74,8 +74,8 @@ class Keeper:
         """Keep a generation's responses in the order that they were scored in, those left out last."""
         if not self.keeps_rollouts:
             return
-        scored = list(made.shaped.rows)
-        order = [*scored, *(row for row in range(len(made.found)) if row not in set(scored))]
+        scored = dict.fromkeys(made.shaped.rows)
+        order = [*scored, *(row for row in range(len(made.found)) if row not in scored)]
         lines = []
         for row in order:
             one = made.found[row]
@@ -90,10 +90,4 @@ class Keeper:
 
 def versions() -> dict[str, str]:
     """The packages that take part, as they are installed."""
-    found = {}
-    for name in VERSIONS_OF:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return versions_of(VERSIONS_OF)

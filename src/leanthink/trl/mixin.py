@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -34,9 +34,6 @@ else:
     _Base = object
 
 logger = logging.getLogger(__name__)
-
-TAIL: Final = 16
-"""Tokens of a rendered prompt that stand for the prompt's own where a trainer does not tell these."""
 
 
 class LeanthinkMixin(_Base):  # type: ignore[misc]  # trl is untyped
@@ -113,7 +110,6 @@ class LeanthinkMixin(_Base):  # type: ignore[misc]  # trl is untyped
         self.scorer = Scorer(settings, tokenizer, ends_of(self.model, tokenizer, self.args), prompt=prompt, gold=gold)
         if first is not None:
             self.scorer.check_row(first)
-        self._leanthink_prompt = tokenizer(prompt, add_special_tokens=False)["input_ids"][-TAIL:] if prompt else []
         self._leanthink_rows: list[dict[str, Any]] = []
         self._leanthink_told: Any = None  # the prompts' tokens, between generating and scoring
         self._leanthink_limit: int | None = None
@@ -168,7 +164,7 @@ class LeanthinkMixin(_Base):  # type: ignore[misc]  # trl is untyped
     ) -> Tensor:
         """The shaped rewards of all processes (N, 1); in evaluation the raw verdicts, and no state changes."""
         started, train = time.perf_counter(), bool(self.model.training)
-        told = self._leanthink_told or [self._leanthink_prompt] * len(inputs)
+        told = self._leanthink_told or [self.scorer.prompt_ids] * len(inputs)
         ends = self.scorer.ends
         rows = [
             Row(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 from collections.abc import Mapping
 from typing import Final
 
 from leanthink.core.errors import DependencyError
+from leanthink.core.installed import version_of
 
 VERSIONS: Final = ">=1.16,<2"
 """The versions of TRL that `leanthink[trl]` installs; 1.16 is the one that is tested."""
@@ -39,8 +39,8 @@ def check_names(trainer: type) -> None:
             told = "is not there" if taken is None else f"takes ({', '.join(taken)})"
             raise DependencyError(
                 f"{trainer.__module__}.{trainer.__qualname__}.{name} {told}, but leanthink fits one that takes "
-                f"({', '.join(wanted)}), as TRL 1.16 has it; TRL is {_version()}: install it with "
-                f"`pip install 'trl{VERSIONS}'`, or 'trl==1.16.0'"
+                f"({', '.join(wanted)}), as TRL 1.16 has it; TRL is {version_of('trl') or 'not installed'}: "
+                f"install it with `pip install 'trl{VERSIONS}'`, or 'trl==1.16.0'"
             )
 
 
@@ -53,10 +53,3 @@ def _arguments(method: object) -> tuple[str, ...]:
         for one in parameters
         if one.name != "self" and one.kind is not one.VAR_KEYWORD
     )
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("trl")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

@@ -22,7 +22,7 @@ from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.control import check_state
 from leanthink.core.errors import BatchError, MissingColumnError
 from leanthink.core.limits import LIMIT
-from leanthink.training.facts import FactFinder, Response
+from leanthink.training.facts import TAIL, FactFinder, Response
 from leanthink.training.names import prompt_key
 from leanthink.training.sampling import columns_of_data
 from leanthink.training.settings import Settings
@@ -104,6 +104,10 @@ class Scorer:
         self.shaper = Shaper(settings)
         self.done = 0
         """Generations scored so far, those before a resume among them: the step, as verl counts."""
+        self.prompt_ids: list[int] = (
+            list(tokenizer(prompt, add_special_tokens=False)["input_ids"][-TAIL:]) if prompt else []
+        )
+        """The end of the rendered prompt, which stands for a row's own where a trainer does not tell it."""
         self._gold = gold
         self._decode = tokenizer.decode
         self._before = self.shaper.states

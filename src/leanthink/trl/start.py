@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +18,17 @@ from typing import Any, Final
 import yaml
 
 from leanthink.core import code
-from leanthink.core.errors import ConfigError, DataError, DependencyError
+from leanthink.core.errors import DataError, DependencyError
+from leanthink.core.text import quoted
 from leanthink.files.writing import make_folder, open_lock, write_text
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.keys import Profile
+from leanthink.recipe.overrides import read_override
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import STATE, Run
 from leanthink.runs.following import OnStep, Say, TrainingFailedError, claim, follow
 from leanthink.runs.identity import MODEL, STEPS, TRAIN_FILES, VAL_FILES, facts_of
-from leanthink.training.claim import check_folder, compared, is_finished, with_migration
+from leanthink.training.claim import check_folder, compared, finished_notice, is_finished, with_migration
 from leanthink.training.settings import Settings
 from leanthink.trl.arguments import arguments, keys_of, told
 from leanthink.trl.keeping import Keeper, versions
@@ -45,6 +46,10 @@ BESIDE: Final = frozenset(
     )
 )
 """TRL's arguments that may change from start to start: how long, how often, what fits into memory."""
+
+
+_BEGINS_LINE: Final = re.compile(r"--(?:model|train-file|val-file|run)$|\w[\w.]*=")
+"""Words of a printed command that begin a line of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +130,10 @@ class Job:
 
     def command(self) -> str:
         """The whole command, to be pasted into a shell; below it, as comments, what it means to TRL."""
-        first = " ".join(
-            [*self.launcher(), "leanthink.trl.main", *map(shlex.quote, self.words(Path("runs") / self.recipe.name))]
-        )
-        lines = [re.sub(r" (--(?:model|train-file|val-file|run)|\w[\w.]*=)", r" \\\n  \1", first)]
-        lines += [f"# {notice}" for notice in self.notices()]
+        first = " ".join([*self.launcher(), "leanthink.trl.main"])
+        for word in self.words(Path("runs") / self.recipe.name):
+            first += f" \\\n  {quoted(word)}" if _BEGINS_LINE.match(word) else f" {quoted(word)}"
+        lines = [first, *(f"# {notice}" for notice in self.notices())]
         lines += [f"# {name}: {value!r}" for name, value in sorted(self.arguments().items())]
         return "\n".join(lines)
 
@@ -187,7 +191,7 @@ def train(
         migrates = job.options.get("changed_recipe") == "migrate"
         record, differing = compared(run, facts, allowed, job.steps, migrates)
         if is_finished(run, job.steps, differing):
-            say(f"{run.folder} is finished: {run.finished_steps()} steps are done, nothing was trained")
+            say(finished_notice(run, differing))
             return run.read_summary()
         for one in differing:
             say(f"changed: {one}")
@@ -203,11 +207,11 @@ def train(
         make_folder(run.attempts)
         record = record.started(facts, resumed, differing)
         record.write(run.record)
-        words = [*job.words(run.folder.absolute())]
+        words = job.words(run.folder.absolute())
         words += [f"{OPTION}{name}={value}" for name, value in with_migration(record, resumed).items()]
         write_text(
             run.folder / "command.txt",
-            " ".join([*job.launcher(), "leanthink.trl.main", *map(shlex.quote, words)]) + "\n",
+            " ".join([*job.launcher(), "leanthink.trl.main", *map(quoted, words)]) + "\n",
         )
         started = time.time()
         stopped = follow(_started(job, words), _environment(job, run), run, lock, on_step, floor, "TRL")
@@ -234,17 +238,13 @@ def split(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any], dict[str
     >>> split(["reward.kimi_length=1", "leanthink.truncated=mask", "trl.use_vllm=true"])
     (['reward.kimi_length=1'], {'truncated': 'mask'}, {'use_vllm': True})
     """
-    from leanthink.recipe.yaml import parse_yaml
-
     rest, options, own = [], {}, {}
     for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{text!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
+        key, value = read_override(text)
         if key.startswith(OPTION):
-            options[key.removeprefix(OPTION)] = parse_yaml(value, f"override {key}")
+            options[key.removeprefix(OPTION)] = value
         elif key.startswith(OWN):
-            own[key.removeprefix(OWN)] = parse_yaml(value, f"override {key}")
+            own[key.removeprefix(OWN)] = value
         else:
             rest.append(text)
     return rest, options, own

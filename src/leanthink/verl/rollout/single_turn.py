@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
@@ -46,10 +46,31 @@ class _Listener:
         return getattr(self._inner, name)
 
 
-class CountsCut:
-    """Remembers by how many tokens verl cut the prompt, from the left, of any of its agent loops."""
+class SaysFacts:
+    """What any of verl's agent loops needs to say what verl does not of a response, and what a prompt lost."""
 
+    config: Any
+    tokenizer: Any
     prompt_cut = 0
+    """By how many tokens verl cut the prompt, from the left."""
+
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a response."""
+        return end_ids(local_path(str(self.config.actor_rollout_ref.model.path)), self.tokenizer.eos_token_id)
+
+    def say(self, output: AgentLoopOutput, given: Mapping[str, Any], truncated: bool, limit: int) -> None:
+        """Write into a response's extra fields whether it was cut, its limit, and what it was given with its prompt.
+
+        An empty response gets one end token that is masked out of the loss: verl writes rewards at a response's last
+        token and has none to write at.
+        """
+        output.extra_fields |= {"truncated": truncated, LIMIT: limit, PROMPT_CUT: self.prompt_cut}
+        if PROMPT_KEY in given:
+            output.extra_fields[PROMPT_KEY] = given[PROMPT_KEY]
+        if not output.response_ids:
+            output.response_ids, output.response_mask = [self.tokenizer.eos_token_id], [0]
+            if output.response_logprobs is not None:
+                output.response_logprobs = [0.0]
 
     def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
         kept: list[int] = super()._cap_text_prompt_length(prompt_ids)  # type: ignore[misc]  # verl's own
@@ -57,7 +78,7 @@ class CountsCut:
         return kept
 
 
-class FactsAgentLoop(CountsCut, SingleTurnAgentLoop):  # type: ignore[misc]  # verl is untyped
+class FactsAgentLoop(SaysFacts, SingleTurnAgentLoop):  # type: ignore[misc]  # verl is untyped
     """verl's single-turn loop, with ``truncated`` and ``limit`` in the output's extra fields.
 
     The limit is the smaller of the engine's own (see `leanthink.verl.rollout.room`) and what the prompt brings as
@@ -65,9 +86,6 @@ class FactsAgentLoop(CountsCut, SingleTurnAgentLoop):  # type: ignore[misc]  # v
     latter as ``max_tokens``, and a response that an engine does not explain is cut when it fills this very limit.
 
     ``prompt_cut`` says how many tokens verl cut from the left of a prompt longer than ``rollout.prompt_length``.
-
-    An empty response gets one end token that is masked out of the loss: verl writes rewards at a response's last
-    token and has none to write at.
     """
 
     server_manager: Any
@@ -85,23 +103,10 @@ class FactsAgentLoop(CountsCut, SingleTurnAgentLoop):  # type: ignore[misc]  # v
         reply = listener.output
         # A reply longer than what verl's own loop keeps was cut after generation.
         cut_after = len(reply.token_ids) > len(output.response_ids)
-        output.extra_fields["truncated"] = cut_after or was_truncated(
-            reply.stop_reason, reply.token_ids, listener.limit, self.ends()
-        )
-        output.extra_fields[LIMIT] = listener.limit
-        output.extra_fields[PROMPT_CUT] = self.prompt_cut
-        if PROMPT_KEY in kwargs:
-            output.extra_fields[PROMPT_KEY] = kwargs[PROMPT_KEY]
-        if not output.response_ids:
-            output.response_ids, output.response_mask = [self.tokenizer.eos_token_id], [0]
-            if output.response_logprobs is not None:
-                output.response_logprobs = [0.0]
+        cut = cut_after or was_truncated(reply.stop_reason, reply.token_ids, listener.limit, self.ends())
+        self.say(output, kwargs, cut, listener.limit)
         return output
 
     def limit_after(self, prompt_tokens: int) -> int:
         """After how many tokens the engine ends a response to a prompt of so many."""
         return limit_of(self.config, prompt_tokens)
-
-    def ends(self) -> frozenset[int]:
-        """The tokens that end a response."""
-        return end_ids(local_path(str(self.config.actor_rollout_ref.model.path)), self.tokenizer.eos_token_id)

@@ -13,14 +13,11 @@ from typing import Any, Final
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.tool_agent_loop import ToolAgentLoop
 
-from leanthink.core.batch import PROMPT_KEY
-from leanthink.core.limits import LIMIT
 from leanthink.rewards.counted import CALLS, CONTEXT_TOKENS, FAILED_CALLS, SECONDS, TOOL_TOKENS, TURNS
-from leanthink.training.facts import PROMPT_CUT
-from leanthink.training.responses import end_ids, was_truncated
+from leanthink.training.responses import was_truncated
 from leanthink.verl import LAST_FIELD, TURNS_FIELD
-from leanthink.verl.rollout.room import context_of, local_path
-from leanthink.verl.rollout.single_turn import LIMIT_FIELD, CountsCut
+from leanthink.verl.rollout.room import context_of
+from leanthink.verl.rollout.single_turn import LIMIT_FIELD, SaysFacts
 
 FAILED: Final = ("Unknown function '", "Invalid JSON in arguments for '", "Error executing tool '")
 """How verl's tool loop begins the message of a call that no tool could answer."""
@@ -55,7 +52,7 @@ class Recorder:
         return getattr(self._inner, name)
 
 
-class ToolsAgentLoop(CountsCut, ToolAgentLoop):  # type: ignore[misc]  # verl is untyped
+class ToolsAgentLoop(SaysFacts, ToolAgentLoop):  # type: ignore[misc]  # verl is untyped
     """verl's tool agent loop, with the columns of a response with tools in the output's extra fields.
 
     The limit (``leanthink_limit``) is of all that the policy writes; verl's response length, which counts what tools
@@ -79,11 +76,7 @@ class ToolsAgentLoop(CountsCut, ToolAgentLoop):  # type: ignore[misc]  # verl is
         self.server_manager = recorder
         output = await super().run(sampling_params, priority=priority, **kwargs)
         fields = output.extra_fields
-        fields["truncated"] = await self._truncated(output, recorder)
-        fields[LIMIT] = limit
-        fields[PROMPT_CUT] = self.prompt_cut
-        if PROMPT_KEY in kwargs:
-            fields[PROMPT_KEY] = kwargs[PROMPT_KEY]
+        truncated = await self._truncated(output, recorder)
         mask = output.response_mask
         spans = written_spans(mask)
         if spans:
@@ -97,10 +90,7 @@ class ToolsAgentLoop(CountsCut, ToolAgentLoop):  # type: ignore[misc]  # verl is
             FAILED_CALLS: float(self._failed),
             SECONDS: time.monotonic() - started,
         }
-        if not output.response_ids:
-            output.response_ids, output.response_mask = [self.tokenizer.eos_token_id], [0]
-            if output.response_logprobs is not None:
-                output.response_logprobs = [0.0]
+        self.say(output, kwargs, truncated, limit)
         return output
 
     async def _call_tool(self, *given: Any, **named: Any) -> Any:
@@ -117,10 +107,9 @@ class ToolsAgentLoop(CountsCut, ToolAgentLoop):  # type: ignore[misc]  # verl is
         last = recorder.replies[-1]
         in_row = len(output.response_mask)
         written = sum(output.response_mask)
-        ends = end_ids(local_path(str(self.config.actor_rollout_ref.model.path)), self.tokenizer.eos_token_id)
         if written < recorder.written or in_row > int(self.response_length):
             return True  # verl keeps no more than its response length
-        if was_truncated(last.stop_reason, list(last.token_ids), recorder.limits[-1], ends):
+        if was_truncated(last.stop_reason, list(last.token_ids), recorder.limits[-1], self.ends()):
             return True
         tools = [tool.tool_schema for tool in self.tools.values()]
         _, calls = await self.tool_parser.extract_tool_calls(list(last.token_ids), tools)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from typing import Any, Final
 
+from leanthink.core.installed import versions_of
 from leanthink.recipe.keys import PARTS
 from leanthink.runs.floor import Floor
 from leanthink.runs.identity import facts_of
@@ -25,12 +25,4 @@ def identity_of(job: Job, floor: Floor | None = None) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The packages that take part in training, as they are installed."""
-    return {name: version for name in VERSIONS_OF if (version := version_of(name)) is not None}
-
-
-def version_of(package: str) -> str | None:
-    """The installed version of a package; None without one."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return versions_of(VERSIONS_OF)

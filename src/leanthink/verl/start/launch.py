@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final, Literal
 from leanthink.algorithms import AnyAdvantage, Drpo, Loss, PpoClip, PpoVariant, VerlAdvantage, VerlLoss
 from leanthink.core import code
 from leanthink.core.errors import ConfigError
+from leanthink.core.text import quoted
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.keys import Profile, tree_keys
 from leanthink.recipe.lengths import LONGEST
@@ -291,20 +291,6 @@ def _with_file(loggers: Any) -> list[str]:
     """The loggers, and the one whose file the commands read: into the run's folder."""
     names = [loggers] if isinstance(loggers, str) else list(loggers)
     return [*(name for name in names if name != "file"), "file"]
-
-
-def quoted(word: str) -> str:
-    """A word of a command for bash and zsh; control signs are written out, so that a terminal shows them, too."""
-    if all(sign.isprintable() or sign == "\n" for sign in word):
-        return shlex.quote(word)
-    inner = word.replace("\\", "\\\\").replace("'", "\\'")
-    return "$'" + "".join(_written(sign) for sign in inner) + "'"
-
-
-def _written(sign: str) -> str:
-    if sign.isprintable():
-        return sign
-    return "".join(f"\\x{byte:02x}" for byte in sign.encode("utf-8"))
 
 
 def advantage_keys(advantage: AnyAdvantage) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import yaml
 
 from leanthink.core import code
 from leanthink.core.errors import ConfigError, DataError, DependencyError
+from leanthink.core.installed import version_of
 from leanthink.core.text import storable
 from leanthink.files.writing import make_folder, open_lock, write_text, writing
 from leanthink.runs.floor import Floor
@@ -22,9 +23,9 @@ from leanthink.runs.folder import Run
 from leanthink.runs.following import OnStep, Say, TrainingFailedError, claim, follow
 from leanthink.runs.identity import MODEL, TRAIN_FILES, VAL_FILES, model_fact
 from leanthink.runs.summary import write_summary
-from leanthink.training.claim import check_folder, compared, is_finished, with_migration
+from leanthink.training.claim import check_folder, compared, finished_notice, is_finished, with_migration
 from leanthink.verl.cpu import vllm
-from leanthink.verl.start.identity import identity_of, version_of, versions
+from leanthink.verl.start.identity import identity_of, versions
 from leanthink.verl.start.launch import MAINS, Job
 
 
@@ -71,8 +72,7 @@ def train(
         migrates = job.options.get("changed_recipe") == "migrate"
         record, differing = compared(run, facts, allowed, job.steps, migrates)
         if is_finished(run, job.steps, differing):
-            told = f"; differing now, and without effect: {'; '.join(map(str, differing))}" if differing else ""
-            say(f"{run.folder} is finished: {run.finished_steps()} steps are done, nothing was trained{told}")
+            say(finished_notice(run, differing))
             return run.read_summary()
         resumed = run.last_checkpoint()
         for one in differing:
