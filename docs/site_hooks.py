@@ -132,7 +132,7 @@ def on_page_content(html_text: str, page: Page, **more: Any) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Puts the search index into a script, too, from which the theme reads it where the site is opened from the disk."""
+    """Puts the search index into a script, too, from which the theme reads it where the site lies on a disk."""
     folder = Path(config.site_dir) / "search"
     index = (folder / "search_index.json").read_text(encoding="utf-8")
     (folder / "search_index.js").write_text(f"var __index = {index}", encoding="utf-8")
