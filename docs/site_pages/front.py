@@ -22,7 +22,7 @@ LABELLED: Final = {  # which points are named, and where
     "the penalty on every group": "start",
 }
 PLACES: Final = {"start": (9, 4, "start"), "end": (-9, 4, "end"), "below": (0, 18, "middle")}
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 430, 62, 22, 20, 52
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 560, 400, 62, 22, 20, 52
 TOKENS, ACCURACY = (0, 60), (0, 100)
 
 
@@ -80,7 +80,7 @@ def picture(root: Path) -> str:
 def _lines(start: Point, found: list[Point]) -> Iterator[str]:
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        'font-family="sans-serif" font-size="13" fill="#24292f">'
+        'font-family="sans-serif" font-size="15" fill="#24292f">'
     )
     yield "<title>Held-out accuracy against tokens of every method on the testbed of chains</title>"
     yield f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="#ffffff"/>'
