@@ -38,7 +38,7 @@ ALLOWED = {  # a room, or a file beside the rooms -> those it may import
     "training": {"core", "files", "algorithms", "recipe", "rewards", "runs", "verify"},
     "testing": {"core", "algorithms", "recipe"},
     "doctor": {"core", "files", "testbed", "trl", "verify", "verl"},
-    "reporting": {"core", "files", "data", "metrics", "recipe", "replay", "runs", "testbed", "verify"},
+    "reporting": {"core", "files", "data", "metrics", "recipe", "replay", "rewards", "runs", "testbed", "verify"},
     "sweep": {"core", "files", "recipe", "reporting", "runs"},
     "trl": {"core", "files", "algorithms", "data", "recipe", "rewards", "runs", "testbed", "training", "verify"},
     "verl": {"core", "files", "algorithms", "recipe", "rewards", "runs", "testbed", "training", "verify"},

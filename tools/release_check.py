@@ -76,7 +76,7 @@ def check_versions(tag: str | None) -> str:
     places = {
         "CHANGELOG.md": rf"^## \[{re.escape(own)}\]",
         "CITATION.cff": rf"^version: {re.escape(own)}$",
-        "docs/compatibility.md": rf"^leanthink {re.escape(own.rpartition('.')[0])}\.",
+        "docs/reference/compatibility.md": rf"^leanthink {re.escape(own.rpartition('.')[0])}\.",
     }
     if tag is not None:
         if tag != f"v{own}":

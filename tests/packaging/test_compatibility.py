@@ -1,4 +1,4 @@
-"""docs/compatibility.md says what the project file, the program's own checks and verl's metadata say."""
+"""docs/reference/compatibility.md says what the project file, the program's own checks and verl's metadata say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leanthink import __version__, doctor
 from leanthink.trl.names import VERSIONS
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "compatibility.md").read_text(encoding="utf-8")
 ROWS = {
     cells[0]: (SpecifierSet(cells[1].strip("`")), cells[2])
     for line in PAGE.splitlines()

@@ -39,6 +39,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.print(grid_table("Mean seconds of a training step", phase_grid(summaries, names), console.width))
     for title, grid in (
         ("Last evaluations", report.overview),
+        ("Turns and tools", report.turns),
+        ("By level of effort", report.efforts),
         ("Distance from the best possible", report.search),
         ("Efficiency", report.efficiency),
         ("Paired comparison", report.comparisons),

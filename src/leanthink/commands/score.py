@@ -15,16 +15,19 @@ from torch import Tensor
 
 from leanthink.commands import reading, trust
 from leanthink.core.errors import ConfigError
+from leanthink.core.text import as_label
 from leanthink.data.records import ROLLOUTS, Record, files_of, iter_records, read_below
 from leanthink.data.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Recipe
 from leanthink.replay.analysis import PIECE, Analysis, Sensitivity, pieces, sensitivities
+from leanthink.replay.batches import END, thinking_lengths
 from leanthink.replay.score import Replay, load_recipes
 from leanthink.reporting import replay_page
 from leanthink.reporting.grid import grid_table
 from leanthink.reporting.page import Grid
 from leanthink.reporting.tables import number, percent
+from leanthink.rewards.effort_length import EFFORT, EFFORT_NAME
 from leanthink.terminal import Terminal
 from leanthink.verify import Verdict
 
@@ -232,11 +235,52 @@ def rollouts_table(rollouts: Rollouts, any_replay: Replay) -> Table:
         table.add_row(label, percent(metrics.get(key)))
     for label, key in (("all", "length/all"), ("right", "length/correct"), ("wrong", "length/wrong")):
         table.add_row(f"mean length, {label}", number(metrics.get(key)))
+    for label, shown in (*_stretches(rollouts, metrics), *_turns(metrics), *_levels(rollouts, metrics)):
+        table.add_row(label, shown)
     unknown = unknown_rows(rollouts)
     table.add_row("verdict unknown (left out)", str(sum(map(len, unknown.values()))))
     for reason, rows in unknown.items():
         table.add_row(f"  {reason} (first: line {rows[0].line})", str(len(rows)))
     return table
+
+
+def _stretches(rollouts: Rollouts, metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """How much of a response is thinking: as the file counts it, or else by its text, where that closes a thinking."""
+    if "length/thinking" in metrics:
+        yield "mean thinking", number(metrics["length/thinking"])
+        yield "mean answer", number(metrics["length/answer"])
+    elif rollouts.texts is not None and any(END in text for text in rollouts.texts) and "tools/turns" not in metrics:
+        thinking, every = thinking_lengths(rollouts), rollouts.length
+        yield "mean thinking, by share of words", number(sum(thinking) / len(thinking))
+        yield "mean answer, by share of words", number((sum(every) - sum(thinking)) / len(thinking))
+
+
+def _turns(metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """What responses with tools cost, where the file counts it."""
+    turns = metrics.get("tools/turns")
+    if turns is None:
+        return
+    yield "turns a response", number(turns, 2)
+    if turns:
+        yield "written a turn", number(metrics["length/all"] / turns)
+        if "length/thinking" in metrics:
+            yield "thinking a turn", number(metrics["length/thinking"] / turns)
+    for label, key, digits in (
+        ("read from tools", "tools/tokens", 1),
+        ("context, all that was read or written", "tools/context_tokens", 1),
+        ("tool calls a response", "tools/calls", 2),
+        ("failed calls a response", "tools/failed_calls", 2),
+    ):
+        if key in metrics:
+            yield label, number(metrics[key], digits)
+
+
+def _levels(rollouts: Rollouts, metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Accuracy and length by the level of effort that prompts state."""
+    pairs = zip(rollouts.columns.get(EFFORT, ()), rollouts.columns.get(EFFORT_NAME, ()), strict=False)
+    for level, name in sorted({(float(level), str(name)) for level, name in pairs}):
+        right, length = (metrics.get(f"effort/{level:g}/{key}") for key in ("accuracy", "length"))
+        yield f"effort {as_label(name)}: right %, mean length", f"{percent(right)}, {number(length)}"
 
 
 def parts_grid(one: Replay) -> Grid:

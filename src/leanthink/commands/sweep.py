@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
     trust.add_argument(parser)
-    add("file", type=Path, metavar="SWEEP.yaml", help="what to train; docs/sweep.md says how")
+    add("file", type=Path, metavar="SWEEP.yaml", help="what to train; docs/howto/sweep.md says how")
     add("--out", type=Path, help="the sweep's folder (default: runs/NAME of the file); what is there goes on")
     add("--dry-run", action="store_true", help="check every key, print the plan and what it costs, start nothing")
     add(

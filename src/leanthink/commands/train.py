@@ -150,8 +150,9 @@ def check_prompts(files: Sequence[str], job: Job) -> Iterator[str]:
     name = str(job.keys().get("data.prompt_key", PROMPT))
     for file in files:
         if Path(file).exists():
-            rows = (record.get(name) for record in read_records(Path(file)))
-            yield from prompt_notice(job, file, [row for row in rows if isinstance(row, list)], tokenizer)
+            rows = [record for record in read_records(Path(file)) if isinstance(record.get(name), list)]
+            infos = [info if isinstance(info := row.get("extra_info"), Mapping) else {} for row in rows]
+            yield from prompt_notice(job, file, [row.get(name) for row in rows], tokenizer, infos)
 
 
 def check_columns(job: Job | TrlJob) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from leanthink.core.text import as_label, without_tex
 from leanthink.files.writing import whole_file
+from leanthink.metrics import Interval
 from leanthink.reporting.page import Grid
 
 ABREAST = 3
@@ -40,6 +41,18 @@ def percent(share: float | None, error: float | None = None) -> str:
     '50.0±1.0'
     """
     return with_error(None if share is None else 100 * share, None if error is None else 100 * error)
+
+
+def interval(one: Interval, scale: float = 1, digits: int = 1) -> str:
+    """A value with its bounds.
+
+    >>> interval(Interval(value=0.5, low=0.4, high=0.62), scale=100)
+    '50.0 [40.0, 62.0]'
+    """
+    if math.isnan(one.value):
+        return "-"
+    text = f"{scale * one.value:.{digits}f}"
+    return text if math.isnan(one.low) else f"{text} [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"
 
 
 def before_after_title(summaries: Sequence[Mapping[str, Any]]) -> str:
