@@ -50,6 +50,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         jobs.check(job)
         jobs.warn_of(job)
         print(job.command())
+        if told := jobs.testbed_notice(job, jobs.folder_of(args).absolute() / jobs.DATA, args.testbed):
+            sys.stdout.flush()
+            print(f"leanthink show: note: {told}", file=sys.stderr)
     elif args.state:
         for line in state_lines(load_recipe(args.recipe, jobs.tree_overrides(args.overrides))):
             print(line)
