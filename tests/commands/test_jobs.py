@@ -96,7 +96,8 @@ def test_a_pasted_command_of_the_cpu_profile_finds_its_questions(
     words = ["show", "grpo", "--profile", "cpu", "--verl", "--out", str(tmp_path / "a run")]
     assert main(words) == 0
     shown = capsys.readouterr()
-    (train,) = re.findall(r"data\.train_files=\['?([^'\]]*)'?\]", shown.out)
+    (word,) = (word for word in shlex.split(shown.out.replace("\\\n", "")) if word.startswith("data.train_files="))
+    train = word.partition("=")[2].strip("[']")
     command = re.search("`(python -m leanthink.testbed.rows [^`]*)`", shown.err)
     assert command is not None and not Path(train).exists()
     rows.main(shlex.split(command[1])[3:])
