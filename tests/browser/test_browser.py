@@ -53,6 +53,8 @@ def test_watch(browser, tmp_path):
         browser.get(f"{address}/?{token}")
         until(lambda: all_of(browser, "#curves svg") and len(all_of(browser, "article")) == 50)
         assert text(browser, "#progress") == "step 12, not finished"
+        marks = texts(browser, "#curves svg text.mark")  # round: 0, 20, 40, never 75.781
+        assert len(marks) > 6 and all(len(mark.strip("-0.").replace(".", "")) <= 2 for mark in marks), marks
         assert text(browser, "#count") == "50 of 80 responses"
         assert made_runs.SCRIPT in text(browser, "article pre")  # shown as text,
         assert browser.title == "leanthink watch"  # and never run
