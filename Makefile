@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STEPS ?= 70
 SAMPLE ?= 100
+TAG ?=
+SKIP ?=
 
-.PHONY: demo sweep test docs lint types unit verl-tests check-recipes check-engine results bench fuzz mutants method setup clean
+.PHONY: demo sweep test docs lint types unit verl-tests check-recipes check-engine results bench fuzz mutants method release-check setup clean
 
 demo: setup ## train grpo and dler from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
 	$(BIN)/leanthink train dler --profile cpu --steps $(STEPS) --out runs/demo/dler limit.per_step.at_most=32
-	$(BIN)/leanthink report runs/demo/grpo runs/demo/dler --plot runs/demo/curves.png
+	$(BIN)/leanthink report runs/demo/grpo runs/demo/dler --plot runs/demo/curves.png --out runs/demo/report
 
 sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on where it was stopped
 	$(BIN)/leanthink sweep examples/sweep.yaml --out runs/sweep --jobs 2
@@ -59,6 +61,9 @@ check-engine: .venv-engine/.ready ## verl's own vLLM server on the CPU: every ag
 
 method: setup ## the skeletons of a new method, NAME=my_method; their tests fail until they are filled in
 	$(BIN)/python tools/new_method.py "$(NAME)"
+
+release-check: setup ## all that a release is held to, from a fresh clone: build, contents, links, docs, installs; TAG=v0.2.0; an hour
+	$(BIN)/python tools/release_check.py $(if $(TAG),--tag "$(TAG)") $(if $(SKIP),--skip $(SKIP))
 
 results: setup ## train the methods side by side and write docs/explanation/results.md; hours, goes on where it was stopped
 	$(BIN)/leanthink sweep benchmarks/results_search.yaml --out runs/results_search --jobs 2

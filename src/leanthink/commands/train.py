@@ -16,7 +16,8 @@ from leanthink.commands import jobs, under_trl
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.data.golds import audit
 from leanthink.data.records import read_records
-from leanthink.reporting.tables import before_after_table, is_number, phase_table, plot_runs
+from leanthink.reporting.grid import grid_table
+from leanthink.reporting.tables import before_after_grid, before_after_title, is_number, phase_grid, plot_runs
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
 from leanthink.training.sampling import columns_of_data
@@ -103,13 +104,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
         given = (run_, follower.on_step, write_data, floor, names_of(args.allow_changed), follower.say)
         summary = train(job, *given) if isinstance(job, Job) else train_under_trl(job, *given)
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
-    console.print(before_after_table([summary]), phase_table([summary]))
+    title = before_after_title([summary])
+    console.print(grid_table(title, before_after_grid([summary]), console.width))
+    console.print(grid_table("Mean seconds of a training step", phase_grid([summary]), console.width))
     if stopped := summary.get("stopped"):
         console.print(
             f"stopped at step {stopped['step']}: held-out accuracy below {stopped['below']:.0%} in "
             f"{stopped['evaluations']} evaluations in a row, at last {stopped['accuracy']:.1%}"
         )
-    console.print(f"summary: {run_.summary}, curves: {folder / 'curves.png'}")
+    told = f"summary: {run_.summary}, curves: {folder / 'curves.png'}; a page to read: leanthink report {folder}"
+    console.print(told, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -154,8 +158,9 @@ def check_prompts(files: Sequence[str], job: Job) -> Iterator[str]:
     name = str(job.keys().get("data.prompt_key", PROMPT))
     for file in files:
         if Path(file).exists():
-            rows = (record.get(name) for record in read_records(Path(file)))
-            yield from prompt_notice(job, file, [row for row in rows if isinstance(row, list)], tokenizer)
+            rows = [record for record in read_records(Path(file)) if isinstance(record.get(name), list)]
+            infos = [info if isinstance(info := row.get("extra_info"), Mapping) else {} for row in rows]
+            yield from prompt_notice(job, file, [row.get(name) for row in rows], tokenizer, infos)
 
 
 def check_columns(job: Job | TrlJob) -> None:

@@ -32,7 +32,8 @@ RESTS_ON: Final[Mapping[str, str]] = {
 """What a recipe may rest on, from firm to loose, and what that means."""
 PROSE: Final = ("family", "rests_on", "kept", "differs", "use_when", "not_when", "cost", "paper_result")
 """What a recipe says of itself in words, a paragraph each."""
-KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", "agent", *PARTS, "verl", "cpu", *PROSE)
+AGENT: Final = "agent"
+KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", AGENT, *PARTS, "verl", "cpu", *PROSE)
 AGENTS: Final = ("tools",)
 """Who samples a response of more than one turn."""
 VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
@@ -42,6 +43,8 @@ VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager"
 def in_tree(key: str) -> bool:
     """Whether a key is the recipe's, whose reward verl's own keys share a name with."""
     path = key.split(".")
+    if key == AGENT:
+        return True
     return path[0] in PARTS and not (path[0] == "reward" and len(path) > 1 and path[1] in VERLS_REWARD)
 
 

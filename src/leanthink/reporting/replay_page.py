@@ -69,14 +69,14 @@ def _causes(analysis: Analysis) -> Grid:
 def _sensitivity(sensitivity: Mapping[str, Sequence[Sensitivity]]) -> Grid:
     rows = [
         [
-            f"{name}: {one.key}",
+            f"{name}: {one.key}" if not place or one.key != each[place - 1].key else "",
             f"{one.value:g} → {one.changed_to:g}",
             "refused" if math.isnan(one.moved) else f"{100 * one.moved:.2f}",
             _number(one.slope),
             _share(one.pushed_down, 1),
         ]
         for name, each in sensitivity.items()
-        for one in each
+        for place, one in enumerate(each)
     ]
     return Grid(
         heads=("number", "changed", "moves %", "per 100 tokens", "right, down %"),

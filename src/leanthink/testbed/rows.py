@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from leanthink.data.budgets import Budgets
+from leanthink.data.efforts import at_levels
 from leanthink.data.prepare import verl_row, write_rows
 from leanthink.rewards.effort_length import EFFORT
 from leanthink.rewards.harmonizing_length import REFERENCE_ACCURACY, REFERENCE_LENGTH
 from leanthink.rewards.level_length import LEVEL
 from leanthink.testbed import MANIFEST
 from leanthink.testbed.beds import AnyTask, testbed_of
+from leanthink.testbed.effort import LEVELS, Effort
 from leanthink.testbed.task import Split
 
 TRAIN_ROWS, TEST_ROWS = 8192, 640
@@ -59,16 +63,26 @@ def row(question: Any, split: Split, index: int, task: AnyTask | None = None) ->
             "difficulty": question.difficulty,
             **BUDGETS.columns(question.text),
             LEVEL: zlib.crc32(question.text.encode()) % 3,
-            EFFORT: zlib.crc32(question.text.encode()) // 3 % 3,
+            **({} if isinstance(task, Effort) else {EFFORT: zlib.crc32(question.text.encode()) // 3 % 3}),
             **measured(testbed.name).get(question.difficulty, {}),
         },
     )
 
 
 def rows(split: Split, count: int, seed: int, task: AnyTask | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of a split: a random mix of difficulties to train on, a balanced and distinct set to test on."""
-    for index, question in enumerate(testbed_of(task).questions(split, count, seed, task)):
-        yield row(question, split, index, task)
+    """Rows of a split: a random mix of difficulties to train on, a balanced and distinct set to test on.
+
+    Of the effort task, each question comes at every level, one after another.
+    """
+    levels = len(LEVELS.levels) if isinstance(task, Effort) else 1
+    plain = (
+        row(question, split, index, task)
+        for index, question in enumerate(testbed_of(task).questions(split, math.ceil(count / levels), seed, task))
+    )
+    if levels == 1:
+        yield from plain
+    else:
+        yield from islice((one for each in plain for one in at_levels(each, LEVELS)), count)
 
 
 def write_parquet(

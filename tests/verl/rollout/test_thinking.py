@@ -119,5 +119,18 @@ def test_the_recipes_prompts_go_there_and_sizes_have_to_fit():
     long = load_recipe("grpo", ["limit={thinking: {at_most: 1000}}"])
     with pytest.raises(ConfigError, match=r"1000 tokens of thinking and 1024 for the answer.*max_response_length 1024"):
         Job(recipe=long, **made).keys()
-    with pytest.raises(ConfigError, match="StopBias and limit Thinking each sample"):
-        loop_of(load_recipe("grpo", [LIMIT, "stop={stop_bias: {bias: 2.0}}"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("stop={stop_bias: {bias: 2.0}}", "StopBias"),
+        ("reward={sum: {a: correct, b: stepwise_gain}}", "StepwiseGain"),
+        ("reward={sum: {a: correct, b: thinking_compression}}", "ThinkingCompression"),
+        ("reward=early_exit", "EarlyExit"),
+        ("reward=mode_switch_reward", "ModeSwitchReward"),
+    ],
+)
+def test_what_samples_in_a_way_of_its_own_is_refused_beside_a_budget(change, named):
+    with pytest.raises(ConfigError, match=f"{named} and limit Thinking each sample"):
+        loop_of(load_recipe("grpo", [LIMIT, change]))
