@@ -1,4 +1,4 @@
-"""What pages show works: Python runs, YAML builds, commands are taken, no page is too long; `tools/links.py` follows links."""
+"""What pages show works: Python runs, YAML builds, commands are taken; no page is too long. Links: `tools/links.py`."""
 
 from __future__ import annotations
 
