@@ -85,10 +85,11 @@ def every_error() -> str:
         inner = path.relative_to(package if path.is_relative_to(package) else ROOT)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             raised = node.exc if isinstance(node, ast.Raise) else None
-            if isinstance(raised, ast.Call) and isinstance(raised.func, ast.Name) and raised.func.id in names:
-                if raised.args and (said := message(raised.args[0])):
-                    told = f"- **{raised.func.id}** (`{inner}`): ``{said}``"
-                    rooms.setdefault(inner.parts[0].removesuffix(".py"), []).append(told)
+            if not (isinstance(raised, ast.Call) and isinstance(raised.func, ast.Name) and raised.func.id in names):
+                continue
+            if raised.args and (said := message(raised.args[0])):
+                told = f"- **{raised.func.id}** (`{inner}`): ``{said}``"
+                rooms.setdefault(inner.parts[0].removesuffix(".py"), []).append(told)
     count = sum(map(len, rooms.values()))
     lines = [
         "# Every error",
