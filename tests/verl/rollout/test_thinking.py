@@ -91,6 +91,12 @@ def test_a_response_that_ends_while_it_thinks_has_no_answer_and_is_not_cut(monke
     assert (output.extra_fields["forced"], output.extra_fields["truncated"]) == (0.0, False)
 
 
+def test_thinking_that_the_engine_interrupts_is_cut_and_gets_no_answer(monkeypatch):
+    output, calls = respond(monkeypatch, [SIX[:4]], reason="aborted")
+    assert len(calls) == 1 and output.response_ids == SIX[:4] and 0 not in output.response_mask
+    assert (output.extra_fields["forced"], output.extra_fields["truncated"]) == (0.0, True)
+
+
 def test_an_end_tag_as_the_last_token_of_the_budget_is_the_policys_own(monkeypatch):
     output, _ = respond(monkeypatch, [[*SIX[:5], CLOSE], ANSWER])
     assert output.extra_fields["forced"] == 0.0 and 0 not in output.response_mask
