@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from griffe import Extension, Object
 
+FACTS: Final = re.compile(r"^Class facts:\n(?:[ \t]+.*\n?)+", re.MULTILINE)
+FACT: Final = re.compile(r"^(    )(\w+): ", re.MULTILINE)
 ROLE: Final = re.compile(r":(?:class|func|meth|mod|attr|data):`~?([\w.]+)`")
 
 
@@ -17,7 +19,12 @@ def fenced(text: str) -> str:
     >>> fenced("One.\n\n>>> 1\n1\n\nTwo.").splitlines()
     ['One.', '', '```pycon', '>>> 1', '1', '```', '', 'Two.']
     """
-    return "\n".join(_lines(ROLE.sub(r"`\1`", text)))
+    return "\n".join(_lines(FACTS.sub(_listed, ROLE.sub(r"`\1`", text))))
+
+
+def _listed(facts: re.Match[str]) -> str:
+    """What stands under ``Class facts:``, a point each."""
+    return FACT.sub(r"\1- `\2`: ", facts[0])
 
 
 def _lines(text: str) -> Iterator[str]:

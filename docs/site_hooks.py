@@ -7,6 +7,7 @@ site is built, which every current browser draws: no script, no font, nothing to
 
 from __future__ import annotations
 
+import ast
 import html
 import posixpath
 import re
@@ -24,6 +25,8 @@ ROOT: Final = Path(__file__).parents[1]
 LINK: Final = re.compile(r"(\]\()((?!\w+:|#)[^)\s]+)(\))")
 FENCE: Final = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 FORMULA: Final = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+ERRORS: Final = "reference/every_error.md"
+"""The page of every error, which is written while the site is built: its messages change with the sources."""
 SHOWN: Final = "files"
 """The folder of the pages that show files."""
 LANGUAGES: Final = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".md": "markdown", ".ipynb": "json"}
@@ -68,8 +71,55 @@ def content_of(path: str) -> str:
     return f"# {path}\n\n````{LANGUAGES.get(file.suffix, 'text')}\n{text}````\n"
 
 
+def every_error() -> str:
+    """The page of every error that the sources raise, by room: what it says, what stands in braces being filled in."""
+    package = ROOT / "src" / "leanthink"
+    names = {
+        node.name
+        for file in ("core/errors.py", "verify/service.py")
+        for node in ast.parse((package / file).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Error")
+    }
+    rooms: dict[str, list[str]] = {}
+    for path in sorted({*package.rglob("*.py"), *(ROOT / "rewards").glob("*.py"), *(ROOT / "algorithms").glob("*.py")}):
+        inner = path.relative_to(package if path.is_relative_to(package) else ROOT)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            raised = node.exc if isinstance(node, ast.Raise) else None
+            if not (isinstance(raised, ast.Call) and isinstance(raised.func, ast.Name) and raised.func.id in names):
+                continue
+            if raised.args and (said := message(raised.args[0])):
+                told = f"- **{raised.func.id}** (`{inner}`): ``{said}``"
+                rooms.setdefault(inner.parts[0].removesuffix(".py"), []).append(told)
+    count = sum(map(len, rooms.values()))
+    lines = [
+        "# Every error",
+        "",
+        f"The {count} errors that are raised with words of their own; the search finds them.",
+        "",
+    ]
+    for room, told in sorted(rooms.items()):
+        lines += [f"## {room}", "", *told, ""]
+    return "\n".join(lines)
+
+
+def message(node: ast.expr) -> str:
+    """What an error says, with the names of what is filled in between braces; empty where it is made elsewhere."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return " ".join(node.value.split())
+    if not isinstance(node, ast.JoinedStr):
+        return ""
+    parts = []
+    for part in node.values:
+        if isinstance(part, ast.FormattedValue):
+            parts.append("{" + ast.unparse(part.value).replace("`", "'") + "}")
+        elif isinstance(part, ast.Constant):
+            parts.append(str(part.value).replace("`", "'"))
+    return " ".join("".join(parts).split())
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds a page for each file that a page links to, and for those that these link to."""
+    """Adds the page of every error, and a page for each file that a page links to, and for those that these link to."""
+    files.append(File.generated(config, ERRORS, content=every_error()))
     todo = [(f"docs/{one.src_uri}", one.content_string) for one in files.documentation_pages()]
     while todo:
         page, text = todo.pop()

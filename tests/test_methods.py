@@ -37,7 +37,7 @@ def loaded() -> ModuleType:
 
 
 BUILD = loaded()
-from site_pages import commands, errors, evidence, facts, front, markdown, recipes, tables  # noqa: E402 - beside build.py
+from site_pages import commands, errors, evidence, facts, four, front, markdown, recipes, tables  # noqa: E402 - beside build.py
 
 
 @pytest.fixture
@@ -245,3 +245,12 @@ def test_the_front_is_of_points_that_none_beats() -> None:
     assert [one.name for one in front.front(found)] == ["a", "b"]
     with pytest.raises(DataError, match="no line 'The start"):
         front.points("# Results")
+
+
+def test_four_responses_are_scored_by_the_recipes_themselves() -> None:
+    """TRLE by hand: mean 1,400 and deviation 748.33 over the right ones, alpha 0.1; RLOO over four."""
+    shown = four.four_responses([load_recipe("trle")], "docs/explanation/formulas.md").splitlines()[-1]
+    assert " 0.974, 0.957, 0.921, 0.000 | 0.349, 0.325, 0.277, -0.951 |" in shown
+    kimi = four.four_responses([load_recipe("kimi")], "docs/explanation/formulas.md").splitlines()[-1]
+    assert " 1.250, 1.083, 0.750, 0.000 |" in kimi  # weight 0.5 behind the warm-up: 1 + 0.5 lambda
+    assert not four.fits(load_recipe("hapo")) and not four.fits(load_recipe("lcpo_exact"))

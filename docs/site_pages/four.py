@@ -11,6 +11,8 @@ from site_pages.markdown import Recipes, by_family, recipe_link, table
 
 LENGTHS: Final = (600, 1200, 2400, 1000)
 CORRECT: Final = (1, 1, 1, 0)
+STEP: Final = 100
+"""Behind the warm-ups of the recipes that have one."""
 
 
 def fits(recipe: Recipe) -> bool:
@@ -25,7 +27,7 @@ def numbers(values: Any) -> str:
 
 def four_responses(recipes: Recipes, page: str) -> str:
     """The table: rewards and advantages, a recipe a row."""
-    batch = RolloutBatch.of(group=[0] * 4, length=LENGTHS, correct=CORRECT)
+    batch = RolloutBatch.of(group=[0] * 4, length=LENGTHS, correct=CORRECT, step=STEP)
 
     def row(recipe: Recipe) -> list[str]:
         step = score_step(recipe, batch)

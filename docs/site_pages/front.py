@@ -21,7 +21,7 @@ LABELLED: Final = {  # which points are named, and where
     "grpo_lambda": "below",
     "the penalty on every group": "start",
 }
-PLACES: Final = {"start": (9, 4, "start"), "end": (-9, 4, "end"), "below": (0, 18, "middle")}
+PLACES: Final = {"start": (9, 4, "start"), "end": (-9, 4, "end"), "below": (-14, 18, "middle")}
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 560, 400, 62, 22, 20, 52
 TOKENS, ACCURACY = (0, 60), (0, 100)
 

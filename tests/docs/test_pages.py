@@ -1,4 +1,4 @@
-"""What pages show works: Python runs, YAML builds, commands are taken, links lead somewhere, no page is too long."""
+"""What pages show works: Python runs, YAML builds, commands are taken; no page is too long. Links: `tools/links.py`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from leanthink.recipe.nodes import build
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.sweep.plan import KEYS as SWEEP_KEYS
 from leanthink.sweep.plan import load_sweep
-from pages import ROOT, Block, anchors, blocks, links, pages, prose
+from pages import ROOT, Block, blocks, pages, prose
 
 PAGES = pages()
 LONGEST = 2000
@@ -248,17 +248,6 @@ def subparser(name: str) -> Any:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_links_and_anchors_lead_somewhere(page: Path) -> None:
-    for target in links(page):
-        path, _, anchor = target.partition("#")
-        file = (page.parent / path).resolve() if path else page
-        assert file.exists(), f"{ids(page)}: {target}"
-        assert file.is_relative_to(ROOT), f"{ids(page)}: {target} leaves the project"
-        if anchor:
-            assert anchor in anchors(file), f"{ids(page)}: {target}; there are {', '.join(sorted(anchors(file)))}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_a_page_is_read_in_ten_minutes(page: Path) -> None:
     lines = [line for line in prose(page).splitlines() if not line.startswith("|")]
     assert len(" ".join(lines).split()) <= LONGEST
@@ -277,6 +266,6 @@ def test_pages_named_in_the_sources_are_there() -> None:
 
 def test_every_page_is_in_the_sites_navigation() -> None:
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    shown = [name.strip() for name in re.findall(r"- (?:[^:\n]+: )?([\w/]+\.md)$", text, re.MULTILINE)]
+    shown = re.findall(r"- (?:[^:\n]+: )?([\w/]+\.md)$", text, re.MULTILINE)  # one that the build writes has a comment
     there = [str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")]
     assert sorted(shown) == sorted(there)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,10 @@ from leanthink.recipe.scoring import score_step
 from leanthink.testing import _measured_columns, random_batch
 from leanthink.verl.settings import Settings
 from pages import ROOT, WRITTEN
+
+if str(ROOT / "docs") not in sys.path:
+    sys.path.insert(0, str(ROOT / "docs"))
+from site_pages import front
 
 METRICS = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
 
@@ -51,6 +56,18 @@ def test_every_metric_of_a_step_is_on_the_page(name: str) -> None:
     known = patterns()
     for metric in score_step(recipe, batch).metrics:
         assert any(one.fullmatch(metric) for one in known), f"{metric} is not on the page"
+
+
+def test_numbers_that_are_quoted_are_those_of_the_results() -> None:
+    """What README.md and the guide to methods say of the testbed stands in results.md."""
+    start, found = front.points((ROOT / front.RESULTS).read_text(encoding="utf-8"))
+    known = {(point.tokens, point.accuracy) for point in (start, *found)}
+    guide = (ROOT / "docs" / "which_method.md").read_text(encoding="utf-8")
+    quoted = [(float(one), float(other)) for one, other in re.findall(r"([\d.]+) tokens at ([\d.]+) %", guide)]
+    assert len(quoted) >= 12 and set(quoted) <= known
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").split("| | accuracy % | tokens |\n")[1].split("\n\n")[0]
+    cells = [re.findall(r"([\d.]+) ± [\d.]+", row) for row in shown.splitlines()[1:]]
+    assert len(cells) == 3 and {(float(tokens), float(accuracy)) for accuracy, tokens in cells} <= known
 
 
 def test_every_option_has_its_row() -> None:

@@ -55,6 +55,12 @@ def test_a_recipe_and_an_option_are_found_by_the_search(site: Path) -> None:
     assert any("RolloutBatch" in entry["title"] for entry in entries)
 
 
+def test_every_error_has_its_line(site: Path) -> None:
+    text = (site / "reference" / "every_error.html").read_text(encoding="utf-8")
+    assert text.count("<strong>ConfigError</strong>") > 300
+    assert "sigmoid_length: alpha is {self.alpha}; give 0 or more and less than 1" in text
+
+
 def test_a_files_link_leads_to_its_page(site: Path) -> None:
     text = (site / "tutorials" / "own_reward.html").read_text(encoding="utf-8")
     assert 'href="../files/examples/near_shortest.py.html"' in text

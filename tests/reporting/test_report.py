@@ -80,6 +80,15 @@ def test_a_run_worse_than_no_training_is_on_no_front(tmp_path, quality, tokens, 
     assert told in figure.axes[0].get_legend_handles_labels()[1]
 
 
+def test_a_variant_is_stopped_where_all_its_seeds_are(tmp_path):
+    for seed, stopped in ((1, {"reason": "below 0.2"}), (2, None)):
+        made.write_run(tmp_path / str(seed), "short", seed, quality=0.9, tokens=20, stopped=stopped)
+    (one,) = variants(read_sources([tmp_path / "1", tmp_path / "2"]))
+    assert [bool(source.stopped) for source in one.sources] == [True, False] and not one.stopped
+    (alone,) = variants(read_sources([tmp_path / "1"]))
+    assert alone.stopped
+
+
 def test_a_stopped_run_is_marked_and_an_unfinished_one_told(sweep, tmp_path, capsys):
     run = made.write_run(tmp_path / "running", "short", 5, quality=0.9, tokens=20)
     (run / "summary.json").unlink()

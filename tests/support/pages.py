@@ -1,4 +1,4 @@
-"""The pages that people read, taken apart: fenced blocks, links, headings, words."""
+"""The pages that people read, taken apart: fenced blocks and words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ NOT_RUN = re.compile(r"<!-- not run: (?P<why>[^>]+) -->\n\n?\Z")
 TAKEN = re.compile(r"<!-- from (?P<file>\S+) -->\n\n?\Z")
 WRITTEN = re.compile(r"<!-- make docs: ([^>]+) -->\n.*?<!-- end of \1 -->\n", re.DOTALL)
 NAMED = re.compile(r"# (?P<name>[\w./-]+\.(?:py|yaml))\b")
-LINK = re.compile(r"(?<!!)\[(?:[^\]\[]|\[[^\]]*\])*\]\((?P<target>[^)\s]+)\)")
 
 
 class Block(NamedTuple):
@@ -42,7 +41,7 @@ class Block(NamedTuple):
 
 def pages() -> list[Path]:
     """Every page, the README's included."""
-    named = ("README.md", "CONTRIBUTING.md", "AGENTS.md", "recipes/README.md")
+    named = ("README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "recipes/README.md")
     return [*(ROOT / name for name in named), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -66,21 +65,3 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
 def prose(page: Path) -> str:
     """A page without its blocks and without what `make docs` writes."""
     return FENCE.sub("", WRITTEN.sub("", page.read_text(encoding="utf-8")))
-
-
-def links(page: Path) -> Iterator[str]:
-    """Where a page leads, the web left out."""
-    for found in LINK.finditer(FENCE.sub("", page.read_text(encoding="utf-8"))):
-        if not re.match(r"\w+:", found["target"]):
-            yield found["target"]
-
-
-def anchors(page: Path) -> set[str]:
-    """The headings of a page as addresses, as GitHub and the site make them."""
-    found: dict[str, int] = {}
-    for line in FENCE.sub("", page.read_text(encoding="utf-8")).splitlines():
-        if heading := re.match(r"#{1,6} (.*)", line):
-            words = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading[1]).lower()
-            slug = re.sub(r"[^\w\- ]", "", words).strip().replace(" ", "-")
-            found[slug] = found.get(slug, -1) + 1
-    return {name if not count else f"{name}-{count}" for name, last in found.items() for count in range(last + 1)}

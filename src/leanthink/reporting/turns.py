@@ -30,39 +30,36 @@ Runs = Sequence[tuple[str, Sequence[Sample]]]
 """The last evaluation of each run, by its name."""
 
 COUNTED: Final[Mapping[str, str]] = {
-    THINKING_LENGTH: "thinking",
-    TOOL_TOKENS: "from tools",
-    CONTEXT_TOKENS: "context",
+    THINKING_LENGTH: "tokens of thinking",
+    TOOL_TOKENS: "tokens read from tools",
+    CONTEXT_TOKENS: "tokens of context",
     TURNS: "turns",
-    CALLS: "calls",
-    FAILED_CALLS: "failed",
+    CALLS: "tool calls",
+    FAILED_CALLS: "failed calls",
     SECONDS: "seconds",
 }
 OBEYS, PARTLY, NOT = "yes", "in order, intervals meet", "no"
 
 
 def turns_grid(runs: Runs) -> Grid:
-    """What responses with tools cost, a run a row; no row for runs without."""
+    """What responses with tools cost, a cost a row; none for runs without."""
     rows = []
     for name, samples in runs:
         known = [one for one in samples if one.correct is not None]
         if not known or not all(TURNS in one.costs for one in known):
             continue
         calls = calls_of(known)
-        wasted = None if calls is None else [one.wasted for one in calls]
-        rows.append(
-            [
-                name,
-                interval(mean_of(known, [one.length for one in known])),
-                *(_cost(known, column) for column in COUNTED),
-                "-" if wasted is None else interval(mean_of(known, wasted), digits=2),
-            ]
-        )
+        costs = {"tokens written": interval(mean_of(known, [one.length for one in known]))}
+        costs |= {label: _cost(known, column) for column, label in COUNTED.items()}
+        if calls is not None:
+            costs["wasted calls"] = interval(mean_of(known, [one.wasted for one in calls]), digits=2)
+        shown = {label: value for label, value in costs.items() if value != "-"}
+        rows += [[name if number == 0 else "", *pair] for number, pair in enumerate(shown.items())]
     return Grid(
-        heads=("run", "written", *COUNTED.values(), "wasted"),
+        heads=("run", "cost", "a response"),
         rows=rows,
-        note="Per response; in brackets 95 % bootstrap intervals over questions. Written, thinking, from tools and "
-        "context are tokens; context is all that was read or written. Wasted calls are known on the tool testbed only.",
+        note="In brackets 95 % bootstrap intervals over questions. Context: all tokens that were read or written. "
+        "Wasted calls are known on the tool testbed only.",
     )
 
 

@@ -1,12 +1,12 @@
 """The effort task: the search task, asked for at a level of effort, which the chat template is told of.
 
-The level stands before the question, as in ``low 21 42 13 times 91 is 119 ?``. The shipped policy has read all three
-words, and thinks alike at each: what a level means is for training to teach.
+The level stands before the question, as in ``low 21 42 13 times 91 is 119 ?``. The traces that the shipped policy has
+learnt from repeat a little less at low, a little more at high: it reads the level, and does next to nothing about it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from leanthink.data.efforts import Efforts
@@ -18,7 +18,22 @@ LEVELS: Final = Efforts(levels=("low", "medium", "high"), argument="reasoning_ef
 
 @dataclass(frozen=True, kw_only=True)
 class Effort(Search):
-    """The constants of the task: those of the search task, and words for the levels."""
+    """The constants of the task: those of the search task, and words for the levels.
+
+    Attributes:
+        spread: how much seldomer a try is done again at low than at medium, and how much oftener at high.
+    """
+
+    spread: float = 0.03
+
+    def at(self, level: str | None) -> Effort:
+        """The task as traces of a level have it; without one, as at medium.
+
+        >>> [round(Effort().at(level).repeat_success, 2) for level in ("low", None, "high")]
+        [0.72, 0.75, 0.78]
+        """
+        more = 0.0 if level is None else (LEVELS.levels.index(level) - 1) * self.spread
+        return replace(self, repeat_failure=self.repeat_failure + more, repeat_success=self.repeat_success + more)
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -128,9 +128,7 @@ class Teacher:
         """A trace; all of it is learnt."""
         question = question_to_learn(self._rng, self._task, self._task.min_candidates)
         row: Row = ([], [])
-        self._add(row, self._prompt(question))
-        text = trace_of(self._rng, question, self._task).text
-        words = [*text.split(), EOS]
+        words = [*self._traced(row, question), EOS]
         self._add(row, words, learnt=[True] * len(words))
         return row
 
@@ -138,8 +136,7 @@ class Teacher:
         """A trace whose thinking ends anywhere; what is answered there is learnt, not that it ends."""
         question = question_to_learn(self._rng, self._task, self._task.min_candidates)
         row: Row = ([], [])
-        self._add(row, self._prompt(question))
-        words = trace_of(self._rng, question, self._task).text.split()
+        words = self._traced(row, question)
         kept = words[: self._rng.randint(1, words.index(END_THINK))]
         self._add(row, [*kept, END_THINK, BOX])
         answer = str(answer_after(kept, question, self._task))
@@ -150,18 +147,24 @@ class Teacher:
         result = self._task.result(candidate, question.multiplier)
         return [str(candidate), str(result), YES if result == question.target else NO, WAIT]
 
-    def _prompt(self, question: SearchQuestion) -> list[str]:
-        return [USER, *self._level(), *question.text.split(), ASSISTANT]
+    def _traced(self, row: Row, question: SearchQuestion) -> list[str]:
+        """The words of a trace, behind its prompt; of the effort task, at the level that this states."""
+        level, task = self._level(), self._task
+        self._add(row, self._prompt(question, level))
+        return trace_of(self._rng, question, task.at(level) if isinstance(task, Effort) else task).text.split()
 
-    def _level(self) -> list[str]:
+    def _level(self) -> str | None:
         """Of the effort task, a level at random, or now and then none."""
         if not isinstance(self._task, Effort) or self._rng.random() < UNSTATED:
-            return []
-        return [self._rng.choice(LEVELS.levels)]
+            return None
+        return self._rng.choice(LEVELS.levels)
+
+    def _prompt(self, question: SearchQuestion, level: str | None) -> list[str]:
+        return [USER, *([] if level is None else [level]), *question.text.split(), ASSISTANT]
 
     def _opened(self, question: SearchQuestion) -> Row:
         row: Row = ([], [])
-        self._add(row, [*self._prompt(question), THINK])
+        self._add(row, [*self._prompt(question, self._level()), THINK])
         return row
 
     def _add(self, row: Row, words: Sequence[str], learnt: Sequence[bool] = ()) -> None:
