@@ -2,8 +2,8 @@
 
 ``python tools/install_matrix.py`` builds what is missing in ``dist``, takes one case after another, and prints a table.
 What passed or failed is kept in ``build/install_matrix`` under the sum of the archive, so that the same command goes on
-where it was stopped; a failed case is tried again. Words after it choose cases whose names hold all of them, as in
-``tools/install_matrix.py 3.11 verl``.
+where it was stopped; a failed case is tried again. Words after it choose a case by its name, or those whose names hold
+all of them, as in ``tools/install_matrix.py 3.11 verl``.
 """
 
 from __future__ import annotations
@@ -249,8 +249,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = dict(one.split("=", 1) for one in args.python)
     found = archives(args.dist)
     results = []
+    chosen = [case.name for case in CASES if case.name == " ".join(args.words)]
+    chosen = chosen or [case.name for case in CASES if all(word in case.name for word in args.words)]
     for case in CASES:
-        if not all(word in case.name for word in args.words):
+        if case.name not in chosen:
             continue
         archive = found[case.kind]
         path = kept(args.out, case, archive)

@@ -124,6 +124,9 @@ def test_what_passed_is_kept_and_what_failed_is_tried_again(
     assert tool.main([*words, "3.11"]) == 0
     assert all("sdist" in name for name in tried[first + 1 :]) and len(tried) == first + 3
     assert tool.main([*words, "2.7"]) == 1
+    capsys.readouterr()
+    assert tool.main([*words, "py3.11", "pipnewest", "wheel"]) == 0  # a whole name: that case alone
+    assert capsys.readouterr().out.count("| py") == 1
 
 
 def test_two_wheels_are_refused_by_name(tool: ModuleType, dist: Path) -> None:

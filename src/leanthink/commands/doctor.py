@@ -82,7 +82,9 @@ def _estimate(args: argparse.Namespace, console: Console) -> int:
 
 
 def _table(done: list[Check]) -> Table:
-    table = Table("check", "", "found", "cure", title=f"leanthink doctor, {system()}")
+    table = Table(title=f"leanthink doctor, {system()}")
+    for head in ("check", "", "found", "cure"):  # folded: an ellipsis would hide the end of a path or of a command
+        table.add_column(head, overflow="fold")
     for check in done:
         status = Text(str(check.status), style=STYLES[check.status])
         table.add_row(check.name, status, check.found, check.cure)
