@@ -1,4 +1,4 @@
-"""The effort task and its shipped policy, which reads the level and does next to nothing about it."""
+"""The effort task and its shipped policy, which has read the words for the levels and thinks alike at each."""
 
 from __future__ import annotations
 
