@@ -1,7 +1,7 @@
 """The effort task: the search task, asked for at a level of effort, which the chat template is told of.
 
 The level stands before the question, as in ``low 21 42 13 times 91 is 119 ?``. The traces that the shipped policy has
-learnt from repeat less at low and more at high, a little: it reads the level, and training teaches what it means.
+learnt from repeat less at low and more at high, a little, so that there is reason to read it; it does not go by it yet.
 """
 
 from __future__ import annotations
