@@ -25,8 +25,8 @@ def test_ranges_are_those_of_the_project_file() -> None:
             text.partition("[")[0] in (f"{package}{wanted}", package) and text.endswith(wanted) for text in declared
         )
     assert {text.lower() for text in doctor.V1_MODULES.values()} <= set(declared)
-    assert project["requires-python"] == ">=3.11,<3.13"
-    assert doctor.PYTHON == ((3, 11), (3, 13))
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert doctor.PYTHON == ((3, 11), (3, 14))
 
 
 @pytest.mark.parametrize(

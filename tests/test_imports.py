@@ -27,7 +27,7 @@ ALLOWED = {  # a room, or a file beside the rooms -> those it may import
     "runs": {"core", "files"},
     "verify": {"core"},
     "__init__": {"core", "algorithms", "recipe", "replay", "training", "verify"},  # what an author needs, named
-    "cli": {"core", "terminal", "__init__"},
+    "cli": {"core", "terminal", "__init__", "doctor"},
     "__main__": {"cli"},
     "metrics": {"core", "verify"},
     "merge": {"core", "files", "algorithms", "__init__"},
@@ -37,7 +37,7 @@ ALLOWED = {  # a room, or a file beside the rooms -> those it may import
     "testbed": {"core", "files", "data", "rewards"},
     "training": {"core", "files", "algorithms", "recipe", "rewards", "runs", "verify"},
     "testing": {"core", "algorithms", "recipe"},
-    "doctor": {"core", "files", "testbed", "verify", "verl"},
+    "doctor": {"core", "files", "testbed", "trl", "verify", "verl"},
     "reporting": {"core", "files", "data", "metrics", "recipe", "replay", "rewards", "runs", "testbed", "verify"},
     "sweep": {"core", "files", "recipe", "reporting", "runs"},
     "trl": {"core", "files", "algorithms", "data", "recipe", "rewards", "runs", "testbed", "training", "verify"},

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from leanthink.cli import main
 from leanthink.commands import jobs
 from leanthink.core.errors import ConfigError
 from leanthink.rewards import SoftOverlong
-from leanthink.testbed import policy_path
+from leanthink.testbed import policy_path, rows
 
 
 def job(tmp_path: Path, *arguments: str, recipe: str = "grpo") -> tuple[argparse.Namespace, Any]:
@@ -85,3 +88,21 @@ def test_a_testbed_without_tools_is_refused_where_a_recipe_wants_some(tmp_path: 
         job(tmp_path, "--testbed", "search", recipe="tool_cost")
     with pytest.raises(ConfigError, match="EarlyExit samples a response of one turn"):
         job(tmp_path, "--testbed", "tools", recipe="s_grpo")[1].keys()
+
+
+def test_a_pasted_command_of_the_cpu_profile_finds_its_questions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["show", "grpo", "--profile", "cpu", "--verl", "--out", str(tmp_path / "a run")]
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    (word,) = (word for word in shlex.split(shown.out.replace("\\\n", "")) if word.startswith("data.train_files="))
+    train = word.partition("=")[2].strip("[']")
+    command = re.search("`(python -m leanthink.testbed.rows [^`]*)`", shown.err)
+    assert command is not None and not Path(train).exists()
+    rows.main(shlex.split(command[1])[3:])
+    assert Path(train).exists() and train in capsys.readouterr().out
+    assert main(words) == 0
+    assert capsys.readouterr().err == ""  # nothing is missing any more
+    assert main(["show", "grpo", "--profile", "gpu", "--verl"]) == 0
+    assert capsys.readouterr().err == ""

@@ -77,7 +77,7 @@ def _estimate(args: argparse.Namespace, console: Console) -> int:
     for trouble in troubles:
         console.print(f"will not fit: {trouble}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     if not troubles:
-        console.print("fits, by this estimate; docs/verl.md has the formulas", soft_wrap=True)
+        console.print("fits, by this estimate; docs/howto/gpus.md says by what formulas", soft_wrap=True)
     return int(bool(troubles))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from leanthink.commands import trust
 from leanthink.core.code import check_keys_trusted
 from leanthink.core.errors import ConfigError, DataError
+from leanthink.core.text import quoted
 from leanthink.files.writing import whole_folder
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Recipe, load_recipe
@@ -246,3 +247,13 @@ def write_testbed(job: Any, data: Path, testbed: str | None = None) -> None:
 
         with whole_folder(data) as part:
             write_parquet(part, task=TESTBEDS[testbed_of(testbed, job.recipe)].task)
+
+
+def testbed_notice(job: Any, data: Path, testbed: str | None) -> str:
+    """How a pasted command comes by a testbed's questions; empty where they are there, or where it needs none."""
+    if str(data / "train.parquet") not in job.train_files or data.exists():
+        return ""
+    return (
+        "`leanthink train` writes the testbed's questions first; before you paste this, write them with `python -m "
+        f"leanthink.testbed.rows --testbed {testbed or DEFAULT} {quoted(str(data))}`"
+    )

@@ -14,7 +14,6 @@ from rich.table import Table
 from torch import Tensor
 
 from leanthink.commands import reading, trust
-from leanthink.commands.report import grid_table
 from leanthink.core.errors import ConfigError
 from leanthink.core.text import as_label
 from leanthink.data.records import ROLLOUTS, Record, files_of, iter_records, read_below
@@ -25,6 +24,8 @@ from leanthink.replay.analysis import PIECE, Analysis, Sensitivity, pieces, sens
 from leanthink.replay.batches import END, thinking_lengths
 from leanthink.replay.score import Replay, load_recipes
 from leanthink.reporting import replay_page
+from leanthink.reporting.grid import grid_table
+from leanthink.reporting.page import Grid
 from leanthink.reporting.tables import number, percent
 from leanthink.rewards.effort_length import EFFORT, EFFORT_NAME
 from leanthink.terminal import Terminal
@@ -99,8 +100,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     else:
         console.print(rollouts_table(rollouts, next(iter(replays.values()))))
         for one in replays.values():
-            console.print(parts_table(one))
-        console.print(comparison_table(replays))
+            console.print(grid_table(f"{one.recipe.name}: mean ± standard deviation", parts_grid(one), console.width))
+        console.print(grid_table("Side by side", comparison_grid(replays), console.width))
         _print_grids(console, analysis, sensitivity)
     if graded is not None:
         console.print(grader_text(graded), markup=False, highlight=False, soft_wrap=True)
@@ -282,42 +283,40 @@ def _levels(rollouts: Rollouts, metrics: Mapping[str, float]) -> Iterator[tuple[
         yield f"effort {as_label(name)}: right %, mean length", f"{percent(right)}, {number(length)}"
 
 
-def parts_table(one: Replay) -> Table:
+def parts_grid(one: Replay) -> Grid:
     """Mean and standard deviation of the reward, of each named part and of the advantage, by verdict."""
-    table = Table("part", title=f"{one.recipe.name}: mean ± standard deviation")
     correct_M = one.batch.correct == 1
-    for label, mask_M in (("all", correct_M | True), ("right", correct_M), ("wrong", ~correct_M)):
-        table.add_column(f"{label} ({int(mask_M.sum())})", justify="right")
-    parts = [(f"  {name}", part) for name, part in one.parts.items()]
-    for label, values_N in (("reward", one.reward), *parts, ("advantage", one.advantage)):
-        values_M = values_N[one.known]
-        table.add_row(label, *(_mean_std(values_M[mask_M]) for mask_M in (correct_M | True, correct_M, ~correct_M)))
-    return table
-
-
-def comparison_table(replays: Mapping[str, Replay]) -> Table:
-    """The recipes side by side."""
-    table = Table("recipe", title="Side by side", caption="per 100 tokens: within a prompt's right responses")
-    headings = (
-        "reward,\nright",
-        "reward,\nwrong",
-        "advantage per\n100 tokens, right",
-        "right, yet\npushed down %",
-        "groups without\nsignal %",
+    masks = {"all": correct_M | True, "right": correct_M, "wrong": ~correct_M}
+    parts = [(f"· {name}", part) for name, part in one.parts.items()]
+    return Grid(
+        heads=("part", *(f"{label} ({int(mask_M.sum())})" for label, mask_M in masks.items())),
+        rows=[
+            [label, *(_mean_std(values_N[one.known][mask_M]) for mask_M in masks.values())]
+            for label, values_N in (("reward", one.reward), *parts, ("advantage", one.advantage))
+        ],
     )
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for name, one in replays.items():
-        metrics = one.metrics
-        table.add_row(
-            name,
-            number(metrics.get("reward/correct"), 3),
-            number(metrics.get("reward/wrong"), 3),
-            _signed(metrics["advantage_per_100_tokens"]),
-            percent(metrics.get("correct_pushed_down_share")),
-            percent(metrics.get("groups/no_signal_share")),
-        )
-    return table
+
+
+def comparison_grid(replays: Mapping[str, Replay]) -> Grid:
+    """The recipes side by side."""
+    return Grid(
+        heads=(
+            "recipe", "reward, right", "reward, wrong", "advantage per 100 tokens, right", "right, yet pushed down %",
+            "groups without signal %",
+        ),
+        rows=[
+            [
+                name,
+                number(one.metrics.get("reward/correct"), 3),
+                number(one.metrics.get("reward/wrong"), 3),
+                _signed(one.metrics["advantage_per_100_tokens"]),
+                percent(one.metrics.get("correct_pushed_down_share")),
+                percent(one.metrics.get("groups/no_signal_share")),
+            ]
+            for name, one in replays.items()
+        ],
+        note="per 100 tokens: within a prompt's right responses",
+    )  # fmt: skip
 
 
 def grader_text(graded: Agreement) -> str:

@@ -26,6 +26,7 @@ from leanthink.reporting.figures import (
 from leanthink.reporting.fronts import SearchFigures, is_search, lines_of, mix_of, search_figures
 from leanthink.reporting.page import Grid, Picture, Section, page
 from leanthink.reporting.pictures import BEFORE, Budgets, Line, data_uri, pictures, save
+from leanthink.reporting.ran import ran_grid
 from leanthink.reporting.sources import Sample, Source
 from leanthink.reporting.tables import interval
 from leanthink.reporting.turns import efforts_grid, turns_grid
@@ -52,6 +53,7 @@ class Report:
         search: on the search testbed, the distance from the front and what tells whether it holds.
         known: lines known by calculation, for the picture of accuracy against length.
         budgets: accuracy by token budget, by variant.
+        ran: what was run.
         notices: what the reader should know.
     """
 
@@ -67,6 +69,7 @@ class Report:
     search: Grid
     known: Sequence[Line]
     budgets: Mapping[str, Sequence[Budgets]]
+    ran: Grid
     notices: Sequence[str]
 
 
@@ -111,6 +114,7 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
         search=_search(evaluated, start_samples),
         known=_known(evaluated),
         budgets=_budgets(together, evaluated, start_samples),
+        ran=ran_grid(sources),
         notices=notices,
     )
 
@@ -138,6 +142,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
             ("Reward and its parts", [addresses.get("reward_parts")]),
             ("By difficulty", [addresses.get("difficulty")]),
             ("Several samples a question", [addresses.get("pass_at_k"), report.votes]),
+            ("What was run", [report.ran]),
         )
         if (items := [item for item in wanted if isinstance(item, Picture) or (item is not None and item.rows)])
     ]

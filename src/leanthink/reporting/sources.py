@@ -68,6 +68,7 @@ class Source:
         judged_by: how its answers were judged, as `leanthink.verify.same.same_answers` takes it.
         notices: what the reader should know about it.
         origin: the file or folder it was read from.
+        recipe: the recipe's name, where it is known.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Source:
     judged_by: Mapping[str, Any] = field(default_factory=dict)
     notices: Sequence[str] = ()
     origin: Path | None = None
+    recipe: str = ""
 
 
 def read_sources(paths: Sequence[Path]) -> list[Source]:
@@ -188,6 +190,7 @@ def _of_run(folder: Path) -> Source:
     return replace(
         source,
         label=str(summary.get("recipe", folder.name)),
+        recipe=str(summary.get("recipe", "")),
         notices=[*source.notices, *told],
         settings=_settings(run),
         judged_by={

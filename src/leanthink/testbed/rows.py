@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -19,7 +20,7 @@ from leanthink.rewards.effort_length import EFFORT
 from leanthink.rewards.harmonizing_length import REFERENCE_ACCURACY, REFERENCE_LENGTH
 from leanthink.rewards.level_length import LEVEL
 from leanthink.testbed import MANIFEST
-from leanthink.testbed.beds import AnyTask, testbed_of
+from leanthink.testbed.beds import DEFAULT, TESTBEDS, AnyTask, testbed_of
 from leanthink.testbed.effort import LEVELS, Effort
 from leanthink.testbed.task import Split
 
@@ -91,3 +92,17 @@ def write_parquet(
     """Write ``train.parquet`` and ``test.parquet`` into a folder, made if missing; return their paths by split."""
     counts: dict[Split, int] = {"train": train, "test": test}
     return write_rows(folder, {split: list(rows(split, n, seed, task)) for split, n in counts.items()}, force=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write a testbed's questions into a folder, for a command that was pasted."""
+    parser = argparse.ArgumentParser(prog="python -m leanthink.testbed.rows", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="made if missing")
+    parser.add_argument("--testbed", choices=tuple(TESTBEDS), default=DEFAULT, help=f"default: {DEFAULT}")
+    given = parser.parse_args(arguments)
+    for path in write_parquet(given.folder, task=TESTBEDS[given.testbed].task).values():
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
