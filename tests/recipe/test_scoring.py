@@ -20,6 +20,7 @@ from leanthink.recipe.scoring import (
     measured_rewards,
     overlong_filter,
     score_step,
+    step_metrics,
 )
 from leanthink.rewards import (
     Correct,
