@@ -1,4 +1,4 @@
-"""The effort task and its shipped policy, which reads the level and does next to nothing about it."""
+"""The effort task and its shipped policy, which has read the words for the levels and thinks alike at each."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_traces_repeat_a_little_less_at_low_and_more_at_high() -> None:
         asked = [sample_question(rng, rng.choice(task.difficulties), task) for _ in range(3000)]
         lengths.append(sum(len(sample_trace(rng, question, task).text.split()) for question in asked) / len(asked))
     low, medium, high = lengths
-    assert 0.5 < medium - low < 4 and 0.5 < high - medium < 4
+    assert 2 < medium - low < 5 and 3 < high - medium < 6
     assert TASK.at("medium") == TASK.at(None) == TASK
 
 

@@ -62,7 +62,7 @@ def test_the_share_of_forced_responses_and_the_limit_are_shown(run):
     rows = {row["step"]: row for row in folder.read_metrics()}
     for step in (1, 2, 3):
         assert 0 < rows[step]["leanthink/forced_share"] < 1
-        mean = rows[step]["leanthink/limit"]
+        mean = rows[step]["leanthink/thinking_limit"]
         assert min(allowed(name, folder, step)) <= mean <= max(allowed(name, folder, step))
 
 

@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--testbed", choices=tuple(TESTBEDS), default="chains", help="default: chains")
     parser.add_argument("--out", type=Path, default=Path("policy"), help="the folder to write; default: ./policy")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="of the last course; default: its own, 150 to 1600")
+    parser.add_argument("--steps", type=int, help="of the last course; default: its own, 300 to 1600")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; at this size a second one mostly waits")
     parser.add_argument("--every", type=int, default=200, help="steps between progress lines and checkpoints")
     parser.add_argument(
