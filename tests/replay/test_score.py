@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from leanthink.algorithms import AdaptiveTopK
 from leanthink.cli import main
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError, DataError, MissingColumnError
@@ -261,6 +262,23 @@ def test_steps_run_in_order_and_carry_state(tmp_path: Path) -> None:
     one = replay(Recipe(name="counting", reward=Counting()), rollouts)
     assert one.reward.tolist() == [3, 0, 3, 0, 2]
     assert one.batch.num_groups == 3  # "a" at 9, "b" at 2, "a" at 5
+
+
+def test_what_an_advantage_remembers_goes_from_step_to_step(tmp_path: Path) -> None:
+    """Two groups a step; from the second step on, a group's share of right ones is compared with those before."""
+    recipe = Recipe(name="mine", reward=Correct(), advantage=AdaptiveTopK(k=(3, 2), ready_after=3))
+    rows = [
+        {"group": f"{step}{name}", "step": step, "length": 10 * place + 9, "correct": int(place < right)}
+        for step in (1, 2)
+        for name, right in (("a", 1), ("b", 2))
+        for place in range(3)
+    ]
+    whole = replay(recipe, read(tmp_path / "whole.jsonl", rows))
+    first = replay(recipe, read(tmp_path / "first.jsonl", rows[:6]))
+    second = read(tmp_path / "second.jsonl", rows[6:])
+    after = replay(recipe, second, advantage_state=first.advantage_state)
+    assert whole.advantage_state == after.advantage_state
+    assert whole.advantage[6:].tolist() == after.advantage.tolist() != replay(recipe, second).advantage.tolist()
 
 
 def test_a_prompt_is_known_again_in_later_steps(tmp_path: Path) -> None:
