@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STEPS ?= 70
 SAMPLE ?= 100
+TAG ?=
+SKIP ?=
 
-.PHONY: demo sweep test docs lint types unit verl-tests check-recipes check-engine results bench fuzz mutants method setup clean
+.PHONY: demo sweep test docs lint types unit verl-tests check-recipes check-engine results bench fuzz mutants method release-check setup clean
 
-demo: setup ## train grpo and trle from the same policy with real verl, then compare them
+demo: setup ## train grpo and dler from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
-	$(BIN)/leanthink train trle --profile cpu --steps $(STEPS) --out runs/demo/trle reward.sigmoid_length.alpha=0.4
-	$(BIN)/leanthink report runs/demo/grpo runs/demo/trle --plot runs/demo/curves.png
+	$(BIN)/leanthink train dler --profile cpu --steps $(STEPS) --out runs/demo/dler limit.per_step.at_most=32
+	$(BIN)/leanthink report runs/demo/grpo runs/demo/dler --plot runs/demo/curves.png --out runs/demo/report
 
 sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on where it was stopped
 	$(BIN)/leanthink sweep examples/sweep.yaml --out runs/sweep --jobs 2
@@ -18,8 +20,9 @@ sweep: setup ## two penalties, two strengths, two seeds on the CPU; goes on wher
 
 test: setup lint types unit verl-tests ## all checks; under an hour on 2 cores
 
-docs: setup ## write the tables of README.md, recipes/README.md and docs/methods.md from recipes and parts
+docs: setup ## write what pages say of recipes, parts and commands, then build the site into site/
 	$(BIN)/python docs/build.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: setup ## style, and whether the tables of `make docs` are fresh
 	$(BIN)/ruff check .
@@ -59,7 +62,10 @@ check-engine: .venv-engine/.ready ## verl's own vLLM server on the CPU: every ag
 method: setup ## the skeletons of a new method, NAME=my_method; their tests fail until they are filled in
 	$(BIN)/python tools/new_method.py "$(NAME)"
 
-results: setup ## train the methods side by side and write docs/results.md; hours, goes on where it was stopped
+release-check: setup ## all that a release is held to, from a fresh clone: build, contents, links, docs, installs; TAG=v0.2.0; an hour
+	$(BIN)/python tools/release_check.py $(if $(TAG),--tag "$(TAG)") $(if $(SKIP),--skip $(SKIP))
+
+results: setup ## train the methods side by side and write docs/explanation/results.md; hours, goes on where it was stopped
 	$(BIN)/leanthink sweep benchmarks/results_search.yaml --out runs/results_search --jobs 2
 	$(BIN)/leanthink sweep benchmarks/results.yaml --out runs/results --jobs 2
 	$(BIN)/python benchmarks/results.py runs/results runs/results_search
@@ -75,4 +81,4 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-engine build dist runs .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-engine build dist runs site .coverage .mypy_cache .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Write ``docs/results.md`` and its picture from the runs of two sweeps; ``make results`` trains them first.
+"""Write ``docs/explanation/results.md`` and its picture from two sweeps; ``make results`` trains their runs first.
 
 ``results_search.yaml`` is of the search task, where every run has a distance from the best possible, and
 ``results.yaml`` of the chains.
@@ -26,7 +26,7 @@ from leanthink.sweep.store import Store, outcome
 
 HERE = Path(__file__).resolve().parent
 CHAINS, SEARCH = HERE / "results.yaml", HERE / "results_search.yaml"
-PAGE = HERE.parent / "docs" / "results.md"
+PAGE = HERE.parent / "docs" / "explanation" / "results.md"
 PICTURE = PAGE.with_suffix(".png")
 KEPT = HERE / "results_search.json"
 

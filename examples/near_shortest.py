@@ -16,7 +16,7 @@ class NearShortest(Reward):
 
     price: float = 0.1
     floor: float = 0.1
-    scope = Scope.GROUP
+    scope = Scope.GROUP  # it compares the responses of a prompt; without this line, each stands for itself
 
     def score(self, batch: RolloutBatch) -> torch.Tensor:
         """The reward (N,) of each response."""

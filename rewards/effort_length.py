@@ -17,6 +17,8 @@ from leanthink.rewards.correct import Correct
 
 EFFORT: Final = "effort"
 """The column of a prompt's level of effort: 0 for the least, counting up."""
+EFFORT_NAME: Final = "effort_name"
+"""The column of the level's name."""
 
 OUTCOME: Final = Correct()
 Mean = Literal["group", "right"]

@@ -1,13 +1,15 @@
 """The command line: what it prints, and that every wrong input ends in one paragraph that names the cure."""
 
 import json
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import yaml
 
-from leanthink import cli
+from leanthink import __version__, cli
 from leanthink.recipe.definition import Recipe, load_recipe, recipe_from, recipe_names
 from leanthink.recipe.registry import REGISTRY
 from leanthink.recipe.yaml import parse_yaml
@@ -228,4 +230,7 @@ def test_the_installed_program_answers():
     done = subprocess.run(
         [sys.executable, "-m", "leanthink", "--version"], capture_output=True, text=True, timeout=120, check=True
     )
-    assert done.stdout.startswith("leanthink ")
+    first, *others = done.stdout.splitlines()
+    assert first == f"leanthink {__version__}"
+    assert [line.split()[0] for line in others] == ["Python", "verl", "trl", "vllm", "torch"]
+    assert others[0] == f"Python {platform.python_version()}" and others[-1] == f"torch {version('torch')}"

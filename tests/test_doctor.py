@@ -10,7 +10,9 @@ import pytest
 
 from leanthink import doctor
 from leanthink.cli import main
+from leanthink.commands import doctor as commands_doctor
 from leanthink.doctor import Check, ProbeError, Status, Versions
+from leanthink.terminal import Terminal
 
 
 def versions(**found: str) -> Versions:
@@ -25,8 +27,8 @@ def test_ranges_are_those_of_the_project_file() -> None:
             text.partition("[")[0] in (f"{package}{wanted}", package) and text.endswith(wanted) for text in declared
         )
     assert {text.lower() for text in doctor.V1_MODULES.values()} <= set(declared)
-    assert project["requires-python"] == ">=3.11,<3.13"
-    assert doctor.PYTHON == ((3, 11), (3, 13))
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert doctor.PYTHON == ((3, 11), (3, 14))
 
 
 @pytest.mark.parametrize(
@@ -174,3 +176,20 @@ def test_what_the_cpus_other_engine_lacks(found: dict[str, str], status: Status,
     check = doctor.check_cpu_engine(versions(**found))
     assert check.status is status and check.found.startswith(said)
     assert bool(check.cure) == ("vllm" not in found)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_table_hides_nothing_at_any_width(width: int) -> None:
+    path, cure = (
+        "/a/long/path/to/a/folder-with-a-name/policies",
+        "pip install 'antlr4-python3-runtime==4.9.3' 'omegaconf'",
+    )
+    done = [Check(name="testbed policy", status=Status.FAILED, found=path, cure=cure)]
+    console = Terminal(width=width, force_terminal=False)
+    with console.capture() as capture:
+        console.print(commands_doctor._table(done))
+    out = capture.get()
+    assert max(map(len, out.splitlines())) <= width and "…" not in out
+    cells = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
+    for place, whole in ((2, path), (3, cure)):
+        assert "".join("".join(row[place].split()) for row in cells) == "".join(whole.split())

@@ -1,4 +1,4 @@
-"""docs/first_gpu_run.md: every command of it composes with verl's configuration, and its table is what it says."""
+"""docs/tutorials/half_the_tokens.md: its commands compose with verl's configuration, its table is what it says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 
 pytest.importorskip("verl", reason="verl is not installed: pip install 'leanthink[verl]'")
 
-PAGE = (Path(__file__).parents[1] / "docs" / "first_gpu_run.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "tutorials" / "half_the_tokens.md").read_text(encoding="utf-8")
 LINES = [
     line.partition("  #")[0].strip()
     for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)

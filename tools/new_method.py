@@ -84,6 +84,7 @@ verl: # as the paper or its code sets them; a comment says what neither states
   actor_rollout_ref.actor.optim.lr:
 
 family: "" # one of the tables of recipes/README.md
+rests_on: "" # paper and code, paper, code, partly confirmed, or reconstructed: what each means stands there
 kept: ""
 differs: ""
 use_when: ""
@@ -204,7 +205,7 @@ def main(name: str) -> int:
     for path, text in skeletons(name).items():
         (ROOT / path).write_text(text, encoding="utf-8")
     written = "\n".join(f"  {path}" for path in ("rewards/__init__.py", *skeletons(name)))
-    print(f"written:\n{written}\nTheir tests fail until they are filled in; CONTRIBUTING.md says how.")
+    print(f"written:\n{written}\nTheir tests fail until they are filled in: docs/contributing/adding_a_method.md.")
     return 0
 
 

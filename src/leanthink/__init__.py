@@ -97,7 +97,7 @@ __all__ = [
     "schedules",
     "score_step",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES: Final = {
     "algorithms": "Advantage Loss TokenAdvantage as_tensors",

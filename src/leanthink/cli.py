@@ -15,6 +15,7 @@ from typing import Any, Final
 from leanthink import __version__
 from leanthink.core.code import named_in, trusting
 from leanthink.core.errors import AdviceWarning, LeanthinkError
+from leanthink.core.installed import version_of
 from leanthink.core.text import printable
 from leanthink.terminal import Terminal
 
@@ -48,6 +49,16 @@ INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
 
+class _Version(argparse.Action):
+    """Prints the version, and below it what is installed of the packages that leanthink works with."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from leanthink.doctor import found_versions
+
+        print(f"leanthink {__version__}", *found_versions(version_of), sep="\n")
+        parser.exit()
+
+
 def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     """The parser of the whole command line; only the ``wanted`` command's module is imported, if one is named.
 
@@ -57,7 +68,7 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         prog="leanthink",
         description="Rewards and algorithms that make reasoning models think no longer than they need.",
     )
-    program.add_argument("--version", action="version", version=f"leanthink {__version__}")
+    program.add_argument("--version", action=_Version, nargs=0, help="show the version, and those found of others")
     subparsers = program.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         sub = subparsers.add_parser(name, help=text, description=text)

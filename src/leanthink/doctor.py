@@ -23,10 +23,13 @@ from leanthink.core.errors import LeanthinkError
 from leanthink.core.installed import version_of
 
 GIB: Final = 2**30
-PYTHON: Final = ((3, 11), (3, 13))  # from, and below
+PYTHON: Final = ((3, 11), (3, 14))  # from, and below
+VERLS_PYTHON: Final = (3, 13)  # below
 DISK_GIB, MEMORY_GIB = 10, 6
 PROBE_SECONDS: Final = 300.0
 PIP: Final = "pip install 'leanthink[verl]'"
+TOLD: Final = ("verl", "trl", "vllm", "torch")
+"""What `leanthink --version` tells beside Python and itself."""
 
 REQUIRED: Final[Mapping[str, str]] = {"torch": ">=2.7,<2.14", "numpy": ">=2", "math-verify": ">=0.9,<0.10"}
 """What the library itself needs."""
@@ -100,13 +103,34 @@ def requirements_of(package: str) -> list[str]:
 def check_python(version: tuple[int, ...]) -> Check:
     """The interpreter's version.
 
-    >>> check_python((3, 13)).status
-    <Status.FAILED: 'FAILED'>
+    >>> check_python((3, 13)).status, check_python((3, 14)).status
+    (<Status.WARNING: 'warning'>, <Status.FAILED: 'FAILED'>)
     """
     (low, high), found = PYTHON, ".".join(map(str, version))
-    good = low <= version < high
     cure = "use Python 3.11 or 3.12, as in `python3.11 -m venv .venv`"
-    return Check(name="Python", status=_ok(good), found=found, cure="" if good else cure)
+    if not low <= version < high:
+        return Check(name="Python", status=Status.FAILED, found=found, cure=cure)
+    if version >= VERLS_PYTHON:
+        found += ": scoring, verifying and TRL work with it; no verl does"
+        return Check(name="Python", status=Status.WARNING, found=found, cure=cure)
+    return Check(name="Python", status=Status.OK, found=found)
+
+
+def found_versions(versions: Versions) -> Iterator[str]:
+    """A line for Python and each of `TOLD`: the version, none, or one that does not fit.
+
+    >>> list(found_versions({"torch": "2.13.0", "verl": "0.8.0"}.get))[1:]
+    ['verl 0.8.0; wanted >=0.9.1,<0.10', 'trl not installed', 'vllm not installed', 'torch 2.13.0']
+    """
+    from leanthink.trl.names import VERSIONS
+
+    yield f"Python {platform.python_version()}"
+    ranges = {**REQUIRED, **TRAINING, "trl": VERSIONS}
+    for package in TOLD:
+        found = versions(package)
+        wanted = ranges.get(package, "")
+        fits = found is None or _within(found, wanted)
+        yield f"{package} {found or 'not installed'}{'' if fits else f'; wanted {wanted}'}"
 
 
 def check_package(package: str, wanted: str, versions: Versions, cure: str) -> Check:

@@ -1,4 +1,4 @@
-"""docs/data.md: what its tables say of each shape is what happens to it."""
+"""docs/howto/data.md: what its tables say of each shape is what happens to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leanthink.data.questions import ANSWERS, QUESTIONS, Settings
 from leanthink.data.records import Record, read_records
 from leanthink.data.rollouts import read_rollouts
 
-PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "data.md").read_text(encoding="utf-8")
 OPTION = {"--question-field": "question_field", "--answer-field": "answer_field"}
 
 

@@ -65,3 +65,43 @@ def test_a_text_without_levels_is_told(tmp_path: Path, capsys: pytest.CaptureFix
     source.write_text(json.dumps({"question": "1 + 1 =", "answer": 2}) + "\n")
     assert main(["prepare", str(source), "--out", str(tmp_path / "o"), "--effort-text", "x"]) != 0
     assert "name the levels: --efforts low,medium,high" in capsys.readouterr().err
+
+
+def test_a_level_may_be_an_argument_of_the_chat_template(tmp_path: Path) -> None:
+    source = tmp_path / "sums.jsonl"
+    source.write_text("".join(json.dumps({"question": f"{n} + 1 =", "answer": n + 1}) + "\n" for n in range(40)))
+    arguments = ["prepare", str(source), "--out", str(tmp_path / "out"), "--efforts", "low,high"]
+    assert main([*arguments, "--effort-argument", "reasoning_effort"]) == 0
+    rows = pq.read_table(tmp_path / "out" / "train.parquet").to_pylist()
+    assert rows[0]["prompt"] == rows[1]["prompt"] and rows[0]["prompt"][0]["role"] == "user"
+    told = [row["extra_info"]["chat_template_kwargs"] for row in rows[:2]]
+    assert told == [{"reasoning_effort": "low"}, {"reasoning_effort": "high"}]
+
+
+def test_a_rows_own_key_names_its_level() -> None:
+    for efforts in (Efforts(levels=("low", "high")), Efforts(levels=("low", "high"), argument="reasoning_effort")):
+        rows = with_efforts(prepared(prompt_key="sum"), efforts).rows["train"]
+        assert [row["extra_info"].get("prompt_key") for row in rows] == ["sum-low", "sum-high", None, None]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--effort-argument", "x"], "--effort-argument without --efforts"),
+        (["--effort-text", "{effort}"], "--effort-text without --efforts"),
+        (["--efforts", "a,b", "--effort-argument", "x", "--effort-text", "{effort}"], "each state the level"),
+        (["--efforts", "a,b", "--effort-argument", "no name"], "effort argument is 'no name'"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_told(
+    given: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "sums.jsonl"
+    source.write_text(json.dumps({"question": "1 + 1 =", "answer": 2}) + "\n")
+    assert main(["prepare", str(source), "--out", str(tmp_path / "out"), *given]) != 0
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_data_with_arguments_of_their_own_are_refused() -> None:
+    with pytest.raises(ConfigError, match="the data bring 'chat_template_kwargs' of their own"):
+        with_efforts(prepared(chat_template_kwargs={}), Efforts(levels=("low", "high"), argument="reasoning_effort"))

@@ -20,6 +20,7 @@ from leanthink.recipe.scoring import (
     measured_rewards,
     overlong_filter,
     score_step,
+    step_metrics,
 )
 from leanthink.rewards import (
     Correct,
@@ -313,3 +314,9 @@ def test_pushed_down_are_counted_among_the_correct_alone() -> None:
     batch = RolloutBatch.of(group=[0] * 5, length=[10, 90, 20, 30, 40], correct=[1, 1, 0, 0, 0])
     metrics = score_step(Recipe(name="mine", reward=Shorter(), advantage=Rloo()), batch).metrics
     assert metrics["correct_pushed_down_share"] == 0.5
+
+
+def test_a_budget_of_thinking_is_shown_beside_the_share_that_was_ended_by_it() -> None:
+    batch = RolloutBatch.of(group=[0, 0], length=[9, 5], correct=[1, 0], thinking_limit=[14, 10], forced=[1, 0])
+    metrics = step_metrics(batch, batch.correct, {}, None)
+    assert (metrics["thinking_limit"], metrics["forced_share"]) == (12.0, 0.5)

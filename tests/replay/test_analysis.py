@@ -17,6 +17,7 @@ from leanthink.data.records import iter_records, read_records
 from leanthink.data.rollouts import read_rollouts
 from leanthink.replay.analysis import BATCH, Analysis, numbers_of, pieces, sensitivities
 from leanthink.replay.score import load_recipes
+from leanthink.reporting.replay_page import picture
 
 
 def made(steps=4, prompts=5, samples=6, seed=1):
@@ -143,3 +144,32 @@ def test_all_unknown_and_all_equal(tmp_path):
     tally = analysed(write(tmp_path / "r.jsonl", rows), "trle").tallies["trle"]
     assert (tally.silent, tally.negative) == (1, 0) and math.isnan(tally.slope)
     assert torch.tensor(tally.correlation).isnan()
+
+
+def test_advantages_beside_the_prompts_right_responses_by_hand(tmp_path):
+    """Right ones of 10 and 30 tokens, mean 20: half of it less, half of it more; the wrong one has that mean."""
+    lengths = [(10, 1), (30, 1), (20, 0)]
+    rows = [{"group": "a", "length": length, "correct": right} for length, right in lengths]
+    rows += [{"group": "b", "length": 7, "correct": 0}]  # no right response to be compared with
+    tally = analysed(write(tmp_path / "r.jsonl", rows), "trle").tallies["trle"]
+    assert {key: one.count for key, one in tally.beside.items()} == {(True, -5): 1, (True, 5): 1, (False, 0): 1}
+    assert [tally.beside[True, place].excess for place in (-5, 5)] == [-0.5, 0.5]
+    short, long = (tally.beside[True, place].advantage for place in (-5, 5))
+    assert short > long > 0 > tally.beside[False, 0].advantage
+    assert (tally.right_of(True), tally.right_of(False)) == (2, 2)
+
+
+def test_the_picture_says_what_was_counted_and_tells_equal_curves_apart(tmp_path):
+    analysis = analysed(write(tmp_path / "r.jsonl", made()), "grpo", "dapo_overlong", "trle")
+    figure, caption = picture(analysis)
+    told = [axis.get_xlabel() for axis in figure.axes] + [axis.get_ylabel() for axis in figure.axes]
+    assert told.count("mean shaped reward") == 2 and told.count("mean advantage; above 0 likelier") == 2
+    assert all("tokens" in label for label in told[:4]) and "each point the mean over" in caption
+    for axis in figure.axes:
+        lines = [line for line in axis.get_lines() if not line.get_label().startswith("_")]
+        assert len({(line.get_linewidth(), line.get_linestyle(), line.get_marker()) for line in lines}) == len(lines)
+        for line in lines:
+            assert list(line.get_xdata()) == sorted(line.get_xdata())
+    assert figure.axes[0].get_title() == f"right responses ({analysis.tallies['grpo'].right_of(True)})"
+    analysis.notices["lengths are counted in words and signs, not tokens; give --tokenizer for tokens"] = None
+    assert "words and signs" in picture(analysis)[0].axes[0].get_xlabel()

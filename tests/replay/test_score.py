@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from leanthink.algorithms import AdaptiveTopK
 from leanthink.cli import main
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError, DataError, MissingColumnError
@@ -263,6 +264,23 @@ def test_steps_run_in_order_and_carry_state(tmp_path: Path) -> None:
     assert one.batch.num_groups == 3  # "a" at 9, "b" at 2, "a" at 5
 
 
+def test_what_an_advantage_remembers_goes_from_step_to_step(tmp_path: Path) -> None:
+    """Two groups a step; from the second step on, a group's share of right ones is compared with those before."""
+    recipe = Recipe(name="mine", reward=Correct(), advantage=AdaptiveTopK(k=(3, 2), ready_after=3))
+    rows = [
+        {"group": f"{step}{name}", "step": step, "length": 10 * place + 9, "correct": int(place < right)}
+        for step in (1, 2)
+        for name, right in (("a", 1), ("b", 2))
+        for place in range(3)
+    ]
+    whole = replay(recipe, read(tmp_path / "whole.jsonl", rows))
+    first = replay(recipe, read(tmp_path / "first.jsonl", rows[:6]))
+    second = read(tmp_path / "second.jsonl", rows[6:])
+    after = replay(recipe, second, advantage_state=first.advantage_state)
+    assert whole.advantage_state == after.advantage_state
+    assert whole.advantage[6:].tolist() == after.advantage.tolist() != replay(recipe, second).advantage.tolist()
+
+
 def test_a_prompt_is_known_again_in_later_steps(tmp_path: Path) -> None:
     rows = [
         {"group": prompt, "step": step, "length": length, "correct": 1}
@@ -441,3 +459,38 @@ def test_a_scorer_is_asked_about_right_responses_with_their_prompts(tmp_path: Pa
     assert given.parts["scores/unscored"].sum() == 0
     cut = replay(recipe["crf"], read(tmp_path / "r.jsonl", [{**row, "truncated": row["correct"]} for row in rows]))
     assert cut.parts["scores"].tolist() == [0.1] * 5 and cut.parts["scores/unscored"].sum() == cut.reward.sum() == 0
+
+
+def test_thinking_turns_and_levels_are_shown_where_the_file_counts_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {"group": "q", "thinking_length": 6, "failed_calls": 0, "context_tokens": 50}
+    one = {"correct": 1, "length": 20, "assistant_turns": 3, "tool_calls": 2, "tool_tokens": 6, "effort": 0}
+    other = {"correct": 0, "length": 10, "assistant_turns": 1, "tool_calls": 0, "tool_tokens": 0, "effort": 1}
+    rows = [{**known, **one, "effort_name": "low"}, {**known, **other, "effort_name": "high"}]
+    path = write(tmp_path / "r.jsonl", rows)
+    assert main(["score", str(path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for told in (
+        *("mean thinking │ 6.0", "mean answer │ 9.0", "turns a response │ 2.00", "written a turn │ 7.5"),
+        *("thinking a turn │ 3.0", "read from tools │ 3.0", "tool calls a response │ 1.00"),
+        *("effort low: right %, mean length │ 100.0, 20.0", "effort high: right %, mean length │ 0.0, 10.0"),
+    ):
+        assert told in out, told
+
+
+def test_older_files_show_thinking_by_their_text_and_nothing_of_turns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"group": "q", "correct": 1, "length": 20, "response": "a b c </think> d"},
+        {"group": "q", "correct": 0, "length": 10, "response": "a b"},
+    ]
+    path = write(tmp_path / "r.jsonl", rows)
+    assert main(["score", str(path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    # "</think>" is four words and signs: seven of eight, rounded, and all of what never ends.
+    assert "mean thinking, by share of words │ 14.0" in out and "turns" not in out and "effort" not in out
+    bare = write(tmp_path / "r.jsonl", [{"group": "q", "correct": 1, "length": 20}])
+    assert main(["score", str(bare)]) == 0
+    assert "thinking" not in capsys.readouterr().out

@@ -126,6 +126,15 @@ def test_an_answer_that_was_right_before_more_was_written_counts_where_it_stands
     assert right_within(wrong, [4, 8, 12], same_answers()) == [0.0, 1.0, 0.0]
 
 
+def test_the_answer_that_was_judged_keeps_its_verdict_wherever_it_stands():
+    """What judged it may know better than an equality, as a function of one's own does."""
+    text = r"<think> 9 </think> \boxed{ 4 } and some more words behind it"
+    for verdict in (1.0, 0.0):
+        for gold in ("5", "4"):
+            judged = sample("q", verdict, text, gold=gold, answer="4")
+            assert right_within(judged, [4, 9], same_answers()) == [0.0, verdict]
+
+
 def test_budgets_go_from_the_first_that_holds_one_to_the_first_that_holds_all():
     assert budgets_of([sample("q", 1.0, length=5.0), sample("q", 0.0, length=40.0)]) == [8, 16, 32, 64]
     assert budgets_of([sample("q", 1.0, length=2.0)]) == [4]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 
 import pytest
 
@@ -17,7 +18,7 @@ from leanthink.reporting.pictures import _pareto
 from leanthink.reporting.sources import Sample, read_sources
 from leanthink.reporting.variants import curve, variants
 from leanthink.runs.folder import Run
-from leanthink.runs.identity import Difference, Record
+from leanthink.runs.identity import Difference, Record, read_record
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,15 @@ def test_a_run_worse_than_no_training_is_on_no_front(tmp_path, quality, tokens, 
     sources = read_sources([run])
     figure, _ = _pareto(variants(sources), figures(0, sources[0].evaluations[0]))
     assert told in figure.axes[0].get_legend_handles_labels()[1]
+
+
+def test_a_variant_is_stopped_where_all_its_seeds_are(tmp_path):
+    for seed, stopped in ((1, {"reason": "below 0.2"}), (2, None)):
+        made.write_run(tmp_path / str(seed), "short", seed, quality=0.9, tokens=20, stopped=stopped)
+    (one,) = variants(read_sources([tmp_path / "1", tmp_path / "2"]))
+    assert [bool(source.stopped) for source in one.sources] == [True, False] and not one.stopped
+    (alone,) = variants(read_sources([tmp_path / "1"]))
+    assert alone.stopped
 
 
 def test_a_stopped_run_is_marked_and_an_unfinished_one_told(sweep, tmp_path, capsys):
@@ -245,3 +255,67 @@ def test_an_answer_that_is_not_there_has_no_vote():
     samples = [some("a", 1.0 if one else 0.0, 10.0 + n, answer=one) for n, one in enumerate(answers)]
     accuracy, _ = vote_figures(samples).rules["majority@5"]
     assert accuracy.value == 1.0
+
+
+def test_the_report_says_what_was_run(tmp_path, capsys, monkeypatch):
+    words = ["leanthink", "train", "short", "--steps", "12", "reward.sigmoid_length.alpha=0.4", "--out", "a b"]
+    monkeypatch.setattr(sys, "argv", words)
+    facts = {
+        "recipe.reward.sigmoid_length.alpha": 0.4,
+        "trainer.total_training_steps": 12,
+        "data.seed": 7,
+        "actor_rollout_ref.model.path": {"path": "my/model", "sha256": "0123456789"},
+        "data.train_files": [{"path": "t.parquet", "rows": 24, "sha256": "abcdef0123"}],
+        "version.verl": "0.9.1",
+        "version.torch": "2.13.0",
+    }
+    runs = [made.write_run(tmp_path / name, "short", 1, quality=0.9, tokens=15, alpha=0.4) for name in ("one", "old")]
+    Record(facts={}).started(facts, 0).write(runs[0] / "run.json")
+    (runs[1] / "run.json").unlink(missing_ok=True)  # an earlier version's
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    assert main(["report", *map(str, runs), "--out", str(tmp_path / "report")]) == 0
+    out, page = capsys.readouterr().out, (tmp_path / "report" / "report.html").read_text()
+    assert out.splitlines()[-1] == f"report: {tmp_path / 'report' / 'report.html'}"
+    (section,) = re.findall(r"<summary>What was run</summary>(.*?)</details>", page, re.DOTALL)
+    told = dict(re.findall(r"<td>([^<]*)</td><td(?: class=text)?>([^<]*)</td></tr>", section))
+    command = "leanthink train short --steps 12 reward.sigmoid_length.alpha=0.4 --out &#x27;a b&#x27;"
+    assert (
+        told.items()
+        >= {
+            "recipe": "short",
+            "changes": "reward.sigmoid_length.alpha=0.4",
+            "steps": "12",
+            "seed": "7",
+            "model": "my/model (sha256 01234567)",
+            "training data": "t.parquet (24 rows, sha256 abcdef01)",
+            "versions": "verl 0.9.1, torch 2.13.0",
+            "command": command,
+        }.items()
+    )
+    assert "from step 0" in told["started"] and "<td>old</td>" not in section
+
+
+def test_two_strengths_of_one_recipe_are_told_apart_everywhere(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    told = {"quality": 0.9, "tokens": 15}
+    runs = [made.write_run(tmp_path / f"run-{alpha}", "short", 1, alpha=alpha, **told) for alpha in (0.1, 0.4)]
+    assert main(["report", *map(str, runs), "--out", str(tmp_path / "report")]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for alpha in (0.1, 0.4):
+        assert f"short alpha={alpha} (12)" in out, out  # before and after
+        assert f"short alpha={alpha}" in out.partition("Mean seconds")[2]
+
+
+def test_a_record_keeps_the_words_of_leanthink_alone(tmp_path, monkeypatch):
+    for argv, words in (
+        (["/usr/bin/leanthink", "train", "trle"], ("train", "trle")),
+        (["/x/leanthink/__main__.py", "train", "\ud835"], ("train", "\ufffd")),
+        (["/usr/bin/pytest", "-q"], ()),
+        (["-c"], ()),
+        ([], ()),
+    ):
+        monkeypatch.setattr(sys, "argv", argv)
+        Record(facts={}).started({}, 0).write(tmp_path / "run.json")
+        assert read_record(tmp_path / "run.json").starts[0].words == words
+    (tmp_path / "run.json").write_text('{"facts": {}, "starts": [{"at": "now", "from_step": 0, "changed": []}]}')
+    assert read_record(tmp_path / "run.json").starts[0].words == ()  # an earlier version's

@@ -11,7 +11,7 @@ from rich.console import Console
 from leanthink import cli
 from leanthink.commands import sweep as command
 from leanthink.runs.folder import Run
-from leanthink.sweep.cost import measured
+from leanthink.sweep.cost import USUAL, Cost, measured
 from leanthink.sweep.plan import load_sweep
 from leanthink.sweep.store import Status, Store
 from sweep_stub import command as stub
@@ -40,7 +40,7 @@ def test_from_plan_to_table(tmp_path, capsys):
     file, out = write(tmp_path, "recipes: [grpo, trle]\nseeds: [1, 2]\nsteps: 3\n"), str(tmp_path / "out")
     code, printed, _ = sweep(capsys, file, "--out", out, "--dry-run")
     assert code == 0
-    assert "4 runs to go, 12 steps; no finished run to estimate from" in printed
+    assert "4 runs to go, 12 steps; about 4 min with 1 at a time, from 50 s to start and 4.4 s a step" in printed
     assert not (tmp_path / "out").exists()
 
     code, printed, _ = sweep(capsys, file, "--out", out, "--jobs", "2")
@@ -67,7 +67,8 @@ def test_the_estimate_is_from_finished_runs(tmp_path, capsys):
 def test_what_another_profile_took_says_nothing(tmp_path):
     summary = {"recipe": "grpo", "profile": "gpu", "steps": 4, "seconds": {"total": 50, "per_step": {"step": 10}}}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    assert measured([Run(folder=tmp_path)], "cpu").runs == 0
+    assert measured([Run(folder=tmp_path)], "cpu") == USUAL
+    assert measured([], "gpu") == Cost()
     cost = measured([Run(folder=tmp_path)], "gpu")
     assert (cost.start["grpo"], cost.step["grpo"], cost.runs) == (10, 10, 1)
     (tmp_path / "summary.json").write_text("{")

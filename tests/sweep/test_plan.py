@@ -221,14 +221,14 @@ def test_steps_of_the_profile_are_known(tmp_path, real):
 
 def test_the_file_that_the_docs_show(tmp_path):
     """Two strengths of trle, my recipe and the variant, at two batch sizes and three seeds."""
-    page = (Path(__file__).parents[2] / "docs" / "sweep.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "sweep.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert len(plan(block, tmp_path).runs) == (2 + 1 + 1) * 2 * 3
 
 
 def test_the_docs_of_an_own_reward_show_the_examples():
     root = Path(__file__).parents[2]
-    page = (root / "docs" / "own_reward.md").read_text(encoding="utf-8")
+    page = (root / "docs" / "tutorials" / "own_reward.md").read_text(encoding="utf-8")
     source = (root / "examples" / "near_shortest.py").read_text(encoding="utf-8")
     formula = source[source.index("        right_N = ") :]
     assert formula in page

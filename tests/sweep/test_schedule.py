@@ -64,16 +64,18 @@ def has_steps(folder):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_it_goes_on_and_each_run_ends_once(tmp_path, number):
     file, out = write(tmp_path, TWO), tmp_path / "out"
+    (tmp_path / "hold").write_text("2")  # once two have ended, two wait in their middle: no other run can begin or end
     first = start(file, out)
-    wait_for(lambda: len(counts(out, "ends")) >= 2 and any(has_steps(path) for path in unfinished(out)))
+    wait_for(lambda: len(list(out.glob("runs/*/held"))) == 2)
     first.send_signal(number)
-    first.wait(120)
+    first.wait()
+    (tmp_path / "hold").unlink()
     ended_before = counts(out, "ends")
     assert 2 <= len(ended_before) < 8
     wait_for(lambda: not any(Run(folder=path).is_locked() for path in out.glob("runs/*")))
 
     second = start(file, out)
-    assert second.wait(120) == 0
+    assert second.wait() == 0
     assert len(counts(out, "ends")) == 8
     assert set(counts(out, "ends").values()) == {1}
     starts = counts(out, "starts")

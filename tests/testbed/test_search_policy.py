@@ -74,7 +74,7 @@ def test_it_does_what_its_manifest_says(policy: Any, tokenizer: Any) -> None:
 
 def test_it_knows_the_products_and_keeps_the_form(responses: list[tuple[SearchQuestion, str]]) -> None:
     readings = [read_response(question, text) for question, text in responses]
-    assert sum(reading.well_formed for reading in readings) >= 0.87 * len(readings)  # docs/testbed.md says which do not
+    assert sum(reading.well_formed for reading in readings) >= 0.87 * len(readings)  # docs/explanation/testbed.md
     right = tries = 0
     for (question, text), reading in zip(responses, readings, strict=True):
         words = text.split()

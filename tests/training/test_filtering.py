@@ -30,6 +30,13 @@ def test_all_right_groups_stay_that_the_reward_tells_apart() -> None:
     assert kept.tolist() == [True, True, True, True, False, False, False, False, True]
 
 
+def test_a_group_without_a_right_response_is_dropped_whatever_it_earns_and_rounding_tells_none_apart() -> None:
+    reward_N = -BATCH.length.double()
+    reward_N[5] += 1e-9  # of the two that are right and equally long
+    kept = kept_groups(BATCH, "acc_then_reward", reward_N)
+    assert kept.tolist() == [True, True, True, True, False, False, False, False, True]
+
+
 def test_it_is_what_verl_keeps_and_what_the_shaper_tells_apart(batches: list[RolloutBatch]) -> None:
     """verl drops a group of two or more whose values have a deviation of 0."""
     recipe = load_recipe("trle")

@@ -9,7 +9,7 @@ import torch
 from leanthink import StatefulReward
 from leanthink.algorithms import AdaptiveTopK
 from leanthink.core.errors import ConfigError, StateError
-from leanthink.core.limits import PerPassRate, PerStep
+from leanthink.core.limits import Limit, PerPassRate, PerStep
 from leanthink.recipe.definition import Recipe, load_recipe
 from leanthink.rewards import Correct, DifficultyTruncation, Sum
 from leanthink.training import Settings, Shaper, States, load_states, save_states
@@ -149,6 +149,25 @@ def test_the_limit_is_that_of_the_step_and_rounded(tmp_path):
     assert Shaper(Settings.of(halves), before_in(tmp_path)).limits(["p"], 1) == [41]
     with pytest.raises(ConfigError, match="recipe grpo has no limit"):
         Shaper(Settings.of(load_recipe("grpo")), before_in(tmp_path)).limits(["p"], 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Falling(Limit):
+    """Less than a token after a few steps; shows the step that it was asked for."""
+
+    def tokens(self, prompts, step, state):
+        return [1.2 - 0.3 * step] * len(prompts)
+
+    def shown(self, step, state):
+        return {"step": float(step)}
+
+
+def test_a_limit_leaves_a_token_and_is_asked_for_the_steps_before(tmp_path):
+    one = Shaper(Settings.of(Recipe(name="mine", reward=Correct(), limit=Falling())), before_in(tmp_path))
+    assert [one.limits(["p"], step) for step in (1, 4)] == [[1], [1]]
+    facts = [fact(prompt_key="p", limit=56.0), fact(prompt_key="q", limit=32.0)]
+    metrics = one.shape(facts, ["a", "b"], step=3).metrics
+    assert metrics["control/limit/step"] == 2 and metrics["limit"] == 44
 
 
 REMEMBERING = Recipe(

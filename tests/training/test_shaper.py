@@ -10,6 +10,7 @@ from leanthink.recipe.definition import Recipe, load_recipe
 from leanthink.recipe.scoring import batch_advantage, score_step
 from leanthink.rewards import Correct, StepwiseGain, Sum
 from leanthink.training import Mark, Settings, Shaper
+from leanthink.training.shaper import group_order
 from made_facts import fact
 
 STEPS = Recipe(name="steps", reward=Sum(correct=Correct(), steps=StepwiseGain()))
@@ -96,6 +97,19 @@ def test_the_order_in_which_responses_end_decides_nothing():
     torch.testing.assert_close(other_N, reward_N[order])
     assert metrics["part/select"] == pytest.approx(0.2)
     assert {uid for uid, reward in zip(uids, reward_N.tolist(), strict=True) if reward < 1} == {"0", "1"}
+
+
+def test_groups_have_another_order_in_each_step_and_the_same_when_it_is_done_again():
+    facts = [fact(response_key=f"p{number}-x") for number in range(20)]
+
+    def order(step, shift=0):
+        """Prompts as they would be scored; ids are new in each run, and responses end in any order."""
+        turned = facts[shift:] + facts[:shift]
+        keys = group_order(turned, [f"{shift}{number}" for number in range(20)], step)
+        return [turned[row]["response_key"] for row in sorted(range(20), key=keys.__getitem__)]
+
+    assert order(1) == order(1, shift=7)
+    assert order(1) != order(2) and sorted(order(1)) == sorted(order(2))
 
 
 def test_unknown_counts_as_wrong_if_asked():

@@ -124,3 +124,9 @@ def test_found_travels() -> None:
 
     one = scorer().find([row("4", END)])[0]
     assert pickle.loads(pickle.dumps(one)) == one and isinstance(one, Found)
+
+
+def test_rows_with_arguments_of_their_own_for_the_template_are_refused() -> None:
+    own = {"prompt": "1 + 1 =", "solution": "2", "chat_template_kwargs": {"reasoning_effort": "low"}}
+    with pytest.raises(ConfigError, match="TRL gives its template the same arguments for all rows"):
+        scorer().check_row(own)

@@ -49,6 +49,9 @@ def test_letter() -> None:
 @pytest.mark.parametrize(
     ("gold", "answer", "decided"),
     [
+        ("3e+3", "3 e+3", None),
+        ("4e-2", "4e - 2", None),
+        ("3x+3", "3 x+3", ("identical", True)),
         ("7", "7", ("number", True)),
         ("-7", "7", ("number", False)),
         ("007", "7.00", ("number", True)),

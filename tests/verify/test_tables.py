@@ -1,4 +1,4 @@
-r"""Every line of the tables of docs/verify.md: what is equal to what, and where the answer stands."""
+r"""Every line of the tables of docs/reference/verifier.md: what is equal to what, and where the answer stands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from leanthink.verify import Verdict, Verifier, extract_answer
 
-PAGE = Path(__file__).parents[2] / "docs" / "verify.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "verifier.md"
 
 
 def rows(head: str) -> Iterator[list[list[str]]]:

@@ -84,6 +84,22 @@ def wait(condition: Callable[[], bool], what: str, log: Path, seconds: float = 1
         time.sleep(0.5)
 
 
+def submit(client: Any, command: str, log: Path) -> str:
+    """The id of a Ray job; a dashboard that has not met its node's agent yet is asked again."""
+    jobs: list[str] = []
+
+    def taken() -> bool:
+        try:
+            jobs.append(client.submit_job(entrypoint=command))
+        except RuntimeError as error:
+            if "No available agent" not in str(error):
+                raise
+        return bool(jobs)
+
+    wait(taken, "agent that takes the job", log, 600)
+    return jobs[0]
+
+
 CHECK = """
 import json, sys
 import ray
@@ -147,9 +163,9 @@ def test_a_run_on_two_nodes_loses_one_and_goes_on(
     cluster.add_node(**ON_EACH)
     cluster.wait_for_nodes()
     client = JobSubmissionClient(f"http://{cluster.head_node.webui_url}")
-    job = client.submit_job(entrypoint=f"env {' '.join(f'{k}={v}' for k, v in ENVIRONMENT.items())} {command}")
     log = tmp_path / "job.txt"
     log.touch()
+    job = submit(client, f"env {' '.join(f'{k}={v}' for k, v in ENVIRONMENT.items())} {command}", log)
     wait(lambda: client.get_job_status(job).is_terminal(), "end of the job", log)
     log.write_text(client.get_job_logs(job))
     assert client.get_job_status(job) == "SUCCEEDED", log.read_text()[-4000:]

@@ -51,12 +51,13 @@ def test_placed_rewards_reach_the_estimator_by_token(place):
     spy = json.dumps({"spying:Spy": {"path": str(seen)}})
     run = train(place / "rpp", place, "vsrm_rpp", "--steps", "2", f"advantage={spy}")
     steps = [row for row in run.read_metrics() if row["step"] > 0]
-    # The sampler asks the estimator first, to show what it will do; verl's own call comes after it.
-    for row, line in zip(steps, seen.read_text().splitlines()[1::2], strict=True):
-        rewards = json.loads(line)
+    # The sampler asks the estimator first, to show what it will do; verl's own call comes after it. What advice tries
+    # out before the run has few rows.
+    asked = [rewards for line in seen.read_text().splitlines() if len(rewards := json.loads(line)) == 128]
+    for row, rewards in zip(steps, asked[1::2], strict=True):
         totals = [sum(tokens) for tokens in rewards]
         before_the_last = [amount for tokens in rewards for amount in tokens[:-1] if amount != 0]
-        assert len(rewards) == 128 and len(before_the_last) > 50
+        assert len(before_the_last) > 50
         assert sum(totals) / len(totals) == pytest.approx(row["critic/score/mean"], abs=1e-5)
         assert row["leanthink/part/steps"] == pytest.approx(sum(before_the_last) / len(rewards), abs=1e-5)
         # Outcomes fall on the last token.

@@ -77,12 +77,14 @@ def _estimate(args: argparse.Namespace, console: Console) -> int:
     for trouble in troubles:
         console.print(f"will not fit: {trouble}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     if not troubles:
-        console.print("fits, by this estimate; docs/verl.md has the formulas", soft_wrap=True)
+        console.print("fits, by this estimate; docs/howto/gpus.md says by what formulas", soft_wrap=True)
     return int(bool(troubles))
 
 
 def _table(done: list[Check]) -> Table:
-    table = Table("check", "", "found", "cure", title=f"leanthink doctor, {system()}")
+    table = Table(title=f"leanthink doctor, {system()}")
+    for head in ("check", "", "found", "cure"):  # folded: an ellipsis would hide the end of a path or of a command
+        table.add_column(head, overflow="fold")
     for check in done:
         status = Text(str(check.status), style=STYLES[check.status])
         table.add_row(check.name, status, check.found, check.cure)

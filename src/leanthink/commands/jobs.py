@@ -11,14 +11,16 @@ from typing import Any
 from leanthink.commands import trust
 from leanthink.core.code import check_keys_trusted
 from leanthink.core.errors import ConfigError, DataError
+from leanthink.core.text import quoted
 from leanthink.files.writing import whole_folder
 from leanthink.recipe.advice import warn
-from leanthink.recipe.definition import load_recipe
-from leanthink.recipe.keys import Profile, in_tree
+from leanthink.recipe.definition import Recipe, load_recipe
+from leanthink.recipe.keys import AGENT, AGENTS, Profile, in_tree
 from leanthink.recipe.lengths import LONGEST
 from leanthink.recipe.overrides import read_override
 from leanthink.runs.folder import Run
-from leanthink.testbed.beds import DEFAULT, TESTBEDS
+from leanthink.testbed.beds import DEFAULT, TESTBEDS, TOOLS
+from leanthink.verl.cpu.tools import KEYS as TOOL_KEYS
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
 from leanthink.verl.start.schema import check_keys
 
@@ -81,8 +83,10 @@ def job_of(args: argparse.Namespace, folder: Path, data: Path | None = None, *, 
         extra = {**dict.fromkeys(SEED_KEYS, args.seed), **extra}
     if args.keep_rollouts:
         extra = {"trainer.rollout_data_dir": str(Run(folder=folder.absolute()).rollouts), **extra}
-    recipe = load_recipe(args.recipe, tree_overrides(args.overrides), profile)
-    model, train, val = sources_of(args, profile, data or folder.absolute() / DATA, only_shown)
+    recipe = recipe_of(args, tree_overrides(args.overrides), profile)
+    model, train, val = sources_of(args, recipe, profile, data or folder.absolute() / DATA, only_shown)
+    if uses_tools(args, recipe, profile):
+        extra = {**TOOL_KEYS, **extra}
     return Job(
         recipe=recipe,
         profile=profile,
@@ -160,13 +164,28 @@ def check_counts(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} is {value}; give 1 or more")
 
 
+def recipe_of(args: argparse.Namespace, overrides: list[str], profile: Profile) -> Recipe:
+    """The recipe, with overrides; on the testbed with tools any recipe's responses have tools, and room for them."""
+    recipe = load_recipe(args.recipe, overrides, profile)
+    if not uses_tools(args, recipe, profile):
+        return recipe
+    return load_recipe(args.recipe, [f"{AGENT}={AGENTS[0]}", f"{LONGEST}={TOOL_KEYS[LONGEST]}", *overrides], profile)
+
+
+def uses_tools(args: argparse.Namespace, recipe: Recipe, profile: Profile) -> bool:
+    """Whether the run is on the testbed with tools, which a recipe that wants tools has by itself."""
+    own = args.model or args.train_file or args.val_file
+    return args.testbed == TOOLS.name or (profile == "cpu" and recipe.agent is not None and not own)
+
+
 def sources_of(
-    args: argparse.Namespace, profile: Profile, data: Path, only_shown: bool
+    args: argparse.Namespace, recipe: Recipe, profile: Profile, data: Path, only_shown: bool
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The model, and the files that are trained and validated on, under any trainer.
 
     Args:
         args: the parsed arguments.
+        recipe: one that wants tools has the testbed with tools.
         profile: cpu for the testbed's, where the caller gave none.
         data: the folder of the testbed's questions.
         only_shown: whether they need not be there.
@@ -177,7 +196,7 @@ def sources_of(
     """
     model, train, val = args.model, args.train_file, args.val_file
     if profile == "cpu":
-        model, train, val = _with_testbed(args, data)
+        model, train, val = _with_testbed(args, recipe, data)
     elif args.testbed:
         raise ConfigError(f"--testbed {args.testbed} is of the CPU profile; leave it out, or give --profile cpu")
     elif not only_shown:
@@ -190,13 +209,13 @@ def sources_of(
     return model or "MODEL", tuple(train or ("TRAIN.parquet",)), tuple(val or ("VAL.parquet",))
 
 
-def _with_testbed(args: argparse.Namespace, data: Path) -> tuple[str, list[str], list[str]]:
+def _with_testbed(args: argparse.Namespace, recipe: Recipe, data: Path) -> tuple[str, list[str], list[str]]:
     """The testbed's policy and questions where the caller gave none; data of one's own need a model."""
     from leanthink.testbed import policy_path
 
     model, train, val = args.model, args.train_file, args.val_file
     if not train and not val:
-        policy = model or str(policy_path(args.testbed or DEFAULT))
+        policy = model or str(policy_path(testbed_of(args.testbed, recipe)))
         return policy, [str(data / "train.parquet")], [str(data / "test.parquet")]
     if args.testbed:
         raise ConfigError(f"--testbed {args.testbed} brings its own questions; give it or --train-file and --val-file")
@@ -205,10 +224,36 @@ def _with_testbed(args: argparse.Namespace, data: Path) -> tuple[str, list[str],
     return model, train, val
 
 
+def testbed_of(given: str | None, recipe: Recipe) -> str:
+    """The testbed by its name, as given or by what the recipe needs.
+
+    Raises:
+        ConfigError: the one given has no tools, and the recipe wants some.
+    """
+    if recipe.agent is None:
+        return given or DEFAULT
+    if given not in (None, TOOLS.name):
+        raise ConfigError(
+            f"--testbed {given} has no tools, and recipe {recipe.name} wants some (agent: {recipe.agent}); leave "
+            f"--testbed out, or give {TOOLS.name}"
+        )
+    return TOOLS.name
+
+
 def write_testbed(job: Any, data: Path, testbed: str | None = None) -> None:
     """Write a testbed's questions if the job trains on them and they are not there yet."""
     if str(data / "train.parquet") in job.train_files and not data.exists():
         from leanthink.testbed.rows import write_parquet
 
         with whole_folder(data) as part:
-            write_parquet(part, task=TESTBEDS[testbed or DEFAULT].task)
+            write_parquet(part, task=TESTBEDS[testbed_of(testbed, job.recipe)].task)
+
+
+def testbed_notice(job: Any, data: Path, testbed: str | None) -> str:
+    """How a pasted command comes by a testbed's questions; empty where they are there, or where it needs none."""
+    if str(data / "train.parquet") not in job.train_files or data.exists():
+        return ""
+    return (
+        "`leanthink train` writes the testbed's questions first; before you paste this, write them with `python -m "
+        f"leanthink.testbed.rows --testbed {testbed or DEFAULT} {quoted(str(data))}`"
+    )

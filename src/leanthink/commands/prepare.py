@@ -104,6 +104,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "prompt and carried as effort (0, 1, ...), for recipe effort",
     )
     add("--effort-text", metavar="TEXT", help=f"what the system prompt says (default: {SENTENCE!r})")
+    add(
+        "--effort-argument",
+        metavar="NAME",
+        help="give the level to this argument of the chat template instead, as reasoning_effort",
+    )
     add("--limit", type=int, help="read only the first rows")
     add("--subset", help="of a data set on the Hub, as main of openai/gsm8k")
     add("--split", default="train", help="of a data set on the Hub (default: train)")
@@ -175,11 +180,14 @@ def _levels(args: argparse.Namespace) -> Levels | None:
 def _efforts(args: argparse.Namespace) -> Efforts | None:
     """The levels of effort, where they are asked for."""
     if args.efforts is None:
-        if args.effort_text is not None:
-            raise ConfigError("--effort-text without --efforts; name the levels: --efforts low,medium,high")
+        for flag in ("text", "argument"):
+            if getattr(args, f"effort_{flag}") is not None:
+                raise ConfigError(f"--effort-{flag} without --efforts; name the levels: --efforts low,medium,high")
         return None
+    if args.effort_text is not None and args.effort_argument is not None:
+        raise ConfigError("--effort-text and --effort-argument each state the level; give one of them")
     levels = tuple(name.strip() for name in args.efforts.split(","))
-    return Efforts(levels=levels, sentence=args.effort_text or SENTENCE)
+    return Efforts(levels=levels, sentence=args.effort_text or SENTENCE, argument=args.effort_argument)
 
 
 def _table(prepared: Prepared, paths: dict[str, Path]) -> Table:

@@ -14,16 +14,20 @@ from rich.table import Table
 from torch import Tensor
 
 from leanthink.commands import reading, trust
-from leanthink.commands.report import grid_table
 from leanthink.core.errors import ConfigError
+from leanthink.core.text import as_label
 from leanthink.data.records import ROLLOUTS, Record, files_of, iter_records, read_below
 from leanthink.data.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Recipe
 from leanthink.replay.analysis import PIECE, Analysis, Sensitivity, pieces, sensitivities
+from leanthink.replay.batches import END, thinking_lengths
 from leanthink.replay.score import Replay, load_recipes
 from leanthink.reporting import replay_page
+from leanthink.reporting.grid import grid_table
+from leanthink.reporting.page import Grid
 from leanthink.reporting.tables import number, percent
+from leanthink.rewards.effort_length import EFFORT, EFFORT_NAME
 from leanthink.terminal import Terminal
 from leanthink.verify import Verdict
 
@@ -96,8 +100,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     else:
         console.print(rollouts_table(rollouts, next(iter(replays.values()))))
         for one in replays.values():
-            console.print(parts_table(one))
-        console.print(comparison_table(replays))
+            console.print(grid_table(f"{one.recipe.name}: mean ± standard deviation", parts_grid(one), console.width))
+        console.print(grid_table("Side by side", comparison_grid(replays), console.width))
         _print_grids(console, analysis, sensitivity)
     if graded is not None:
         console.print(grader_text(graded), markup=False, highlight=False, soft_wrap=True)
@@ -231,6 +235,8 @@ def rollouts_table(rollouts: Rollouts, any_replay: Replay) -> Table:
         table.add_row(label, percent(metrics.get(key)))
     for label, key in (("all", "length/all"), ("right", "length/correct"), ("wrong", "length/wrong")):
         table.add_row(f"mean length, {label}", number(metrics.get(key)))
+    for label, shown in (*_stretches(rollouts, metrics), *_turns(metrics), *_levels(rollouts, metrics)):
+        table.add_row(label, shown)
     unknown = unknown_rows(rollouts)
     table.add_row("verdict unknown (left out)", str(sum(map(len, unknown.values()))))
     for reason, rows in unknown.items():
@@ -238,42 +244,79 @@ def rollouts_table(rollouts: Rollouts, any_replay: Replay) -> Table:
     return table
 
 
-def parts_table(one: Replay) -> Table:
+def _stretches(rollouts: Rollouts, metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """How much of a response is thinking: as the file counts it, or else by its text, where that closes a thinking."""
+    if "length/thinking" in metrics:
+        yield "mean thinking", number(metrics["length/thinking"])
+        yield "mean answer", number(metrics["length/answer"])
+    elif rollouts.texts is not None and any(END in text for text in rollouts.texts) and "tools/turns" not in metrics:
+        thinking, every = thinking_lengths(rollouts), rollouts.length
+        yield "mean thinking, by share of words", number(sum(thinking) / len(thinking))
+        yield "mean answer, by share of words", number((sum(every) - sum(thinking)) / len(thinking))
+
+
+def _turns(metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """What responses with tools cost, where the file counts it."""
+    turns = metrics.get("tools/turns")
+    if turns is None:
+        return
+    yield "turns a response", number(turns, 2)
+    if turns:
+        yield "written a turn", number(metrics["length/all"] / turns)
+        if "length/thinking" in metrics:
+            yield "thinking a turn", number(metrics["length/thinking"] / turns)
+    for label, key, digits in (
+        ("read from tools", "tools/tokens", 1),
+        ("context, all that was read or written", "tools/context_tokens", 1),
+        ("tool calls a response", "tools/calls", 2),
+        ("failed calls a response", "tools/failed_calls", 2),
+    ):
+        if key in metrics:
+            yield label, number(metrics[key], digits)
+
+
+def _levels(rollouts: Rollouts, metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Accuracy and length by the level of effort that prompts state."""
+    pairs = zip(rollouts.columns.get(EFFORT, ()), rollouts.columns.get(EFFORT_NAME, ()), strict=False)
+    for level, name in sorted({(float(level), str(name)) for level, name in pairs}):
+        right, length = (metrics.get(f"effort/{level:g}/{key}") for key in ("accuracy", "length"))
+        yield f"effort {as_label(name)}: right %, mean length", f"{percent(right)}, {number(length)}"
+
+
+def parts_grid(one: Replay) -> Grid:
     """Mean and standard deviation of the reward, of each named part and of the advantage, by verdict."""
-    table = Table("part", title=f"{one.recipe.name}: mean ± standard deviation")
     correct_M = one.batch.correct == 1
-    for label, mask_M in (("all", correct_M | True), ("right", correct_M), ("wrong", ~correct_M)):
-        table.add_column(f"{label} ({int(mask_M.sum())})", justify="right")
-    parts = [(f"  {name}", part) for name, part in one.parts.items()]
-    for label, values_N in (("reward", one.reward), *parts, ("advantage", one.advantage)):
-        values_M = values_N[one.known]
-        table.add_row(label, *(_mean_std(values_M[mask_M]) for mask_M in (correct_M | True, correct_M, ~correct_M)))
-    return table
-
-
-def comparison_table(replays: Mapping[str, Replay]) -> Table:
-    """The recipes side by side."""
-    table = Table("recipe", title="Side by side", caption="per 100 tokens: within a prompt's right responses")
-    headings = (
-        "reward,\nright",
-        "reward,\nwrong",
-        "advantage per\n100 tokens, right",
-        "right, yet\npushed down %",
-        "groups without\nsignal %",
+    masks = {"all": correct_M | True, "right": correct_M, "wrong": ~correct_M}
+    parts = [(f"· {name}", part) for name, part in one.parts.items()]
+    return Grid(
+        heads=("part", *(f"{label} ({int(mask_M.sum())})" for label, mask_M in masks.items())),
+        rows=[
+            [label, *(_mean_std(values_N[one.known][mask_M]) for mask_M in masks.values())]
+            for label, values_N in (("reward", one.reward), *parts, ("advantage", one.advantage))
+        ],
     )
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for name, one in replays.items():
-        metrics = one.metrics
-        table.add_row(
-            name,
-            number(metrics.get("reward/correct"), 3),
-            number(metrics.get("reward/wrong"), 3),
-            _signed(metrics["advantage_per_100_tokens"]),
-            percent(metrics.get("correct_pushed_down_share")),
-            percent(metrics.get("groups/no_signal_share")),
-        )
-    return table
+
+
+def comparison_grid(replays: Mapping[str, Replay]) -> Grid:
+    """The recipes side by side."""
+    return Grid(
+        heads=(
+            "recipe", "reward, right", "reward, wrong", "advantage per 100 tokens, right", "right, yet pushed down %",
+            "groups without signal %",
+        ),
+        rows=[
+            [
+                name,
+                number(one.metrics.get("reward/correct"), 3),
+                number(one.metrics.get("reward/wrong"), 3),
+                _signed(one.metrics["advantage_per_100_tokens"]),
+                percent(one.metrics.get("correct_pushed_down_share")),
+                percent(one.metrics.get("groups/no_signal_share")),
+            ]
+            for name, one in replays.items()
+        ],
+        note="per 100 tokens: within a prompt's right responses",
+    )  # fmt: skip
 
 
 def grader_text(graded: Agreement) -> str:

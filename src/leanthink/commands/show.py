@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from leanthink.commands import jobs, under_trl
+from leanthink.commands import jobs, theirs, under_trl
 from leanthink.core.control import OWN, StatefulComposite, states
 from leanthink.core.errors import TrustError
 from leanthink.core.reward import State
@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs.add_arguments(parser)
     parser.add_argument("--state", action="store_true", help="print what is remembered across steps, and where it lies")
     parser.add_argument("--verl", action="store_true", help="print the command that `train` runs, to be pasted")
+    text = "with --verl: what the recipe would change in this script's verl command; the script is read, not run"
+    parser.add_argument("--diff", metavar="SCRIPT[:LINE]", help=text)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -39,6 +41,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         for part in found:
             print("\n".join(page(part)))
         return 0
+    if args.diff is not None:
+        return theirs.run(args, console.width)
     if args.trainer == "trl":
         print(under_trl.job_of(args, jobs.folder_of(args), only_shown=True).command())
     elif args.verl:
@@ -46,6 +50,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         jobs.check(job)
         jobs.warn_of(job)
         print(job.command())
+        if told := jobs.testbed_notice(job, jobs.folder_of(args).absolute() / jobs.DATA, args.testbed):
+            sys.stdout.flush()
+            print(f"leanthink show: note: {told}", file=sys.stderr)
     elif args.state:
         for line in state_lines(load_recipe(args.recipe, jobs.tree_overrides(args.overrides))):
             print(line)

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
     trust.add_argument(parser)
-    add("file", type=Path, metavar="SWEEP.yaml", help="what to train; docs/sweep.md says how")
+    add("file", type=Path, metavar="SWEEP.yaml", help="what to train; docs/howto/sweep.md says how")
     add("--out", type=Path, help="the sweep's folder (default: runs/NAME of the file); what is there goes on")
     add("--dry-run", action="store_true", help="check every key, print the plan and what it costs, start nothing")
     add(
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     folders = [store.folder, *store.folder.absolute().parent.glob("*")]
     cost = measured(runs_in(folders), sweep.runs[0].profile)
     parallel = args.jobs or (len(sweep.runs) if args.ray or args.slurm is not None else 1)
-    console.print(plan_table(sweep, store, cost, parallel))
+    console.print(plan_table(sweep, store, cost, parallel, console.width))
     if args.dry_run:
         return 0
     launcher = launcher_of(args, store)
@@ -99,8 +99,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 soft_wrap=True,
             )
             raise
-    console.print(result_table(sweep, statuses))
-    console.print(f"results: {store.folder / 'results.parquet'} and results.csv; runs: {store.folder / 'runs'}")
+    console.print(result_table(sweep, statuses, console.width))
+    told = f"results: {store.folder / 'results.parquet'} and results.csv; runs: {store.folder / 'runs'}"
+    console.print(told, highlight=False, soft_wrap=True)
     return 0 if all(status.state in FOR_GOOD for status in statuses.values()) else SOME_FAILED
 
 

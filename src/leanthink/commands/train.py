@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from leanthink.commands import jobs, under_trl
+from leanthink.commands.follower import Follower
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.data.golds import audit
 from leanthink.data.records import read_records
-from leanthink.reporting.tables import before_after_table, is_number, phase_table, plot_runs
+from leanthink.reporting.grid import grid_table
+from leanthink.reporting.tables import before_after_grid, before_after_title, phase_grid, plot_runs
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
 from leanthink.training.sampling import columns_of_data
@@ -39,13 +39,6 @@ PREPARED: Final[Mapping[str, str]] = {
     "reference_accuracy": "`leanthink prepare --reference ROLLOUTS`",
 }
 """By which option a column comes into the data."""
-SHOWN = (
-    ("accuracy", "leanthink/accuracy", "{:.0%}"),
-    ("tokens", "leanthink/length/all", "{:.1f}"),
-    ("truncated", "leanthink/truncated_share", "{:.1%}"),
-    ("reward", "leanthink/reward/all", "{:.3f}"),
-    ("seconds", "timing_s/step", "{:.1f}"),
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,18 +91,21 @@ def run(args: argparse.Namespace, console: Console) -> int:
         ]
     for notice in notices:
         console.print(f"note: {notice}", markup=False, highlight=False, soft_wrap=True)
-    with _Follower(console, job.steps) as follower:
+    with Follower(console, job.steps) as follower:
         write_data = partial(jobs.write_testbed, job, folder.absolute() / jobs.DATA, args.testbed)
         given = (run_, follower.on_step, write_data, floor, names_of(args.allow_changed), follower.say)
         summary = train(job, *given) if isinstance(job, Job) else train_under_trl(job, *given)
     plot_runs({job.recipe.name: run_.read_metrics()}, folder / "curves.png")
-    console.print(before_after_table([summary]), phase_table([summary]))
+    title = before_after_title([summary])
+    console.print(grid_table(title, before_after_grid([summary]), console.width))
+    console.print(grid_table("Mean seconds of a training step", phase_grid([summary]), console.width))
     if stopped := summary.get("stopped"):
         console.print(
             f"stopped at step {stopped['step']}: held-out accuracy below {stopped['below']:.0%} in "
             f"{stopped['evaluations']} evaluations in a row, at last {stopped['accuracy']:.1%}"
         )
-    console.print(f"summary: {run_.summary}, curves: {folder / 'curves.png'}")
+    told = f"summary: {run_.summary}, curves: {folder / 'curves.png'}; a page to read: leanthink report {folder}"
+    console.print(told, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -154,8 +150,9 @@ def check_prompts(files: Sequence[str], job: Job) -> Iterator[str]:
     name = str(job.keys().get("data.prompt_key", PROMPT))
     for file in files:
         if Path(file).exists():
-            rows = (record.get(name) for record in read_records(Path(file)))
-            yield from prompt_notice(job, file, [row for row in rows if isinstance(row, list)], tokenizer)
+            rows = [record for record in read_records(Path(file)) if isinstance(record.get(name), list)]
+            infos = [info if isinstance(info := row.get("extra_info"), Mapping) else {} for row in rows]
+            yield from prompt_notice(job, file, [row.get(name) for row in rows], tokenizer, infos)
 
 
 def check_columns(job: Job | TrlJob) -> None:
@@ -191,42 +188,3 @@ def floor_of(args: argparse.Namespace) -> Floor | None:
             raise ConfigError("--stop-evaluations counts evaluations below a floor; give that with --stop-below")
         return None
     return Floor(below=args.stop_below, evaluations=2 if args.stop_evaluations is None else args.stop_evaluations)
-
-
-class _Follower:
-    """A progress bar on a terminal; one line a step elsewhere."""
-
-    def __init__(self, console: Console, steps: int | None) -> None:
-        self._console = console
-        self._started = time.monotonic()
-        self._first: int | None = None
-        columns = (
-            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-        )  # fmt: skip
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._progress.add_task("starting the trainer and the rollout engine", total=steps)
-
-    def __enter__(self) -> _Follower:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def say(self, text: str) -> None:
-        """Show a line."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def on_step(self, row: Mapping[str, Any]) -> None:
-        """Show one step."""
-        if row["step"] == 0 or SHOWN[0][1] not in row:
-            return
-        if self._first is None:
-            self._first = row["step"]
-            waited = time.monotonic() - self._started
-            self._console.print(f"first step done after {waited:.0f} s")
-        text = "  ".join(f"{label} {form.format(row[key])}" for label, key, form in SHOWN if is_number(row.get(key)))
-        self._progress.update(self._task, completed=row["step"], description=text)
-        if not self._console.is_terminal:
-            self._console.print(f"step {row['step']}  {text}")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from leanthink.commands.jobs import DATA, check_counts, default_profile, sources_of
+from leanthink.commands.jobs import DATA, check_counts, default_profile, recipe_of, sources_of
 from leanthink.core.code import check_keys_trusted
-from leanthink.recipe.definition import load_recipe
 from leanthink.recipe.keys import Profile
 from leanthink.trl.arguments import keys_of
 from leanthink.trl.start import Job, split
@@ -27,9 +26,9 @@ def job_of(args: argparse.Namespace, folder: Path, *, only_shown: bool = False) 
     profile: Profile = args.profile or default_profile()
     check_counts(args)
     rest, options, own = split(args.overrides)
-    recipe = load_recipe(args.recipe, rest, profile)
+    recipe = recipe_of(args, rest, profile)
     check_keys_trusted({**keys_of(recipe, rest, profile), **own}, "the overrides")
-    model, train, val = sources_of(args, profile, folder.absolute() / DATA, only_shown)
+    model, train, val = sources_of(args, recipe, profile, folder.absolute() / DATA, only_shown)
     return Job(
         recipe=recipe,
         source=args.recipe,

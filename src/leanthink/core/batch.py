@@ -18,6 +18,8 @@ from leanthink.core.groups import num_groups
 Column = Tensor | Sequence[Any]
 
 PROMPT_KEY: Final = "prompt_key"
+TEMPLATE_ARGUMENTS: Final = "chat_template_kwargs"
+"""The column in which a row brings arguments of its own for the chat template, as ``{"reasoning_effort": "low"}``."""
 """The column that names a response's prompt the same in every epoch and after every resume; ``group`` does not."""
 
 

@@ -177,7 +177,7 @@ def _check_fields(records: Sequence[Record], own: Fields) -> None:
     if any(lacking.values()):
         told = ", no ".join(what for what, lacks in lacking.items() if lacks)
         raise DataError(
-            f"{records[0].place}: no {told}; give it in every row, under one of the names of docs/data.md, or name "
+            f"{records[0].place}: no {told}; give it in every row, by a name of docs/howto/data.md, or name "
             f"yours with --group-field, --response-field and the like (this row has: {shown_names(records[0])})"
         )
 

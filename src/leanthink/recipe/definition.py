@@ -47,6 +47,7 @@ class Recipe:
         accepts: the advice that the recipe takes knowingly, as its paper does, by code (see `leanthink.recipe.advice`),
             each with the reason.
         family: the kind of method, as the tables of recipes are ordered; a word of your own for a recipe of your own.
+        rests_on: how well its source is known, one of ``RESTS_ON`` in `leanthink.recipe.keys`; empty where nobody says.
         kept: what of the paper is kept: formula, constants, settings.
         differs: what is not as in the paper, not confirmed, or not stated there.
         use_when: the situation it is made for.
@@ -69,6 +70,7 @@ class Recipe:
     wrong_may_beat_correct: bool = False
     accepts: Mapping[str, str] = field(default_factory=dict)
     family: str = ""
+    rests_on: str = ""
     kept: str = ""
     differs: str = ""
     use_when: str = ""

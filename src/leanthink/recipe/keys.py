@@ -22,9 +22,18 @@ FAMILIES: Final = (
     "modes, exits, content",
 )
 """The families of the shipped recipes, in the order of the tables."""
-PROSE: Final = ("family", "kept", "differs", "use_when", "not_when", "cost", "paper_result")
+RESTS_ON: Final[Mapping[str, str]] = {
+    "paper and code": "formula and settings were read in the paper, and held against its released code",
+    "paper": "formula and settings were read in the paper; no released code was used",
+    "code": "formula and settings are the released code's; the paper's own text could not be read, or says less",
+    "partly confirmed": "part of the formula, or its constants, is known at second hand or not confirmed",
+    "reconstructed": "the formula is ours, after a description in words",
+}
+"""What a recipe may rest on, from firm to loose, and what that means."""
+PROSE: Final = ("family", "rests_on", "kept", "differs", "use_when", "not_when", "cost", "paper_result")
 """What a recipe says of itself in words, a paragraph each."""
-KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", "agent", *PARTS, "verl", "cpu", *PROSE)
+AGENT: Final = "agent"
+KEYS: Final = ("description", "reference", "wrong_may_beat_correct", "accepts", AGENT, *PARTS, "verl", "cpu", *PROSE)
 AGENTS: Final = ("tools",)
 """Who samples a response of more than one turn."""
 VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
@@ -34,6 +43,8 @@ VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager"
 def in_tree(key: str) -> bool:
     """Whether a key is the recipe's, whose reward verl's own keys share a name with."""
     path = key.split(".")
+    if key == AGENT:
+        return True
     return path[0] in PARTS and not (path[0] == "reward" and len(path) > 1 and path[1] in VERLS_REWARD)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from leanthink.core.errors import ConfigError, did_you_mean
-from leanthink.recipe.keys import DEFAULTS, KEYS, PARTS, in_tree, tree_keys
+from leanthink.recipe.keys import AGENT, DEFAULTS, KEYS, PARTS, in_tree, tree_keys
 from leanthink.recipe.nodes import default_nodes, describe
 from leanthink.recipe.yaml import parse_yaml
 
@@ -47,7 +47,7 @@ def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
     for override in overrides:
         key, value = read_override(override)
         path = key.split(".")
-        if key == "agent":
+        if key == AGENT:
             node[key] = value
         elif in_tree(key):
             _set_in_tree(node, path, value, f"{place}: override {key}")

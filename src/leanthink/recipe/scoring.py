@@ -19,7 +19,7 @@ from leanthink.core.control import events, shown
 from leanthink.core.errors import BatchError, ConfigError, MissingColumnError
 from leanthink.core.functions import full_name
 from leanthink.core.groups import group_count, group_max, group_mean, group_min
-from leanthink.core.limits import FORCED
+from leanthink.core.limits import FORCED, THINKING_LIMIT
 from leanthink.core.measured import MeasuredReward
 from leanthink.core.placement import Placement, token_rewards
 from leanthink.core.reward import Breakdown, Reward, RewardN, State
@@ -44,6 +44,7 @@ SHOWN: Final[Mapping[str, str]] = {
     TURNS: "tools/turns",
     CALLS: "tools/calls",
     FAILED_CALLS: "tools/failed_calls",
+    THINKING_LIMIT: "thinking_limit",
     FORCED: "forced_share",
 }
 """Columns whose means are shown where a batch has them, each by the name it is shown under."""

@@ -30,17 +30,24 @@ PIECE: Final = 20_000  # responses held at once, give or take a step
 TELLING: Final = 10
 SHOWN: Final = 160  # characters of a response
 BINS_AN_OCTAVE: Final = 2
+TENTHS: Final = 10  # bins, of a prompt's mean length of right responses
 BATCH: Final = "the batch, not its group"
 LONGER: Final = "longer than its prompt's right responses"
 
 
 @dataclass(kw_only=True)
 class Bin:
-    """Responses of similar length and one verdict."""
+    """Responses of one verdict and of similar length, or of similar length beside their prompt's right ones.
+
+    The sums of their lengths, rewards and advantages, and of the shares by which they are longer than their prompt's
+    right responses on average.
+    """
 
     count: int = 0
     length: float = 0.0
     reward: float = 0.0
+    advantage: float = 0.0
+    excess: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -49,6 +56,8 @@ class Tally:
 
     Attributes:
         bins: by (right, bin of length).
+        beside: by (right, tenth of the prompt's mean length of right responses, by which a response is longer); of
+            prompts that have a right one.
         right: right responses with an advantage; ``positive``, ``negative`` and ``zero`` ones among them.
         causes: of the right ones pushed down, the part of the reward that is most below its prompt's mean.
         longer: of them, those longer than the mean of their prompt's right responses.
@@ -56,6 +65,7 @@ class Tally:
     """
 
     bins: dict[tuple[bool, int], Bin] = field(default_factory=lambda: defaultdict(Bin))
+    beside: dict[tuple[bool, int], Bin] = field(default_factory=lambda: defaultdict(Bin))
     right: int = 0
     positive: int = 0
     negative: int = 0
@@ -66,6 +76,10 @@ class Tally:
     length_square: float = 0.0
     advantage_square: float = 0.0
     product: float = 0.0
+
+    def right_of(self, right: bool) -> int:
+        """How many responses are right, or wrong."""
+        return sum(one.count for (verdict, _), one in self.bins.items() if verdict == right)
 
     @property
     def slope(self) -> float:
@@ -91,6 +105,7 @@ class Tally:
                 into.length += float(batch.length[own_M].sum())
                 into.reward += float(reward_M[own_M].sum())
         self.groups += batch.num_groups
+        self._add_beside(one)
         if not len(batch) or bool(advantage_M.isnan().any()):
             return
         self.right += int(right_M.sum())
@@ -111,6 +126,26 @@ class Tally:
             self.length_square += float(length_R.square().sum())
             self.advantage_square += float(advantage_R.square().sum())
             self.product += float((length_R * advantage_R).sum())
+
+    def _add_beside(self, one: Replay) -> None:
+        """Take in rewards and advantages by how much longer a response is than its prompt's right ones."""
+        batch, reward_M, advantage_M = one.batch, one.reward[one.known], one.advantage[one.known]
+        right_M = batch.correct == 1
+        if not bool(right_M.any()) or bool(advantage_M.isnan().any()):
+            return
+        mean_M = group_mean(batch.length, batch.group, right_M)[batch.group]
+        counts_M = group_mean(batch.correct, batch.group)[batch.group] > 0
+        excess_M = batch.length / mean_M.clamp(min=1) - 1
+        place_M = (TENTHS * excess_M).round().clamp(-TENTHS, 2 * TENTHS).long()
+        for right in (True, False):
+            for place in sorted(set(place_M[counts_M & (right_M == right)].tolist())):
+                own_M = counts_M & (place_M == place) & (right_M == right)
+                into = self.beside[right, place]
+                into.count += int(own_M.sum())
+                into.length += float(batch.length[own_M].sum())
+                into.excess += float(excess_M[own_M].sum())
+                into.reward += float(reward_M[own_M].sum())
+                into.advantage += float(advantage_M[own_M].sum())
 
 
 def _causes(one: Replay, reward_M: RewardN, down_M: Tensor) -> Iterator[str]:

@@ -26,7 +26,10 @@ from leanthink.reporting.figures import (
 from leanthink.reporting.fronts import SearchFigures, is_search, lines_of, mix_of, search_figures
 from leanthink.reporting.page import Grid, Picture, Section, page
 from leanthink.reporting.pictures import BEFORE, Budgets, Line, data_uri, pictures, save
+from leanthink.reporting.ran import ran_grid
 from leanthink.reporting.sources import Sample, Source
+from leanthink.reporting.tables import interval
+from leanthink.reporting.turns import efforts_grid, turns_grid
 from leanthink.reporting.variants import Variant, variants
 from leanthink.verify.same import same_answers
 
@@ -45,9 +48,12 @@ class Report:
         efficiency: metrics of efficiency.
         comparisons: paired comparisons with the baseline.
         votes: voting rules, where questions have several samples.
+        turns: what responses with tools cost beside their tokens.
+        efforts: accuracy and tokens by the level of effort that prompts state, and whether the model obeys.
         search: on the search testbed, the distance from the front and what tells whether it holds.
         known: lines known by calculation, for the picture of accuracy against length.
         budgets: accuracy by token budget, by variant.
+        ran: what was run.
         notices: what the reader should know.
     """
 
@@ -58,9 +64,12 @@ class Report:
     efficiency: Grid
     comparisons: Grid
     votes: Grid
+    turns: Grid
+    efforts: Grid
     search: Grid
     known: Sequence[Line]
     budgets: Mapping[str, Sequence[Budgets]]
+    ran: Grid
     notices: Sequence[str]
 
 
@@ -87,6 +96,8 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
     notices = [notice for source in sources for notice in source.notices]
     notices += [f"{source.name} was stopped early: {source.stopped}" for source in sources if source.stopped]
     votes, told = _votes(evaluated)
+    named = [(BEFORE, start_samples)] if start_samples else []
+    named += [(source.name, samples) for source, samples in evaluated]
     notices += told
     if evaluated and not votes.rows:
         notices.append(MORE_SAMPLES)
@@ -98,9 +109,12 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
         efficiency=_efficiency(name, base, evaluated),
         comparisons=_comparisons(name, pairs),
         votes=votes,
+        turns=turns_grid(named),
+        efforts=efforts_grid(named),
         search=_search(evaluated, start_samples),
         known=_known(evaluated),
         budgets=_budgets(together, evaluated, start_samples),
+        ran=ran_grid(sources),
         notices=notices,
     )
 
@@ -118,6 +132,8 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         Section(title=title, items=items)
         for title, wanted in (
             ("Accuracy and length", [addresses.get("pareto"), report.overview]),
+            ("Turns and tools", [report.turns]),
+            ("By level of effort", [report.efforts]),
             ("Distance from the best possible", [report.search]),
             ("Efficiency", [report.efficiency]),
             ("Accuracy over token budgets", [addresses.get("budgets")]),
@@ -126,6 +142,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
             ("Reward and its parts", [addresses.get("reward_parts")]),
             ("By difficulty", [addresses.get("difficulty")]),
             ("Several samples a question", [addresses.get("pass_at_k"), report.votes]),
+            ("What was run", [report.ran]),
         )
         if (items := [item for item in wanted if isinstance(item, Picture) or (item is not None and item.rows)])
     ]
@@ -147,18 +164,6 @@ def _baseline(
     if start is not None:
         return BEFORE, start
     return next(iter(evaluated.items()), ("nothing", None))
-
-
-def interval(one: Interval, scale: float = 1, digits: int = 1) -> str:
-    """A value with its bounds.
-
-    >>> interval(Interval(value=0.5, low=0.4, high=0.62), scale=100)
-    '50.0 [40.0, 62.0]'
-    """
-    if math.isnan(one.value):
-        return "-"
-    text = f"{scale * one.value:.{digits}f}"
-    return text if math.isnan(one.low) else f"{text} [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"
 
 
 def _overview(together: Sequence[Variant], start: Figures | None) -> Grid:

@@ -19,8 +19,10 @@ import numpy
 from leanthink.metrics import Interval, bootstrap
 from leanthink.metrics.intervals import Sums
 from leanthink.reporting.sources import Sample
+from leanthink.rewards.counted import CALLS
 from leanthink.testbed.front import Front, Point, front, waste_dropped
 from leanthink.testbed.search import Search, SearchQuestion, read_response
+from leanthink.testbed.tools import Calls, read_calls
 
 _QUESTION: Final = re.compile(r"((?:\d{1,9} ){1,64})times (\d{1,9}) is (\d{1,9}) \?")  # bounded: linear in any prompt
 
@@ -68,7 +70,19 @@ def question_of(text: str) -> SearchQuestion | None:
 
 
 def is_search(samples: Sequence[Sample]) -> bool:
-    """Whether all questions of an evaluation are of the search task."""
+    """Whether all questions of an evaluation are of the search task, and nothing was called to answer them."""
+    return _all_known(samples) and not any(CALLS in one.costs for one in samples)
+
+
+def calls_of(samples: Sequence[Sample]) -> list[Calls] | None:
+    """What the calls of each response of an evaluation on the tool testbed were; None of any other evaluation."""
+    if not _all_known(samples) or not all(CALLS in one.costs for one in samples):
+        return None
+    pairs = ((question_of(one.question), one.text) for one in samples)
+    return [read_calls(question, text) for question, text in pairs if question is not None]
+
+
+def _all_known(samples: Sequence[Sample]) -> bool:
     return bool(samples) and all(question_of(text) is not None for text in {one.question for one in samples})
 
 

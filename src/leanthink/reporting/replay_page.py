@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from leanthink.core.text import as_label, without_tex
 from leanthink.files.writing import write_text
 from leanthink.replay.analysis import Analysis, Sensitivity
 from leanthink.reporting.page import Grid, Picture, Section, page
 from leanthink.reporting.pictures import COLOURS, MARKS, data_uri, save, subplots
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FEWEST: Final = 5  # responses of a point in the picture
@@ -69,14 +71,14 @@ def _causes(analysis: Analysis) -> Grid:
 def _sensitivity(sensitivity: Mapping[str, Sequence[Sensitivity]]) -> Grid:
     rows = [
         [
-            f"{name}: {one.key}",
+            f"{name}: {one.key}" if not place or one.key != each[place - 1].key else "",
             f"{one.value:g} → {one.changed_to:g}",
             "refused" if math.isnan(one.moved) else f"{100 * one.moved:.2f}",
             _number(one.slope),
             _share(one.pushed_down, 1),
         ]
         for name, each in sensitivity.items()
-        for one in each
+        for place, one in enumerate(each)
     ]
     return Grid(
         heads=("number", "changed", "moves %", "per 100 tokens", "right, down %"),
@@ -114,31 +116,63 @@ def _telling(analysis: Analysis) -> Grid:
 
 
 def picture(analysis: Analysis) -> tuple[Figure, str]:
-    """Mean reward against length, right and wrong responses apart."""
-    figure, axes = subplots(1, 2, 10.5, 4.2, sharey=True)
-    for axis, right, title in ((axes[0], True, "right"), (axes[1], False, "wrong")):
+    """Mean reward against length, and mean advantage against length beside the prompt's right responses."""
+    figure, axes = subplots(2, 2, 10.5, 7.6)
+    unit = unit_of(analysis.notices)
+    for axis, right in ((axes[0], True), (axes[1], False)):
         for place, (name, one) in enumerate(analysis.tallies.items()):
             bins = [one.bins[key] for key in sorted(one.bins) if key[0] == right and one.bins[key].count >= FEWEST]
-            if bins:
-                axis.plot(
-                    [each.length / each.count for each in bins],
-                    [each.reward / each.count for each in bins],
-                    color=COLOURS[place % len(COLOURS)],
-                    marker=MARKS[place % len(MARKS)],
-                    markersize=4,
-                    label=name,
-                )
-        axis.set_xscale("log")
-        axis.set_xlabel("response length (tokens, logarithmic)")
-        axis.set_title(f"{title} responses", fontsize=10)
-    axes[0].set_ylabel("mean shaped reward")
+            points = [(each.length / each.count, each.reward / each.count) for each in bins]
+            _draw(axis, points, place, name)
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set_xlabel(f"response length ({unit}, logarithmic)", fontsize=8.5)
+        axis.set_ylabel("mean shaped reward", fontsize=8.5)
+    for axis, right in ((axes[2], True), (axes[3], False)):
+        for place, (name, one) in enumerate(analysis.tallies.items()):
+            bins = [
+                one.beside[key] for key in sorted(one.beside) if key[0] == right and one.beside[key].count >= FEWEST
+            ]
+            points = [(100 * each.excess / each.count, each.advantage / each.count) for each in bins]
+            _draw(axis, points, place, name)
+        axis.axhline(0, color="black", linewidth=0.6)
+        axis.set_xlabel(f"length beside the prompt's right responses on average ({unit}, %)", fontsize=8.5)
+        axis.set_ylabel("mean advantage; above 0 likelier", fontsize=8.5)
+    for axis, right in zip(axes, (True, False, True, False), strict=True):
+        counts = [tally.right_of(right) for tally in analysis.tallies.values()]
+        axis.set_title(f"{'right' if right else 'wrong'} responses ({max(counts, default=0)})", fontsize=10)
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     caption = (
-        f"Reward against length, {analysis.responses} responses; each point the mean over half an octave of length, "
-        f"of at least {FEWEST} responses."
+        f"{analysis.responses} responses. Above: reward against length, each point the mean over half an octave of "
+        "length. Below: advantage, which compares a response with its group, against how much longer it is than its "
+        "prompt's right ones, each point the mean over a tenth of their length; prompts without a right response are "
+        f"left out, as are points of fewer than {FEWEST} responses. Where curves lie on each other the first is widest."
     )
     return figure, caption
+
+
+def unit_of(notices: Iterable[str]) -> str:
+    """What the lengths count: tokens, unless a notice says otherwise.
+
+    >>> unit_of(["lengths are counted in words and signs, not tokens; give --tokenizer for tokens"])
+    'words and signs'
+    """
+    return "words and signs" if any("counted in words and signs" in notice for notice in notices) else "tokens"
+
+
+def _draw(axis: Axes, points: Sequence[tuple[float, float]], place: int, name: str) -> None:
+    """A curve that is seen below those drawn later: each is narrower than the one before, and has a mark of its own."""
+    if points:
+        axis.plot(
+            *zip(*points, strict=True),
+            color=COLOURS[place % len(COLOURS)],
+            marker=MARKS[place % len(MARKS)],
+            markersize=max(9 - 2 * place, 3),
+            linewidth=max(4 - place, 1),
+            linestyle=("-", "--", ":", "-.")[place % 4],
+            label=without_tex(as_label(name)),
+        )
 
 
 def write(
@@ -149,7 +183,9 @@ def write(
     if png is not None:
         save(figure, png / "reward_by_length.png")
     if html is not None:
-        shown = Section(title="Reward against length", items=[Picture(address=data_uri(figure), caption=caption)])
+        shown = Section(
+            title="Reward and advantage against length", items=[Picture(address=data_uri(figure), caption=caption)]
+        )
         sections = [
             Section(title=title, items=[grid]) for title, grid in grids(analysis, sensitivity).items() if grid.rows
         ]

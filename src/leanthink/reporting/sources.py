@@ -17,6 +17,8 @@ from leanthink.files.reading import read_jsonl, read_text, whole_number
 from leanthink.recipe.keys import PARTS
 from leanthink.recipe.yaml import read_yaml
 from leanthink.reporting.tables import is_number
+from leanthink.rewards.counted import COLUMN_OF
+from leanthink.rewards.effort_length import EFFORT, EFFORT_NAME
 from leanthink.runs.folder import Run, step_of
 from leanthink.runs.identity import RECIPE, brief, flat, read_record, settings_of
 
@@ -27,12 +29,17 @@ AROUND: Final = (
     "trainer.val_before_train",  # a resumed run has been evaluated before
 )
 """How keys begin that change nothing about what is learnt."""
+COSTS: Final = tuple(dict.fromkeys(COLUMN_OF.values()))
 JUDGED_BY: Final = ("task", "relative_tolerance", "absolute_tolerance")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One validation response; ``correct`` is None where the verdict is unknown."""
+    """One validation response; ``correct`` is None where the verdict is unknown.
+
+    ``effort`` is the level that its prompt states, by name and by number; ``costs`` what else is counted of it, as
+    turns and calls, by column.
+    """
 
     question: str
     correct: float | None
@@ -43,6 +50,8 @@ class Sample:
     text: str
     gold: str
     overthinking: bool | None
+    effort: tuple[float, str] | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,7 @@ class Source:
         judged_by: how its answers were judged, as `leanthink.verify.same.same_answers` takes it.
         notices: what the reader should know about it.
         origin: the file or folder it was read from.
+        recipe: the recipe's name, where it is known.
     """
 
     name: str
@@ -70,6 +80,7 @@ class Source:
     judged_by: Mapping[str, Any] = field(default_factory=dict)
     notices: Sequence[str] = ()
     origin: Path | None = None
+    recipe: str = ""
 
 
 def read_sources(paths: Sequence[Path]) -> list[Source]:
@@ -179,6 +190,7 @@ def _of_run(folder: Path) -> Source:
     return replace(
         source,
         label=str(summary.get("recipe", folder.name)),
+        recipe=str(summary.get("recipe", "")),
         notices=[*source.notices, *told],
         settings=_settings(run),
         judged_by={
@@ -248,6 +260,10 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
         text=text,
         gold=str(row.get("gts", "")),
         overthinking=None if flag is None else bool(flag),
+        effort=(float(row[EFFORT]), str(row[EFFORT_NAME]))
+        if row.get(EFFORT_NAME) and is_number(row.get(EFFORT))
+        else None,
+        costs={name: float(row[name]) for name in COSTS if is_number(row.get(name))},
     )
 
 

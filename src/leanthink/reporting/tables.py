@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from leanthink.core.text import as_label, without_tex
 from leanthink.files.writing import whole_file
+from leanthink.metrics import Interval
+from leanthink.reporting.page import Grid
+
+ABREAST = 3
+"""Runs whose seconds stand side by side."""
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -40,40 +43,58 @@ def percent(share: float | None, error: float | None = None) -> str:
     return with_error(None if share is None else 100 * share, None if error is None else 100 * error)
 
 
-def before_after_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
+def interval(one: Interval, scale: float = 1, digits: int = 1) -> str:
+    """A value with its bounds.
+
+    >>> interval(Interval(value=0.5, low=0.4, high=0.62), scale=100)
+    '50.0 [40.0, 62.0]'
+    """
+    if math.isnan(one.value):
+        return "-"
+    text = f"{scale * one.value:.{digits}f}"
+    return text if math.isnan(one.low) else f"{text} [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"
+
+
+def before_after_title(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """What the table before and after is of."""
+    questions = summaries[0]["after"]["questions"] if summaries else 0
+    return f"Held-out set, {questions} questions, before and after training (± standard error)"
+
+
+def before_after_grid(summaries: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> Grid:
     """Accuracy and tokens on the held-out set before and after training, overall and by level of difficulty.
 
-    "cut" is the share of responses that the limit ended.
+    "cut" is the share of responses that the limit ended. Runs go by ``names``, or by their recipes.
     """
-    questions = summaries[0]["after"]["questions"] if summaries else 0
     told = list(dict.fromkeys(sampling for summary in summaries if (sampling := _sampling(summary))))
-    table = Table(
-        title=f"Held-out set, {questions} questions, before and after training (± standard error)",
-        caption="; ".join(told) or None,
-    )
-    table.add_column("recipe\n(steps)")
-    for heading in ("level", "accuracy %\nbefore", "\nafter", "tokens\nbefore", "\nafter", "change", "cut %\nafter"):
-        table.add_column(heading, justify="right")
-    for summary in summaries:
+    rows = []
+    for name, summary in zip(names or [one["recipe"] for one in summaries], summaries, strict=True):
         before, after = summary["before"], summary["after"]
-        rows = [("all", before, after)]
-        rows += [
-            (name, before["by_difficulty"].get(name, {}), figures) for name, figures in after["by_difficulty"].items()
+        levels = [("all", before, after)]
+        levels += [
+            (level, before["by_difficulty"].get(level, {}), now) for level, now in after["by_difficulty"].items()
         ]
-        labels = [as_label(summary["recipe"]), f"({summary['steps']})", *([""] * len(rows))]
-        for place, (difficulty, was, now) in enumerate(rows):
-            table.add_row(
-                labels[place],
-                as_label(difficulty),
-                _percent_of(was),
-                _percent_of(now),
-                _tokens_of(was),
-                _tokens_of(now),
-                _change(was.get("mean_tokens"), now.get("mean_tokens")),
-                percent(now.get("truncated_share")),
-                end_section=place == len(rows) - 1,
+        for place, (level, was, now) in enumerate(levels):
+            rows.append(
+                [
+                    f"{name} ({summary['steps']})" if not place else "",
+                    level,
+                    _percent_of(was),
+                    _percent_of(now),
+                    _tokens_of(was),
+                    _tokens_of(now),
+                    _change(was.get("mean_tokens"), now.get("mean_tokens")),
+                    percent(now.get("truncated_share")),
+                ]
             )
-    return table
+    return Grid(
+        heads=(
+            "run (steps)", "level", "accuracy % before", "accuracy % after", "tokens before", "tokens after", "change",
+            "cut % after",
+        ),
+        rows=rows,
+        note="; ".join(told),
+    )  # fmt: skip
 
 
 def _sampling(summary: Mapping[str, Any]) -> str:
@@ -103,17 +124,18 @@ def _change(was: float | None, now: float | None) -> str:
     return "-" if not was or now is None else f"{100 * (now / was - 1):+.1f}%"
 
 
-def phase_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
-    """Where a training step's seconds go."""
-    table = Table(title="Mean seconds of a training step")
-    table.add_column("phase")
-    for summary in summaries:
-        table.add_column(as_label(summary["recipe"]), justify="right")
-    phases = [dict(summary["seconds"]["per_step"]) for summary in summaries]
-    names = list(dict.fromkeys(name for phase in phases for name in phase if name not in ("step", "testing")))
-    for name in [*names, "step"]:
-        table.add_row(as_label(name), *(number(phase.get(name), 2) for phase in phases), end_section=name == names[-1])
-    return table
+def phase_grid(summaries: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> Grid:
+    """Where a training step's seconds go: a column a run, or of many runs a row."""
+    labels = [as_label(name) for name in names or [one["recipe"] for one in summaries]]
+    each = [dict(summary["seconds"]["per_step"]) for summary in summaries]
+    phases = list(dict.fromkeys(name for phase in each for name in phase if name not in ("step", "testing")))
+    shown = [*phases, "step"]
+    columns = [[number(phase.get(name), 2) for name in shown] for phase in each]
+    if len(labels) > ABREAST:
+        rows = [[label, *values] for label, values in zip(labels, columns, strict=True)]
+        return Grid(heads=("run", *map(as_label, shown)), rows=rows)
+    rows = [[as_label(name), *(values[place] for values in columns)] for place, name in enumerate(shown)]
+    return Grid(heads=("phase", *labels), rows=rows)
 
 
 def plot_runs(metrics: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:

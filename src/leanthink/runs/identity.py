@@ -19,6 +19,7 @@ from typing import Any, Final
 from leanthink.core.errors import ConfigError, StateError, did_you_mean
 from leanthink.files.reading import read_object
 from leanthink.files.writing import write_text
+from leanthink.runs.words import typed
 
 TRAIN_FILES: Final = "data.train_files"
 VAL_FILES: Final = "data.val_files"
@@ -188,11 +189,12 @@ def settings_of(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """One start of a run: when, after which step, and what was changed for it."""
+    """One start of a run: when, after which step, what was changed for it, and the words that were typed."""
 
     at: str
     from_step: int
     changed: tuple[Difference, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,12 +212,18 @@ class Record:
     def started(self, facts: Mapping[str, Any], from_step: int, changed: Iterable[Difference] = ()) -> Record:
         """With one more start, after a step, with what was changed for it."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return Record(facts=facts, starts=(*self.starts, Start(at=now, from_step=from_step, changed=tuple(changed))))
+        start = Start(at=now, from_step=from_step, changed=tuple(changed), words=typed())
+        return Record(facts=facts, starts=(*self.starts, start))
 
     def write(self, path: Path) -> None:
         """Write it down, whole or not at all."""
         starts = [
-            {"at": start.at, "from_step": start.from_step, "changed": [vars(one) for one in start.changed]}
+            {
+                "at": start.at,
+                "from_step": start.from_step,
+                "changed": [vars(one) for one in start.changed],
+                "words": list(start.words),
+            }
             for start in self.starts
         ]
         write_text(path, json.dumps({"facts": self.facts, "starts": starts}, indent=1) + "\n")
@@ -234,6 +242,7 @@ def read_record(path: Path) -> Record | None:
                 at=str(start["at"]),
                 from_step=int(start["from_step"]),
                 changed=tuple(Difference(**one) for one in start["changed"]),
+                words=tuple(map(str, start.get("words", ()))),
             )
             for start in node["starts"]
         )

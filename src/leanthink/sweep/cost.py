@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 
 from leanthink.core.errors import LeanthinkError
+from leanthink.reporting.grid import grid_table
+from leanthink.reporting.page import Grid
 from leanthink.reporting.tables import number, percent
 from leanthink.runs.folder import Run
 from leanthink.sweep.plan import Planned, Sweep
@@ -25,11 +27,13 @@ class Cost:
         start: seconds besides the steps.
         step: seconds of one.
         runs: how many finished runs this is from.
+        source: what else it is from.
     """
 
     start: Mapping[str, float] = field(default_factory=dict)
     step: Mapping[str, float] = field(default_factory=dict)
     runs: int = 0
+    source: str = ""
 
     def seconds(self, planned: Planned, done: int = 0) -> float | None:
         """What is left of a run once ``done`` steps are done; None where nothing is known."""
@@ -91,18 +95,24 @@ def measured(runs: Iterable[Run], profile: str) -> Cost:
             start.setdefault(name, []).append(rest)
             step.setdefault(name, []).append(each)
     means = [{name: fmean(values) for name, values in table.items()} for table in (start, step)]
+    if not count and profile == "cpu":
+        return USUAL
     return Cost(start=means[0], step=means[1], runs=count)
 
 
-def plan_table(sweep: Sweep, store: Store, cost: Cost, jobs: int) -> Table:
+USUAL: Final = Cost(
+    start={"": 50.0},
+    step={"": 4.4},
+    source="50 s to start and 4.4 s a step, as on two idle cores; no finished run lies here to tell better",
+)
+"""Of the CPU profile, where nothing has been run yet."""
+
+
+def plan_table(sweep: Sweep, store: Store, cost: Cost, jobs: int, width: int = 80) -> Table:
     """One row a run, and what all of it costs."""
-    table = Table(title=f"{sweep.file}: {len(sweep.runs)} runs in {store.folder}")
     first, *others = (planned.overrides for planned in sweep.runs)
     common = [(key, value) for key, value in first.items() if all(run.get(key) == value for run in others)]
-    for heading in ("", "run", "changes", "state"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("steps", "estimate"):
-        table.add_column(heading, justify="right")
+    rows = []
     steps, seconds = 0, 0.0
     unknown = False
     for place, planned in enumerate(sweep.runs, 1):
@@ -112,46 +122,47 @@ def plan_table(sweep: Sweep, store: Store, cost: Cost, jobs: int) -> Table:
         steps += 0 if over else planned.steps or 0
         seconds += expected or 0.0
         unknown = unknown or expected is None
-        table.add_row(
-            str(place),
-            planned.name,
-            "\n".join(_changes([item for item in planned.overrides.items() if item not in common])) or "-",
-            status.state,
-            "?" if planned.steps is None else str(planned.steps),
-            "-" if over else "?" if expected is None else clock(expected),
-        )
+        own = [item for item in planned.overrides.items() if item not in common]
+        estimate = "-" if over else "?" if expected is None else clock(expected)
+        shown = "?" if planned.steps is None else str(planned.steps)
+        rows.append([str(place), planned.name, ", ".join(_changes(own)) or "-", str(status.state), shown, estimate])
     to_run = sum(store.status(planned).state not in FOR_GOOD for planned in sweep.runs)
-    known = "no finished run to estimate from" if unknown else (
-        f"about {clock(seconds / max(1, min(jobs, to_run)))} with {jobs} at a time, from {cost.runs} finished runs"
-    )  # fmt: skip
+    known = "no finished run to estimate from"
+    if not unknown:
+        source = cost.source or f"{cost.runs} finished runs"
+        known = f"about {clock(seconds / max(1, min(jobs, to_run)))} with {jobs} at a time, from {source}"
     everywhere = f"; in all runs {', '.join(_changes(common))}" if common else ""
-    table.caption = f"{to_run} runs to go, {steps} steps; {known}{everywhere}"
-    return table
+    grid = Grid(
+        heads=("", "run", "changes", "state", "steps", "estimate"),
+        rows=rows,
+        note=f"{to_run} runs to go, {steps} steps; {known}{everywhere}",
+    )
+    return grid_table(f"{sweep.file}: {len(sweep.runs)} runs in {store.folder}", grid, width)
 
 
 def _changes(items: Iterable[tuple[str, Any]]) -> list[str]:
     return [f"{key}={value}" for key, value in items]
 
 
-def result_table(sweep: Sweep, statuses: Mapping[str, Status]) -> Table:
+def result_table(sweep: Sweep, statuses: Mapping[str, Status], width: int = 80) -> Table:
     """What became of each run, with its last evaluation."""
-    table = Table(title="Held-out set after training")
-    table.add_column("run", overflow="fold")
-    for heading in ("status", "step", "accuracy %", "tokens", "cut %", "time"):
-        table.add_column(heading, justify="right")
+    rows = []
     for planned in sweep.runs:
         status = statuses[planned.key]
         last = status.rows[-1] if status.rows else {}
-        table.add_row(
-            planned.name,
-            status.state,
-            "-" if last.get("step") is None else str(last["step"]),
-            percent(last.get("accuracy"), last.get("accuracy_error")),
-            number(last.get("mean_tokens")),
-            percent(last.get("truncated_share")),
-            clock(status.seconds),
+        rows.append(
+            [
+                planned.name,
+                str(status.state),
+                "-" if last.get("step") is None else str(last["step"]),
+                percent(last.get("accuracy"), last.get("accuracy_error")),
+                number(last.get("mean_tokens")),
+                percent(last.get("truncated_share")),
+                clock(status.seconds),
+            ]
         )
-    return table
+    heads = ("run", "status", "step", "accuracy %", "tokens", "cut %", "time")
+    return grid_table("Held-out set after training", Grid(heads=heads, rows=rows), width)
 
 
 def clock(seconds: float) -> str:

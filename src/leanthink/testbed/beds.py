@@ -1,4 +1,4 @@
-"""The two testbeds, by name: what a task gives to the data, the training and the evaluation."""
+"""The testbeds, by name: what a task gives to the data, the training and the evaluation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.testbed import search
+from leanthink.testbed.effort import Effort
 from leanthink.testbed.search import Search
-from leanthink.testbed.task import Question, Split, Task, answer, questions, recheck_words
+from leanthink.testbed.task import WAIT, Question, Split, Task, answer, questions, recheck_words
+from leanthink.testbed.tools import TOOL, Tools, read_calls
 
 AnyTask = Task | Search
 
@@ -26,6 +28,7 @@ class Testbed:
         questions: (split, count, seed, task) to that many questions.
         answer: (question, task) to the right answer.
         wasted_words: (question, response) to how many words of it are waste.
+        banned: the word without which nothing more is tried, or nothing is called.
     """
 
     __test__ = False  # no class of tests, whatever its name
@@ -36,6 +39,7 @@ class Testbed:
     questions: Callable[[Split, int, int, Any], Iterator[Any]]
     answer: Callable[[Any, Any], int]
     wasted_words: Callable[[Any, str], int]
+    banned: str = WAIT
 
 
 def _chains_answer(question: Question, _task: Task | None) -> int:
@@ -48,6 +52,10 @@ def _rechecks(_question: Question, response: str) -> int:
 
 def _search_waste(question: search.SearchQuestion, response: str) -> int:
     return search.read_response(question, response).waste
+
+
+def _tools_waste(question: search.SearchQuestion, response: str) -> int:
+    return read_calls(question, response).words
 
 
 CHAINS: Final = Testbed(
@@ -66,7 +74,24 @@ SEARCH: Final = Testbed(
     answer=search.right_candidate,
     wasted_words=_search_waste,
 )
-TESTBEDS: Final[Mapping[str, Testbed]] = MappingProxyType({bed.name: bed for bed in (CHAINS, SEARCH)})
+TOOLS: Final = Testbed(
+    name="tools",
+    task=Tools(),
+    data_source="leanthink/testbed-tools",
+    questions=search.questions,
+    answer=search.right_candidate,
+    wasted_words=_tools_waste,
+    banned=TOOL,
+)
+EFFORT: Final = Testbed(
+    name="effort",
+    task=Effort(),
+    data_source="leanthink/testbed-effort",
+    questions=search.questions,
+    answer=search.right_candidate,
+    wasted_words=_search_waste,
+)
+TESTBEDS: Final[Mapping[str, Testbed]] = MappingProxyType({bed.name: bed for bed in (CHAINS, SEARCH, TOOLS, EFFORT)})
 
 
 DEFAULT: Final = CHAINS.name
@@ -86,7 +111,7 @@ def testbed_named(name: str) -> Testbed:
 def testbed_of(task: AnyTask | None) -> Testbed:
     """The testbed that a task's constants belong to; the chains without any.
 
-    >>> testbed_of(Search(min_candidates=4)).name, testbed_of(None).name
-    ('search', 'chains')
+    >>> [testbed_of(task).name for task in (Search(min_candidates=4), Tools(), None)]
+    ['search', 'tools', 'chains']
     """
-    return SEARCH if isinstance(task, Search) else CHAINS
+    return next((bed for bed in (TOOLS, EFFORT, SEARCH) if isinstance(task, type(bed.task))), CHAINS)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,26 @@ import torch
 
 from leanthink.files.reading import read_object
 from leanthink.files.writing import make_folder, write_text
-from leanthink.testbed import MANIFEST, WEIGHTS
-from leanthink.testbed.beds import TESTBEDS, AnyTask, testbed_of
+from leanthink.testbed import MANIFEST, WEIGHTS, policy_path
+from leanthink.testbed.beds import SEARCH, TESTBEDS, AnyTask, testbed_of
+from leanthink.testbed.effort import Effort
 from leanthink.testbed.evaluate import Evaluation, evaluate
-from leanthink.testbed.lessons import COURSES, Course, search_batches
+from leanthink.testbed.lessons import COURSES, EFFORT_COURSE, Course, lesson_batches, search_batches
 from leanthink.testbed.rows import TEST_ROWS
 from leanthink.testbed.search import Search
-from leanthink.testbed.tokenizer import build_tokenizer
+from leanthink.testbed.tokenizer import PAD, build_tokenizer, vocabulary
+from leanthink.testbed.tool_lessons import TOOL_COURSE, ToolTeacher
+from leanthink.testbed.tools import Tools
 from leanthink.testbed.training import Batch, Training, batches, new_model, train
 
 SAMPLES = 4
 PROGRESS_QUESTIONS = 100
+ALL_COURSES: Mapping[str, Sequence[Training]] = {
+    "chains": (Training(),),
+    "search": COURSES,
+    "tools": (TOOL_COURSE,),
+    "effort": (EFFORT_COURSE,),
+}
 
 
 def save(folder: Path, model: Any, task: AnyTask) -> None:
@@ -48,6 +57,16 @@ def load(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder)
+
+
+def begun(training: Training, task: AnyTask, seed: int) -> Any:
+    """What training begins from: random weights; for the effort task the search policy, with words it has not read."""
+    if not isinstance(task, Effort):
+        return new_model(training, task, seed)
+    model = load(policy_path(SEARCH.name))
+    torch.manual_seed(seed)
+    model.resize_token_embeddings(len(vocabulary(task)), mean_resizing=False)
+    return model
 
 
 def rounded(evaluation: Evaluation) -> dict[str, Any]:
@@ -84,6 +103,8 @@ def lessons_of(training: Training, task: AnyTask, seed: int) -> Iterator[Batch]:
     """What a policy of the task learns from."""
     if isinstance(task, Search):
         assert isinstance(training, Course)
+        if isinstance(task, Tools):
+            return lesson_batches(training, ToolTeacher(task, seed).lessons, vocabulary(task)[PAD])
         return search_batches(training, task, seed)
     return batches(training, task, seed)
 
@@ -119,7 +140,7 @@ def build(
         save(out, model, task)
 
     started = time.perf_counter()
-    model = new_model(courses[0], task, seed) if done is None else load(done)
+    model = begun(courses[0], task, seed) if done is None else load(done)
     for number, course in enumerate(courses):
         if done is not None and number + 1 < len(courses):
             continue
@@ -153,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--testbed", choices=tuple(TESTBEDS), default="chains", help="default: chains")
     parser.add_argument("--out", type=Path, default=Path("policy"), help="the folder to write; default: ./policy")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="of the last course; default: 1600, or 500 of the search")
+    parser.add_argument("--steps", type=int, help="of the last course; default: its own, 300 to 1600")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; at this size a second one mostly waits")
     parser.add_argument("--every", type=int, default=200, help="steps between progress lines and checkpoints")
     parser.add_argument(
@@ -161,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    *before, last = COURSES if given.testbed == "search" else (Training(),)
+    *before, last = ALL_COURSES[given.testbed]
     last = replace(last, steps=given.steps or last.steps)
     options = f"--testbed {given.testbed} --seed {given.seed} --steps {last.steps} --threads {given.threads}"
     build(

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from leanthink.testbed.beds import TESTBEDS, AnyTask, testbed_of
+from leanthink.testbed.conversation import converse
 from leanthink.testbed.generate import Sampling, generate
 from leanthink.testbed.rows import TEST_ROWS
-from leanthink.testbed.task import WAIT, Task, boxed_answer
+from leanthink.testbed.task import Task, boxed_answer
+from leanthink.testbed.tools import Tools
 
 CHUNK = 128
 
@@ -122,34 +124,25 @@ def evaluate(
         items: the questions; the whole held-out set by default.
         samples: responses a question.
         temperature: of sampling.
-        ban_wait: forbid the word that starts a re-check, or a further try: what blind shortening would do.
+        ban_wait: forbid the word that starts a re-check, a further try or a call: what blind shortening would do.
         seed: of sampling.
         task: the constants.
     """
     testbed, task = testbed_of(task), task or Task()
     asked = [question for question in items or testbed.questions("test", TEST_ROWS, 0, task) for _ in range(samples)]
-    banned = [tokenizer.convert_tokens_to_ids(WAIT)] if ban_wait else []
-    sampling = Sampling(max_new_tokens=task.max_response_tokens, temperature=temperature)
+    banned = [tokenizer.convert_tokens_to_ids(testbed.banned)] if ban_wait else []
     generator = torch.Generator().manual_seed(seed)
     graded: list[Graded] = []
     for start in range(0, len(asked), CHUNK):
         part = asked[start : start + CHUNK]
-        responses = generate(
-            model,
-            [prompt_ids(tokenizer, question) for question in part],
-            sampling,
-            eos_token_ids=[tokenizer.eos_token_id],
-            generator=generator,
-            banned_token_ids=banned,
-        )
-        for question, response in zip(part, responses, strict=True):
-            text = tokenizer.decode(response.token_ids, skip_special_tokens=True)
+        written = _written(model, tokenizer, part, task, temperature, generator, banned)
+        for question, (text, tokens, truncated) in zip(part, written, strict=True):
             graded.append(
                 Graded(
                     difficulty=question.difficulty,
                     correct=boxed_answer(text) == testbed.answer(question, task),
-                    tokens=len(response.token_ids),
-                    truncated=response.stop_reason == "length",
+                    tokens=tokens,
+                    truncated=truncated,
                     rechecks=testbed.wasted_words(question, text),
                 )
             )
@@ -157,6 +150,38 @@ def evaluate(
     return Evaluation(
         overall=figures(graded), by_difficulty={k: figures(items) for k, items in by_difficulty.items() if items}
     )
+
+
+def _written(
+    model: Any,
+    tokenizer: Any,
+    asked: Sequence[Any],
+    task: AnyTask,
+    temperature: float,
+    generator: torch.Generator,
+    banned: Sequence[int],
+) -> list[tuple[str, int, bool]]:
+    """Each response's text, how many tokens of it the policy wrote, and whether it was cut."""
+    prompts = [prompt_ids(tokenizer, question) for question in asked]
+    if isinstance(task, Tools):
+        talks = converse(
+            model, tokenizer, prompts, task=task, temperature=temperature, generator=generator, banned_token_ids=banned
+        )
+        return [(_text(tokenizer, one.token_ids), sum(one.written), one.cut) for one in talks]
+    sampling = Sampling(max_new_tokens=task.max_response_tokens, temperature=temperature)
+    responses = generate(
+        model,
+        prompts,
+        sampling,
+        eos_token_ids=[tokenizer.eos_token_id],
+        generator=generator,
+        banned_token_ids=banned,
+    )
+    return [(_text(tokenizer, one.token_ids), len(one.token_ids), one.stop_reason == "length") for one in responses]
+
+
+def _text(tokenizer: Any, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

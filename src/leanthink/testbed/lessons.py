@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from leanthink.testbed.effort import LEVELS, Effort
 from leanthink.testbed.search import NO, YES, Search, SearchQuestion, right_candidate, sample_question, split_of
 from leanthink.testbed.search import sample_trace as trace_of
 from leanthink.testbed.task import BOX, END_BOX, END_THINK, MAX_TRIES, THINK, WAIT
@@ -23,9 +24,13 @@ SUCCESSES = 0.25
 """Share of ``tries`` that are of the right candidate, so that its verdict is not rare."""
 
 
+UNSTATED = 0.1
+"""Share of the effort task's lessons without a level."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Course(Training):
-    """A training of the search policy; the figures of `Training` that other values suit.
+    """A training on lessons of several kinds; the figures of `Training` that other values suit.
 
     Attributes:
         phases: up to which step a batch is made of which lessons; the shares of each sum to 1.
@@ -67,6 +72,16 @@ COURSES: Final = (
 )
 
 
+EFFORT_COURSE: Final = Course(
+    steps=300,
+    learning_rate=1e-3,
+    muon_rate=1e-3,
+    warmup_steps=20,
+    phases=((300, {"pairs": 0.1, "traces": 0.75, "cuts": 0.15}),),
+)
+"""Of the effort policy, which begins as the search policy."""
+
+
 class Teacher:
     """Draws lessons on train questions as ids and labels; what no policy can know is not labelled."""
 
@@ -83,7 +98,7 @@ class Teacher:
 
     def tries(self) -> Row:
         """Candidates at random behind a question, asked of or not; results and verdicts are learnt."""
-        question = self._question(self._task.min_candidates)
+        question = question_to_learn(self._rng, self._task, self._task.min_candidates)
         right = right_candidate(question, self._task)
         row = self._opened(question)
         for _ in range(TRIES):
@@ -100,7 +115,7 @@ class Teacher:
         In the order of the question a policy would go by how far it has come, and did; here nothing but the candidate
         in hand says which is next.
         """
-        question = self._question(self._task.min_candidates)
+        question = question_to_learn(self._rng, self._task, self._task.min_candidates)
         row = self._opened(question)
         for _ in range(TRIES // 2):
             place = self._rng.randrange(question.difficulty - 1)
@@ -111,43 +126,45 @@ class Teacher:
 
     def trace(self) -> Row:
         """A trace; all of it is learnt."""
-        question = self._question(self._task.min_candidates)
+        question = question_to_learn(self._rng, self._task, self._task.min_candidates)
         row: Row = ([], [])
-        self._add(row, self._prompt(question))
-        text = trace_of(self._rng, question, self._task).text
-        words = [*text.split(), EOS]
+        words = [*self._traced(row, question), EOS]
         self._add(row, words, learnt=[True] * len(words))
         return row
 
     def cut(self) -> Row:
         """A trace whose thinking ends anywhere; what is answered there is learnt, not that it ends."""
-        question = self._question(self._task.min_candidates)
+        question = question_to_learn(self._rng, self._task, self._task.min_candidates)
         row: Row = ([], [])
-        self._add(row, self._prompt(question))
-        words = trace_of(self._rng, question, self._task).text.split()
+        words = self._traced(row, question)
         kept = words[: self._rng.randint(1, words.index(END_THINK))]
         self._add(row, [*kept, END_THINK, BOX])
         answer = str(answer_after(kept, question, self._task))
         self._add(row, [answer, END_BOX, EOS], learnt=(True, True, True))
         return row
 
-    def _question(self, fewest: int) -> SearchQuestion:
-        for _ in range(MAX_TRIES):
-            question = sample_question(self._rng, self._rng.randint(fewest, self._task.max_candidates), self._task)
-            if split_of(question, self._task) == "train":
-                return question
-        raise AssertionError("one question in eight is held out, so that others are found")
-
     def _try(self, question: SearchQuestion, candidate: int) -> list[str]:
         result = self._task.result(candidate, question.multiplier)
         return [str(candidate), str(result), YES if result == question.target else NO, WAIT]
 
-    def _prompt(self, question: SearchQuestion) -> list[str]:
-        return [USER, *question.text.split(), ASSISTANT]
+    def _traced(self, row: Row, question: SearchQuestion) -> list[str]:
+        """The words of a trace, behind its prompt; of the effort task, at the level that this states."""
+        level, task = self._level(), self._task
+        self._add(row, self._prompt(question, level))
+        return trace_of(self._rng, question, task.at(level) if isinstance(task, Effort) else task).text.split()
+
+    def _level(self) -> str | None:
+        """Of the effort task, a level at random, or now and then none."""
+        if not isinstance(self._task, Effort) or self._rng.random() < UNSTATED:
+            return None
+        return self._rng.choice(LEVELS.levels)
+
+    def _prompt(self, question: SearchQuestion, level: str | None) -> list[str]:
+        return [USER, *([] if level is None else [level]), *question.text.split(), ASSISTANT]
 
     def _opened(self, question: SearchQuestion) -> Row:
         row: Row = ([], [])
-        self._add(row, [*self._prompt(question), THINK])
+        self._add(row, [*self._prompt(question, self._level()), THINK])
         return row
 
     def _add(self, row: Row, words: Sequence[str], learnt: Sequence[bool] = ()) -> None:
@@ -156,6 +173,15 @@ class Teacher:
         row[1].extend(
             identity if wanted else IGNORED for identity, wanted in zip(ids, learnt or [False] * len(ids), strict=True)
         )
+
+
+def question_to_learn(rng: random.Random, task: Search, fewest: int) -> SearchQuestion:
+    """A train question of ``fewest`` candidates or more."""
+    for _ in range(MAX_TRIES):
+        question = sample_question(rng, rng.randint(fewest, task.max_candidates), task)
+        if split_of(question, task) == "train":
+            return question
+    raise AssertionError("one question in eight is held out, so that others are found")
 
 
 def answer_after(thinking: Sequence[str], question: SearchQuestion, task: Search) -> int:
@@ -179,11 +205,14 @@ def answer_after(thinking: Sequence[str], question: SearchQuestion, task: Search
 
 def search_batches(course: Course, task: Search, seed: int) -> Iterator[Batch]:
     """A batch a step."""
-    teacher = Teacher(task, seed)
-    pad = vocabulary(task)[PAD]
+    return lesson_batches(course, Teacher(task, seed).lessons, vocabulary(task)[PAD])
+
+
+def lesson_batches(course: Course, lessons: Mapping[str, Callable[[], Row]], pad: int) -> Iterator[Batch]:
+    """A batch a step, made of lessons as the course has them; ``pad`` is the token that fills up."""
     for step in range(course.steps):
         rows = [
-            teacher.lessons[name]()
+            lessons[name]()
             for name, share in course.shares_at(step).items()
             for _ in range(round(share * course.batch_size))
         ]

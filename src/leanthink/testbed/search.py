@@ -199,15 +199,15 @@ def sample_trace(rng: random.Random, question: SearchQuestion, task: Search | No
             tries.append(_try(question, place, task, rng))
         elif success:
             return SearchTrace(question=question, tries=tuple(tries), answer=question.candidates[place])
-        elif _stops(rng, last - place, task):
+        elif stops(rng, last - place, task):
             return SearchTrace(question=question, tries=tuple(tries), answer=question.candidates[min(place + 1, last)])
         else:
             place += 1
             tries.append(_try(question, place, task))
 
 
-def _stops(rng: random.Random, untried: int, task: Search) -> bool:
-    """Whether a trace answers after a failure."""
+def stops(rng: random.Random, untried: int, task: Search) -> bool:
+    """Whether a trace answers after a failure, with so many candidates untried."""
     return untried == 0 or rng.random() < (1 - task.try_last if untried == 1 else task.early)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from leanthink.testbed.beds import AnyTask
+from leanthink.testbed.effort import LEVELS, Effort
 from leanthink.testbed.task import Task
+from leanthink.testbed.tools import RESULT, Tools
 
 PAD, EOS, UNKNOWN, USER, ASSISTANT = "<pad>", "<eos>", "<unk>", "<user>", "<assistant>"
 SPECIAL = (PAD, EOS, UNKNOWN, USER, ASSISTANT)
@@ -17,6 +19,14 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt %} <assistant>{% endif -%}"
 )
+TOOLS_TEMPLATE = CHAT_TEMPLATE.replace(
+    "{%- else -%}", f"{{%- elif message.role == 'tool' -%}}{RESULT} {{{{ message.content }}}}{{%- else -%}}"
+)
+"""That of a task with a calculator, whose results have a role."""
+EFFORT_TEMPLATE = CHAT_TEMPLATE.replace(
+    "<user> {{", f"<user> {{% if {LEVELS.argument} %}}{{{{ {LEVELS.argument} }}}} {{% endif %}}{{{{"
+)
+"""That of a task with levels of effort, of which the template is told."""
 
 
 def vocabulary(task: AnyTask | None = None) -> dict[str, int]:
@@ -26,6 +36,13 @@ def vocabulary(task: AnyTask | None = None) -> dict[str, int]:
     ['<pad>', '<eos>', '<unk>', '<user>', '<assistant>', '<think>', '</think>']
     """
     return {word: i for i, word in enumerate([*SPECIAL, *(task or Task()).words])}
+
+
+def template_of(task: AnyTask) -> str:
+    """The chat template of a task."""
+    if isinstance(task, Tools):
+        return TOOLS_TEMPLATE
+    return EFFORT_TEMPLATE if isinstance(task, Effort) else CHAT_TEMPLATE
 
 
 def build_tokenizer(task: AnyTask | None = None) -> Any:
@@ -52,8 +69,8 @@ def build_tokenizer(task: AnyTask | None = None) -> Any:
         eos_token=EOS,
         unk_token=UNKNOWN,
         additional_special_tokens=[USER, ASSISTANT],
-        chat_template=CHAT_TEMPLATE,
+        chat_template=template_of(task),
         padding_side="left",
-        model_max_length=128,
+        model_max_length=256 if isinstance(task, Tools) else 128,
         clean_up_tokenization_spaces=False,
     )

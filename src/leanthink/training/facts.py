@@ -27,8 +27,9 @@ from leanthink.rewards.counted import (
     TOOL_TOKENS,
     TURNS,
 )
+from leanthink.rewards.effort_length import EFFORT, EFFORT_NAME
 from leanthink.rewards.segmentation import token_pieces
-from leanthink.training.names import RESPONSE_KEY, prompt_key, response_key
+from leanthink.training.names import RESPONSE_KEY, key_of, response_key
 from leanthink.training.responses import thinking_length, without_end
 from leanthink.training.settings import Settings
 from leanthink.training.template import check_opening
@@ -85,7 +86,8 @@ class FactFinder:
     ``truncated``, ``length`` (tokens), the columns the recipe requires, ``pred`` (the extracted answer), ``reason`` and
     ``difficulty`` (the data set's, as text, for tables), ``prompt_cut`` (tokens that the prompt lost because it was too
     long), ``response_key`` (its prompt's key and a hash of its tokens).
-    Every response has the same keys. ``thinking_length``, where it is required, is counted here; ``prompt_key``, where
+    Every response has the same keys, and what the loop says of several turns stands beside them. ``thinking_length`` is
+    counted here, where it is required, and of several turns, whose texts do not tell; ``prompt_key``, where
     it is required and the data do not bring it, is a hash of the prompt: a trainer's own id may be new in every step.
     ``limit`` (tokens) comes from the sampling, and so does ``prompt_key`` where the recipe has a limit. The other
     columns are the data's.
@@ -142,7 +144,7 @@ class FactFinder:
         last = self._text(every[begin:end])  # an answer that a tool gave, or that stood in an earlier turn, is none
         answered = f"{self._thinking_start}{last}" if opens(self._text(before), self._thinking_start) else last
         judgement = await self._judge(response.gold, answered, truncated, asked(response.messages))
-        prompt = str(columns.get(PROMPT_KEY) or prompt_key(response.messages))
+        prompt = key_of(response.messages, columns)
         facts: dict[str, Any] = {
             "acc": 0.0 if judgement.verdict is Verdict.UNKNOWN else judgement.correct,
             "unknown": float(judgement.verdict is Verdict.UNKNOWN),
@@ -152,13 +154,14 @@ class FactFinder:
             "pred": judgement.extracted or "",
             "reason": judgement.code,
             DIFFICULTY: str(columns.get(DIFFICULTY, "")),
+            **_effort_of(columns),
             PROMPT_CUT: float(sampled.get(PROMPT_CUT, 0.0)),
             RESPONSE_KEY: response_key(prompt, every),
         }
         facts |= {name: kind(sampled[name]) for name, kind in CARRIED.items() if name in sampled}
         facts |= {name: value for name in self._columns if (value := columns.get(name)) is not None}
         facts |= {name: sampled[name] for name in self._columns if name in sampled and name not in CARRIED}
-        if THINKING_LENGTH in self._columns:
+        if THINKING_LENGTH in self._columns or response.turns is not None:
             thought = (thinking_length(every[a:b], self._text, self._thinking_end) for a, b in turns)
             facts[THINKING_LENGTH] = float(sum(thought))
         if PROMPT_KEY in self._columns:
@@ -210,6 +213,14 @@ class FactFinder:
             logger.exception("a response could not be verified")
             reason = f"exception: {type(error).__name__}: {error}"
             return Judgement(verdict=Verdict.UNKNOWN, extracted=None, judge="none", reason=reason)
+
+
+def _effort_of(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The level of effort that a prompt states, of data in which prompts do."""
+    if EFFORT_NAME not in columns:
+        return {}
+    level = columns.get(EFFORT)
+    return {EFFORT: math.nan if level is None else float(level), EFFORT_NAME: str(columns[EFFORT_NAME] or "")}
 
 
 def asked(messages: Iterable[Mapping[str, Any]]) -> str:

@@ -11,10 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from leanthink.core.limits import FORCED, LIMIT, THINKING_LIMIT
 from leanthink.files.writing import write_text
 from leanthink.recipe.scoring import ScoredStep
+from leanthink.rewards.counted import COLUMN_OF
+from leanthink.rewards.effort_length import EFFORT, EFFORT_NAME
 
-FACTS: Final = ("acc", "unknown", "reason", "pred", "length", "truncated", "difficulty")
+FACTS: Final = (
+    *("acc", "unknown", "reason", "pred", "length", "truncated", "difficulty", EFFORT, EFFORT_NAME),
+    *(LIMIT, THINKING_LIMIT, FORCED),
+    *dict.fromkeys(COLUMN_OF.values()),
+)
 
 
 def write_shaped(

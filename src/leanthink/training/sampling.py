@@ -40,7 +40,8 @@ def sampling_kinds(recipe: Recipe) -> list[tuple[type[Any], str]]:
     Raises:
         ConfigError: two parts of one kind want different ways.
     """
-    found = [(kind, kind.__name__) for kind in KINDS if _part(recipe.reward, kind) is not None]
+    parts = ((kind, _part(recipe.reward, kind)) for kind in KINDS)
+    found = [(kind, type(part).__name__) for kind, part in parts if part is not None]
     if recipe.stop is not None:
         found.append((type(recipe.stop), type(recipe.stop).__name__))
     if isinstance(recipe.limit, Thinking):

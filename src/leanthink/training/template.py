@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from leanthink.core.batch import TEMPLATE_ARGUMENTS
 from leanthink.core.errors import ConfigError
 from leanthink.core.reward import Reward
 from leanthink.recipe.registry import name_of
@@ -47,6 +48,25 @@ def end_of_prompt(
     except Exception as error:  # a template is a program of somebody's
         logger.warning("the chat template renders no plain question (%s): whether it opens the thinking is open", error)
         return ""
+
+
+def check_arguments(template: str | None, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of a row that the chat template does not read: every level would be the same prompt.
+
+    Args:
+        template: the chat template's text; None where the model has none.
+        arguments: the row's.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    for name in arguments:
+        if name not in (template or ""):
+            raise ConfigError(
+                f"extra_info.{TEMPLATE_ARGUMENTS}: the rows give the chat template {name!r}, which the model's does "
+                "not read, so that all their prompts would be the same; take a model whose template does, or state the "
+                "level in the prompt (`leanthink prepare --efforts` without --effort-argument)"
+            )
 
 
 def check_opening(reward: Reward, prompt: str) -> None:

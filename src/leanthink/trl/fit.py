@@ -1,7 +1,7 @@
 """What of a recipe TRL can do: the one place that says what is refused, and what is otherwise than under verl.
 
-`docs/trl.md` prints the table of it, `leanthink show RECIPE --trainer trl` the lines of one recipe, and the trainer
-refuses by it when it is made. Imports no TRL.
+`docs/howto/trl.md` prints the table of it, `leanthink show RECIPE --trainer trl` the lines of one recipe, and the
+trainer refuses by it when it is made. Imports no TRL.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from leanthink.algorithms import TokenAdvantage
-from leanthink.core.batch import PROMPT_KEY
+from leanthink.core.batch import PROMPT_KEY, TEMPLATE_ARGUMENTS
 from leanthink.core.control import check_state
-from leanthink.core.errors import BatchError, MissingColumnError
+from leanthink.core.errors import BatchError, ConfigError, MissingColumnError
 from leanthink.core.limits import LIMIT
 from leanthink.training.facts import TAIL, FactFinder, Response
-from leanthink.training.names import prompt_key
+from leanthink.training.names import key_of, own_arguments
 from leanthink.training.sampling import columns_of_data
 from leanthink.training.settings import Settings
 from leanthink.training.shaper import Shaped, Shaper, verdict_metrics
@@ -120,6 +120,12 @@ class Scorer:
             MissingColumnError: naming the column.
         """
         gold_of(row, self._gold)
+        if arguments := own_arguments(columns_of(row)):
+            raise ConfigError(
+                f"extra_info.{TEMPLATE_ARGUMENTS}: the rows give the chat template {', '.join(arguments)}, and TRL "
+                "gives its template the same arguments for all rows; state it in the prompt (`leanthink prepare "
+                "--efforts` without --effort-argument), or train with verl"
+            )
         columns = {name for name, value in columns_of(row).items() if value is not None}
         for name in sorted(columns_of_data(self.shaper.recipe.reward) - columns):
             raise MissingColumnError(
@@ -207,7 +213,7 @@ class Scorer:
         return self.shaper.states
 
     def _key(self, row: Mapping[str, Any]) -> str:
-        return str(columns_of(row).get(PROMPT_KEY) or prompt_key(messages_of(row["prompt"])))
+        return key_of(messages_of(row["prompt"]), columns_of(row))
 
     def _kept(self, row: Row) -> dict[str, Any]:
         """What a dump of verl holds of a response."""

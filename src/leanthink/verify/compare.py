@@ -1,4 +1,4 @@
-r"""When two typed values are equal: the rules that docs/verify.md states, type by type.
+r"""When two typed values are equal: the rules that docs/reference/verifier.md states, type by type.
 
 Where a rule needs two formulas to be equal, `leanthink.verify.equality` tells, or leaves the proof to the judge.
 """

@@ -33,6 +33,7 @@ _SIDES = re.compile(r"\\left(?=[(\[])|\\right(?=[)\]])")
 _TERM = r"(?:[0-9]+(?: (?!i))?)?(?:[a-z](?:\^(?:[0-9]|\{[0-9]+\}))?|\\pi|\\sqrt ?\{[0-9]+\})|[0-9]+"
 _SUM = re.compile(rf"-? ?(?:{_TERM})(?: ?[-+=] ?(?:{_TERM}))*")
 _LONELY = re.compile(r"[-+=] ?[a-z]\Z")
+_POWER_OF_TEN = re.compile(r"[0-9]e[-+][0-9]")
 _LETTER = re.compile(r"\(?([A-HJ-Z])\)?|\\(?:text|textbf|mathrm|mathbf)\{\(?([A-HJ-Z])\)?\}")
 
 
@@ -100,7 +101,8 @@ def _canonical(text: str) -> str | None:
         return None
     text = _SIDES.sub("", _FRACTION.sub(r"\\frac", text))
     if " " in text and _SUM.fullmatch(text) and not _LONELY.search(text):
-        text = text.replace(" ", "")
+        joined = text.replace(" ", "")
+        return text if _POWER_OF_TEN.search(joined) else joined  # `3 e+3` is a sum, and `3e+3` a number
     return text
 
 

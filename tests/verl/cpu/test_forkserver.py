@@ -126,7 +126,33 @@ def test_a_signal_reaches_the_fork(trainer, tmp_path: Path) -> None:
     with process:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 5
+        assert process.wait() == 5
+
+
+def test_a_signal_before_the_fork_is_there_reaches_it_too(tmp_path: Path) -> None:
+    """The client is held where it has asked and knows no process yet: a server of our own answers when we like."""
+    path, before = str(tmp_path / "fork"), signal.getsignal(signal.SIGUSR1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        command = [sys.executable, "-I", "-S", forkclient.__file__, path, "program.py"]
+        client = subprocess.Popen(command)
+        connection, _ = listener.accept()
+        with connection, client:
+            assert connection.recv(1 << 20)  # it has asked, so its handlers stand
+            fork = subprocess.Popen(
+                [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(600)"], stdout=-1
+            )
+            with fork:
+                assert fork.stdout is not None and fork.stdout.readline() == b"1\n"
+                client.send_signal(signal.SIGTERM)
+                with pytest.raises(subprocess.TimeoutExpired):
+                    client.wait(1)  # it waits for somebody to pass it on to
+                connection.sendall(b"%d\n" % fork.pid)
+                assert fork.wait() == -signal.SIGTERM
+                connection.sendall(b"7\n")
+                assert client.wait() == 7
+    assert signal.getsignal(signal.SIGUSR1) == before
 
 
 def test_a_killed_fork_ends_its_client(trainer, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import functools
+import math
 import pickle
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 from leanthink.algorithms import Drpo
 from leanthink.core.errors import BatchError, ConfigError, DependencyError
 from leanthink.recipe.definition import load_recipe
+from leanthink.rewards.opened import MODE
 from leanthink.verl.driver import grouping
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch, WholeGroups, in_whole_groups
 from leanthink.verl.settings import Settings
@@ -161,7 +163,7 @@ def write(loss, reward=CORRECT, correct=CORRECT):
     rows = [f"{uid}_{row}_0" for row, uid in enumerate(UIDS)]
     batch = in_whole_groups(KVBatchMeta(keys=rows, tags=[{}] * 7, partition_id="train"), 4, 2, pad)
     keys = [key for key in batch.keys if not key.startswith("pad")]
-    masks = [torch.full((n,), int(part)) for n, part in zip(LENGTHS, TAKES_PART, strict=True)]
+    masks = [torch.ones(n) for n in LENGTHS]  # who takes no part is masked behind this
     old = [torch.full((n,), -0.1 * (row + 1)) for row, n in enumerate(LENGTHS)]
     jagged = functools.partial(torch.nested.as_nested_tensor, layout=torch.jagged)
     data = {"response_mask": jagged(masks), "rollout_log_probs": jagged(old)}
@@ -207,3 +209,77 @@ def test_what_the_advantage_form_gets(written):
 
 def test_nothing_is_reported_of_prompts_that_are_all_dropped(written):
     assert write(EXACT, correct=[0.0] * 7) == {}
+
+
+def test_the_wrong_are_weighed_by_their_mean_log_probability(written):
+    loss = Drpo(length_temperature=None, tau=0.05, form="advantage")
+    correct = [1.0, 0, 0, 0, 0, 1, 1]
+    write(loss, reward=correct, correct=correct)
+    weights = torch.tensor([-0.2, -0.3]).div(0.05).softmax(0).tolist()
+    given = [written[losses.ADVANTAGE][f"a_{row}_0"] for row in range(3)]
+    assert given[0] > 0 and given[1] / given[2] == pytest.approx(weights[0] / weights[1], rel=1e-6)
+
+
+def written_by(name, rows, prompts, *changes, **keys):
+    """What the loss of a shipped recipe writes of rows (prompt, mode, correct, truncated, known); its metrics."""
+    recipe = load_recipe(name, list(changes))
+    found = grouping._KINDS[type(recipe.loss)](recipe.loss, recipe, Trainer(**keys))
+    found.install = lambda: None
+    names = [f"{row[0]}_{place}_0" for place, row in enumerate(rows)]
+    plain = KVBatchMeta(keys=names, tags=[{}] * len(rows), partition_id="train")
+    batch = in_whole_groups(plain, 4, prompts, pad) if recipe.loss.whole_groups else plain
+    correct_N = torch.tensor([float(row[2]) for row in rows], dtype=torch.float64)
+    return found.write(
+        StepBatch(
+            batch=batch,
+            keys=names,
+            data={},
+            uids=[row[0] for row in rows],
+            correct_N=correct_N,
+            reward_N=correct_N,
+            takes_part_N=torch.tensor([row[4] for row in rows]),
+            facts=[{MODE: float(row[1]), "truncated": float(row[3])} for row in rows],
+        )
+    )
+
+
+MODES = [
+    *(("a", 1, 1, 0, True), ("a", 1, 0, 0, False), ("a", 0, 0, 0, True), ("a", 0, 0, 0, True)),  # long is needed
+    *(("b", 1, 1, 0, True), ("b", 1, 0, 0, True), ("b", 0, 1, 0, True), ("b", 0, 1, 0, True)),  # short does it
+    *(("c", 1, 1, 1, True), ("c", 1, 0, 0, True), ("c", 0, 0, 0, True), ("c", 0, 0, 0, True)),  # right, and cut: none
+]
+
+
+def test_what_the_loss_of_modes_gets(written):
+    """Weights make up for prompts without a preference, empty ones that fill up the batch among them."""
+    metrics = written_by("adaptive_deep", MODES, 2)
+    assert [written[losses.MODE][f"b_{row}_0"] for row in range(4, 8)] == [1.0, 1.0, -1.0, -1.0]
+    of: dict[str, set[float]] = {}
+    for key, weight in written[losses.PREFERRED].items():
+        of.setdefault(key.split("_")[0], set()).add(weight)
+    assert of == {
+        "a": {2.0},
+        "b": {-2.0},
+        "c": {0.0},
+        "pad": {0.0},
+    }  # 4 prompts with the empty one, 2 with a preference
+    assert metrics == pytest.approx({"mode/long_preferred_share": 1 / 3, "mode/short_preferred_share": 1 / 3})
+
+
+def test_a_step_without_a_verdict_prefers_no_mode(written):
+    metrics = written_by("adaptive_deep", [(*row[:4], False) for row in MODES], 2)
+    assert set(written[losses.PREFERRED].values()) == {0.0} and set(metrics.values()) == {0.0}
+
+
+def test_what_the_loss_of_forced_tokens_gets(written):
+    """Three in ten do not think: a response that thinks began with its token by a coin of 0.7."""
+    metrics = written_by("adaptthink", MODES, 1, "reward.adapt_think_reward.share=0.3")
+    of = [written[losses.FORCED][f"{row[0]}_{place}_0"] for place, row in enumerate(MODES)]
+    assert of == pytest.approx([math.log(0.7 if row[1] else 0.3) for row in MODES])
+    assert metrics == pytest.approx({"mode/long_right_share": 2 / 6, "mode/short_right_share": 2 / 6})
+
+
+def test_what_the_loss_of_mastered_tokens_gets(written):
+    written_by("ulorl", MODES, 1)
+    right = [written[losses.CORRECT][f"{row[0]}_{place}_0"] for place, row in enumerate(MODES)]
+    assert right == [float(row[2] and not row[3]) for row in MODES]

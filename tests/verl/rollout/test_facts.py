@@ -23,6 +23,7 @@ from leanthink.rewards import (
     Sum,
 )
 from leanthink.training import prompt_key
+from leanthink.training.facts import asked
 from leanthink.verl.rollout import facts
 from leanthink.verl.settings import Settings
 
@@ -238,6 +239,8 @@ def test_redundant_tokens_are_found_in_right_responses(manager):
     assert right[reward.column].startswith("2:4:0.333333:")
     wrong = run(made, response(r"<think> 4 5 </think> \boxed{ 5 } <eos>"))["reward_extra_info"]
     assert (wrong["acc"], wrong[reward.column]) == (0.0, "")
+    cut = run(made, response(r"<think> 4 5 5 </think> \boxed{ 4 } 4", truncated=True))["reward_extra_info"]
+    assert (cut["acc"], cut["truncated"], cut[reward.column]) == (1.0, 1.0, "")
 
 
 def test_a_detector_that_fails_makes_the_response_unknown(manager):
@@ -268,3 +271,25 @@ def test_of_several_turns_the_policys_tokens_count_and_the_last_is_judged(manage
     right = said.replace(r"\boxed{ 5 }", r"\boxed{ 4 }")
     assert run(made, with_turns([(0, 4), (7, 15)], right))["reward_extra_info"]["acc"] == 1.0
     assert run(made, with_turns([], "thus thus"))["reward_extra_info"]["length"] == 0.0
+
+
+def test_an_answer_of_an_earlier_turn_is_none_and_what_a_tool_said_names_the_response(manager):
+    made = manager()
+    early = run(made, with_turns([(0, 3), (4, 6)], r"\boxed{ 4 } 5 thus <eos>"))["reward_extra_info"]
+    assert early["acc"] == 0.0
+    late = run(made, with_turns([(0, 1), (2, 6)], r"thus 5 \boxed{ 4 } <eos>"))["reward_extra_info"]
+    other = run(made, with_turns([(0, 1), (2, 6)], r"thus 4 \boxed{ 4 } <eos>"))["reward_extra_info"]
+    assert late["acc"] == other["acc"] == 1.0 and late["response_key"] != other["response_key"]
+
+
+@pytest.mark.parametrize(("said", "right"), [("<think>", 0.0), ("5", 1.0)])
+def test_a_turn_whose_thinking_the_template_opens_is_read_behind_the_tag(manager, said, right):
+    data = with_turns([(0, 1), (2, 5)], rf"thus {said} \boxed{{ 4 }}")
+    data.non_tensor_batch["tool_extra_fields"][0]["truncated"] = True
+    assert run(manager(), data)["reward_score"] == right
+
+
+def test_the_problem_is_what_the_user_says_last():
+    """A system prompt may show a box, and an earlier question may ask for another."""
+    said = [("system", "A"), ("user", "B"), ("assistant", "C"), ("user", "D")]
+    assert asked([{"role": role, "content": content} for role, content in said]) == "D"

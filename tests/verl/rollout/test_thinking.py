@@ -91,6 +91,12 @@ def test_a_response_that_ends_while_it_thinks_has_no_answer_and_is_not_cut(monke
     assert (output.extra_fields["forced"], output.extra_fields["truncated"]) == (0.0, False)
 
 
+def test_thinking_that_the_engine_interrupts_is_cut_and_gets_no_answer(monkeypatch):
+    output, calls = respond(monkeypatch, [SIX[:4]], reason="aborted")
+    assert len(calls) == 1 and output.response_ids == SIX[:4] and 0 not in output.response_mask
+    assert (output.extra_fields["forced"], output.extra_fields["truncated"]) == (0.0, True)
+
+
 def test_an_end_tag_as_the_last_token_of_the_budget_is_the_policys_own(monkeypatch):
     output, _ = respond(monkeypatch, [[*SIX[:5], CLOSE], ANSWER])
     assert output.extra_fields["forced"] == 0.0 and 0 not in output.response_mask
@@ -119,5 +125,18 @@ def test_the_recipes_prompts_go_there_and_sizes_have_to_fit():
     long = load_recipe("grpo", ["limit={thinking: {at_most: 1000}}"])
     with pytest.raises(ConfigError, match=r"1000 tokens of thinking and 1024 for the answer.*max_response_length 1024"):
         Job(recipe=long, **made).keys()
-    with pytest.raises(ConfigError, match="StopBias and limit Thinking each sample"):
-        loop_of(load_recipe("grpo", [LIMIT, "stop={stop_bias: {bias: 2.0}}"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("stop={stop_bias: {bias: 2.0}}", "StopBias"),
+        ("reward={sum: {a: correct, b: stepwise_gain}}", "StepwiseGain"),
+        ("reward={sum: {a: correct, b: thinking_compression}}", "ThinkingCompression"),
+        ("reward=early_exit", "EarlyExit"),
+        ("reward=mode_switch_reward", "ModeSwitchReward"),
+    ],
+)
+def test_what_samples_in_a_way_of_its_own_is_refused_beside_a_budget(change, named):
+    with pytest.raises(ConfigError, match=f"{named} and limit Thinking each sample"):
+        loop_of(load_recipe("grpo", [LIMIT, change]))

@@ -148,6 +148,11 @@ def test_the_recipe_goes_there_in_training_and_validation_and_refuses_what_knows
     for changes, told in (
         (["reward=early_exit"], "EarlyExit samples a response of one turn, and agent: tools has several"),
         (["limit={thinking: {at_most: 9}}"], "limit Thinking samples a response of one turn"),
+        (["limit={thinking: {of: {per_pass_rate: {thresholds: [0.5], lengths: [9, 4]}}}}"], "limit Thinking samples"),
+        (["reward={sum: {a: correct, b: stepwise_gain}}"], "StepwiseGain samples a response of one turn"),
+        (["reward={sum: {a: correct, b: thinking_compression}}"], "ThinkingCompression samples a response of one turn"),
+        (["reward=mode_switch_reward"], "ModeSwitchReward samples a response of one turn"),
+        (["stop={stop_bias: {bias: 2.0}}"], "StopBias samples a response of one turn"),
         (["reward={sum: {a: correct, b: token_repetition}}"], "Sum pays single tokens, whose places are not known"),
     ):
         with pytest.raises(ConfigError, match=told):

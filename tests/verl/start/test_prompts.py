@@ -2,8 +2,10 @@
 
 import pytest
 
+from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
 from leanthink.testbed import policy_path
+from leanthink.testbed.effort import Effort
 from leanthink.testbed.tokenizer import build_tokenizer
 from leanthink.verl.start.launch import Job
 from leanthink.verl.start.prompts import context_notice, prompt_notice, tokenizer_of
@@ -79,3 +81,16 @@ def test_a_context_that_is_too_short_is_told():
 def test_of_a_model_that_is_not_here_nothing_is_told(name):
     assert tokenizer_of(name) is None
     assert list(context_notice(job(model=name))) == []
+
+
+def test_a_rows_own_arguments_for_the_template_count_and_have_to_be_read():
+    question = "21 12 13 14 15 16 17 18 times 91 is 112 ?"
+    info = {"chat_template_kwargs": {"reasoning_effort": "low"}}
+    with_levels = build_tokenizer(Effort())
+    assert list(prompt_notice(job(), "a", prompts(question), with_levels, [info])) == []
+    shorter = job(data__max_prompt_length=15)
+    (told,) = prompt_notice(shorter, "a", prompts(question), with_levels, [info])
+    assert "the longest 16," in told
+    assert list(prompt_notice(shorter, "a", prompts(question), with_levels, [{}])) == []
+    with pytest.raises(ConfigError, match="'reasoning_effort', which the model's does not read"):
+        list(prompt_notice(job(), "a", prompts(question), TOKENIZER, [info]))

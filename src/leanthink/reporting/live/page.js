@@ -21,7 +21,17 @@ function drawn(tag, attributes, text) {
 }
 
 function number(value) {
-  return value === null || value === undefined ? "-" : String(Math.round(value * 1000) / 1000);
+  if (value === null || value === undefined) return "-";
+  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1);
+  return String(Math.round(value * 1000) / 1000);
+}
+
+// Round numbers from below the least to above the greatest value: 0, 20, 40, 60, 80 for 3 to 75.781.
+function ticks(low, high) {
+  const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((times) => times * power).find((size) => size >= rough * 0.999);
+  const first = Math.floor(low / step + 1e-9), last = Math.ceil(high / step - 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, place) => Number(((first + place) * step).toPrecision(12)));
 }
 
 function chart(curve) {
@@ -30,11 +40,17 @@ function chart(curve) {
   const first = Math.min(...steps), last = Math.max(...steps, first + 1);
   let low = Math.min(0, ...values), high = Math.max(...values);
   if (high === low) high = low + 1;
+  const marks = ticks(low, high);
+  low = marks[0];
+  high = marks[marks.length - 1];
   const x = (step) => left + ((step - first) / (last - first)) * (width - left - 8);
   const y = (value) => height - bottom - ((value - low) / (high - low)) * (height - bottom - 10);
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": curve.label });
   svg.append(drawn("path", { class: "axis", d: `M${left},8V${height - bottom}H${width - 8}` }));
-  svg.append(drawn("text", { x: 2, y: 14 }, number(high)), drawn("text", { x: 2, y: height - bottom }, number(low)));
+  for (const mark of marks) {
+    svg.append(drawn("path", { class: "grid", d: `M${left},${y(mark)}H${width - 8}` }));
+    svg.append(drawn("text", { x: left - 5, y: y(mark) + 4, "text-anchor": "end", class: "mark" }, number(mark)));
+  }
   svg.append(drawn("text", { x: left, y: height - 6 }, number(first)));
   svg.append(drawn("text", { x: width - 8, y: height - 6, "text-anchor": "end" }, `training step ${number(last)}`));
   const path = curve.points.map((point) => `${x(point[0])},${y(point[1])}`).join("L");

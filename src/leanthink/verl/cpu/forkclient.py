@@ -6,6 +6,7 @@ it is ``python`` itself. Standard library only: it is run by path, without the s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,10 +16,25 @@ import sys
 
 def main(path: str, argv: list[str]) -> int:
     """Run ``argv`` in a fork of the server; return its exit status."""
+    pid = 0
+    early = []  # signals that came before there was anyone to pass them on to
+
+    def pass_on(received: int, _frame: object) -> None:
+        if not pid:
+            early.append(received)
+            return
+        with contextlib.suppress(ProcessLookupError):  # it may have ended: then its status is on its way
+            os.kill(pid, received)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, pass_on)  # before the fork can say anything that somebody answers with a signal
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.connect(path)
         except OSError:
+            for missed in early:
+                signal.signal(missed, signal.SIG_DFL)
+                os.kill(os.getpid(), missed)
             os.execv(sys.executable, [sys.executable, *argv])
         # Options such as -u are python's own; the fork's streams are what they are.
         program = next(place for place, argument in enumerate(argv) if not argument.startswith("-"))
@@ -30,8 +46,8 @@ def main(path: str, argv: list[str]) -> int:
         pid = int(answers.readline() or 0)
         if not pid:
             return 1
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda received, _frame: os.kill(pid, received))
+        while early:
+            pass_on(early.pop(0), None)
         return int(answers.readline() or 1)
 
 

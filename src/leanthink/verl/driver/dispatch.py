@@ -16,7 +16,7 @@ from verl.utils import tensordict_utils as tu
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError
 from leanthink.core.limits import Thinking
-from leanthink.training.names import prompt_key
+from leanthink.training.names import key_of
 from leanthink.training.told import stating
 from leanthink.verl.rollout.loops import loop_of
 from leanthink.verl.rollout.room import limit_of
@@ -80,8 +80,7 @@ class DispatchingManager(AgentLoopManagerTQ):  # type: ignore[misc]  # verl is u
                     "trainer.v1.sampler.custom_sampler as `leanthink show RECIPE --verl` prints it"
                 )
             infos = tu.get(prompts, "extra_info", [{}] * len(messages))
-            named = [(info or {}).get(PROMPT_KEY) for info in infos]
-            keys = [prompt_key(one) if name is None else str(name) for one, name in zip(messages, named, strict=True)]
+            keys = [key_of(one, info or {}) for one, info in zip(messages, infos, strict=True)]
             limits = [min(limit, longest) for limit in _sources[0].limits(keys, int(tu.get(prompts, "global_steps")))]
             tu.assign_non_tensor_stack(prompts, PROMPT_KEY, keys)
             field = THINKING_FIELD if isinstance(self._limit_of, Thinking) else LIMIT_FIELD

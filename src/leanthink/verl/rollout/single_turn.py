@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -11,7 +12,9 @@ from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentL
 from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.limits import LIMIT
 from leanthink.training.facts import PROMPT_CUT
+from leanthink.training.names import own_arguments
 from leanthink.training.responses import end_ids, was_truncated
+from leanthink.training.template import check_arguments
 from leanthink.verl.rollout.room import limit_of, local_path
 
 LIMIT_FIELD: Final = "leanthink_limit"
@@ -51,6 +54,7 @@ class SaysFacts:
 
     config: Any
     tokenizer: Any
+    continuous_token_builder: Any
     prompt_cut = 0
     """By how many tokens verl cut the prompt, from the left."""
 
@@ -71,6 +75,20 @@ class SaysFacts:
             output.response_ids, output.response_mask = [self.tokenizer.eos_token_id], [0]
             if output.response_logprobs is not None:
                 output.response_logprobs = [0.0]
+
+    def take_arguments(self, info: Mapping[str, Any] | None) -> None:
+        """Give the chat template what a row's ``extra_info`` says, in the turns of this response.
+
+        Raises:
+            ConfigError: the template does not read it.
+        """
+        arguments = own_arguments(info or {})
+        if not arguments:
+            return
+        check_arguments(str(self.tokenizer.chat_template), arguments)
+        builder = copy.copy(self.continuous_token_builder)  # one is shared by all responses where loops are copied
+        builder.chat_template_kwargs = {**builder.chat_template_kwargs, **arguments}
+        self.continuous_token_builder = builder
 
     def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
         kept: list[int] = super()._cap_text_prompt_length(prompt_ids)  # type: ignore[misc]  # verl's own
@@ -93,6 +111,7 @@ class FactsAgentLoop(SaysFacts, SingleTurnAgentLoop):  # type: ignore[misc]  # v
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One response."""
+        self.take_arguments(kwargs.get("extra_info"))
         asked = kwargs.get(LIMIT_FIELD)
         listener = _Listener(self.server_manager, self.limit_after, None if asked is None else int(asked))
         client, self.server_manager = self.server_manager, listener

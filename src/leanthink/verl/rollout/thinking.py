@@ -49,8 +49,6 @@ class ThinkingAgentLoop(FactsAgentLoop):
         begin, end = stages.forced
         for place in range(begin, min(end, len(output.response_mask))):
             output.response_mask[place] = 0
-            if output.response_logprobs:
-                output.response_logprobs[place] = 0.0
         if output.response_mask[-1:] == [0] and any(output.response_mask):
             output.extra_fields[LAST_FIELD] = begin
         output.extra_fields[FORCED] = float(end > begin)

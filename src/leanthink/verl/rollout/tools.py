@@ -68,6 +68,7 @@ class ToolsAgentLoop(SaysFacts, ToolAgentLoop):  # type: ignore[misc]  # verl is
         """One conversation."""
         started = time.monotonic()
         self._calls, self._failed = 0, 0
+        self.take_arguments(kwargs.get("extra_info"))
         longest = int(self.response_length)
         asked = kwargs.get(LIMIT_FIELD)
         limit = longest if asked is None else min(int(asked), longest)

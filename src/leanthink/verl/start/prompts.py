@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from leanthink.rewards.opened import MANY, OpenedReward
+from leanthink.training.names import own_arguments
 from leanthink.training.sampling import only_part
+from leanthink.training.template import check_arguments
 from leanthink.training.told import instructed, stating
 from leanthink.verl.rollout.room import model_context
 from leanthink.verl.start.launch import VERL_DEFAULTS, Job
@@ -50,7 +52,9 @@ def context_notice(job: Job) -> Iterator[str]:
         )
 
 
-def prompt_notice(job: Job, file: str, prompts: Sequence[Messages], tokenizer: Any) -> Iterator[str]:
+def prompt_notice(
+    job: Job, file: str, prompts: Sequence[Messages], tokenizer: Any, infos: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[str]:
     """What is to be said of a file in which prompts are too long.
 
     Args:
@@ -58,11 +62,21 @@ def prompt_notice(job: Job, file: str, prompts: Sequence[Messages], tokenizer: A
         file: its name.
         prompts: the messages of each row.
         tokenizer: the model's.
+        infos: the ``extra_info`` of each row, which may give the chat template arguments of its own.
+
+    Raises:
+        ConfigError: the template does not read such an argument.
     """
     keys = {**VERL_DEFAULTS, **job.keys()}
+    rows = list(zip(prompts, map(own_arguments, infos or [{}] * len(prompts)), strict=True))
+    for own in {tuple(sorted(arguments)) for _, arguments in rows}:
+        check_arguments(str(keys.get(TEMPLATE) or tokenizer.chat_template), dict.fromkeys(own))
     limit, step = int(keys[PROMPT]), math.ceil(len(prompts) / LOOKED_AT) or 1
-    looked_at = prompts[::step]
-    lengths = [max(_length(tokenizer, one, keys) for one in _told(job, messages, keys)) for messages in looked_at]
+    looked_at = rows[::step]
+    lengths = [
+        max(_length(tokenizer, one, keys, arguments) for one in _told(job, messages, keys))
+        for messages, arguments in looked_at
+    ]
     if not (longer := [length for length in lengths if length > limit]):
         return
     yield (
@@ -82,7 +96,7 @@ def _told(job: Job, messages: Messages, keys: Mapping[str, Any]) -> Iterator[Mes
         yield from (instructed(messages, text) for text in sorted(told) if text)
 
 
-def _length(tokenizer: Any, messages: Messages, keys: Mapping[str, Any]) -> int:
+def _length(tokenizer: Any, messages: Messages, keys: Mapping[str, Any], arguments: Mapping[str, Any]) -> int:
     """A prompt's tokens, as the chat template puts it."""
     own = {"chat_template": keys[TEMPLATE]} if keys.get(TEMPLATE) else {}
     text = tokenizer.apply_chat_template(
@@ -90,6 +104,6 @@ def _length(tokenizer: Any, messages: Messages, keys: Mapping[str, Any]) -> int:
         add_generation_prompt=True,
         tokenize=False,
         **own,
-        **(keys.get(ARGUMENTS) or {}),
+        **{**(keys.get(ARGUMENTS) or {}), **arguments},
     )
     return len(tokenizer.encode(text, add_special_tokens=False))

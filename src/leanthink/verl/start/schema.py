@@ -5,10 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.verl.hydra import Reference
+
+MISSING: Final = object()
+"""Stands for the value of a key that verl has not."""
 
 
 def check_keys(keys: Mapping[str, Any]) -> None:
@@ -49,12 +52,17 @@ def _check(key: str, value: Any) -> None:
 
 
 def _has(key: str) -> bool:
+    return default_of(key) is not MISSING
+
+
+def default_of(key: str) -> Any:
+    """What verl's configuration has under a key, references as they stand; `MISSING` where it has no such key."""
     node: Any = _config()
     for word in key.split("."):
         if not isinstance(node, Mapping) or word not in node:
-            return False
+            return MISSING
         node = node[word]
-    return True
+    return node
 
 
 @cache
