@@ -88,10 +88,7 @@ def folded(text: str, size: int) -> str:
             return "\n".join(parts)
     lines = [""]
     for word in filter(None, _PIECES.findall(text)):
-        whole = [word] if len(word.rstrip()) <= size else list(filter(None, _SMALLER.findall(word)))
-        for piece in (
-            part for one in whole for part in ([one] if len(one.rstrip()) <= size else textwrap.wrap(one, size))
-        ):
+        for piece in _cut(word, size):
             if len((lines[-1] + piece).rstrip()) > size and lines[-1]:
                 lines.append("")
             lines[-1] += piece
