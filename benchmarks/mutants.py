@@ -19,8 +19,9 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,13 +88,14 @@ def is_annotation(tree: Path, mutation: Any) -> bool:
     return any(first <= start < last for first, last in annotations(tree / mutation.module_path))
 
 
-def annotations(module: Path) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where a module's annotations begin and end, as (line, column)."""
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        for name in ("annotation", "returns"):
-            found = getattr(node, name, None)
-            if found is not None:
-                yield (found.lineno, found.col_offset), (found.end_lineno, found.end_col_offset)
+@cache
+def annotations(module: Path) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
+    """Where a module's annotations begin and end, as (line, column); asked for each of its mutations."""
+    nodes = ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+    found = (getattr(node, name, None) for node in nodes for name in ("annotation", "returns"))
+    return tuple(
+        ((one.lineno, one.col_offset), (one.end_lineno, one.end_col_offset)) for one in found if one is not None
+    )
 
 
 def run(arguments: Sequence[str], tree: Path) -> None:
