@@ -1,8 +1,8 @@
 # The CPU demo: real verl, a tiny policy, no GPU. Written and linted where there is no Docker: nobody has built it yet.
 #
 #   docker build -t leanthink .
-#   docker run --rm --shm-size=2g -v "$PWD/runs:/work/runs" leanthink train trle --profile cpu --steps 20
-#   docker run --rm -v "$PWD/runs:/work/runs" leanthink report runs/trle --out runs/report
+#   docker run --rm --shm-size=2g -v "$PWD/runs:/workspace/runs" leanthink train trle --profile cpu --steps 20
+#   docker run --rm -v "$PWD/runs:/workspace/runs" leanthink report runs/trle --out runs/report
 #
 # For GPUs see Dockerfile.gpu.
 FROM python:3.11-slim-bookworm
@@ -15,9 +15,9 @@ COPY . .
 RUN pip install --no-cache-dir 'torch>=2.7,<2.14' --index-url https://download.pytorch.org/whl/cpu \
     && pip install --no-cache-dir --constraint constraints.txt '.[verl,watch]' \
     && useradd --create-home --uid 1000 trainer \
-    && mkdir -p /work/runs \
-    && chown -R trainer:trainer /work
+    && mkdir -p /workspace/runs \
+    && chown -R trainer:trainer /workspace
 USER 1000
-WORKDIR /work
+WORKDIR /workspace
 ENTRYPOINT ["leanthink"]
 CMD ["--help"]
