@@ -269,3 +269,32 @@ def test_a_reward_falls_on_the_last_token_that_the_policy_wrote(monkeypatch):
     rows = [row(4, fact(), leanthink_last=2), row(2, fact())]
     _, written = sampled(monkeypatch, load_recipe("grpo"), rows)
     assert written["rm_scores"] == [[0.0, 1.0, 0.0, 0.0], [0.0, 1.0]]
+
+
+def test_a_loss_of_groups_is_told_who_takes_part_what_was_right_and_what_it_asked_for(monkeypatch):
+    """One verdict is unknown, one right, one wrong: no two columns of what is handed over are alike."""
+    rows = [row(3, fact()), row(2, fact(0.0, unknown=1.0)), row(1, fact(acc=0.0))]
+    asked, given = [], []
+
+    class Reading(Queue):
+        def kv_batch_get(self, keys, partition_id, select_fields):
+            asked.append(tuple(select_fields))
+            return {name: [one.get(name, name) for one in self.rows] for name in select_fields}
+
+    queue = Reading(rows)
+    monkeypatch.setattr(shaping, "tq", queue)
+    buffer = object.__new__(shaping.ShapingReplayBuffer)
+    buffer._rollouts = None
+    buffer._group_loss = SimpleNamespace(reads=("sampled",), write=lambda step: given.append(step) or {"loss/seen": 2.0})
+    buffer.shaper = Shaper(Settings.of(load_recipe("grpo", ["reward={scale: {by: 3, of: correct}}"])))
+    tags = [{"response_len": length} for length in (3, 2, 1)]
+    metrics = buffer._shape(SimpleNamespace(keys=["k0", "k1", "k2"], tags=tags, partition_id="train"), 1)
+    (step,) = given
+    assert metrics["leanthink/loss/seen"] == 2.0
+    assert {"response_mask", "sampled"} <= set(asked[0]) and step.data["sampled"] == ["sampled"] * 3
+    assert step.keys == ["k0", "k1", "k2"] and step.uids == ["a"] * 3
+    assert step.takes_part_N.tolist() == [True, False, True]
+    assert step.correct_N.tolist() == [1.0, 0.0, 0.0]
+    assert step.reward_N.tolist() == [3.0, 0.0, 0.0]
+    assert [one["unknown"] for one in step.facts] == [0, 1, 0]
+    assert queue.written["response_mask"] == [[1, 1, 1], [0, 0], [1]]
