@@ -35,6 +35,7 @@ from leanthink.verl.driver import dispatch
 from leanthink.verl.driver.advantage import tagged
 from leanthink.verl.driver.filtering import BoundedRefill, filter_metric, filtering_arguments, prompts_a_step
 from leanthink.verl.driver.grouping import GroupLoss, StepBatch
+from leanthink.verl.driver.lost import end_without_queue
 from leanthink.verl.driver.place import check_cluster, prepare_folder
 from leanthink.verl.driver.registered import check_registered
 from leanthink.verl.rollout.probes import PROBED, check_known, columns_of, probe_metrics
@@ -101,6 +102,7 @@ class _Shaping:
             **kwargs,
             **filtering_arguments(run, self),
         )
+        end_without_queue()
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
         """A batch of finished groups; in training, with shaped rewards and our metrics."""
