@@ -67,6 +67,12 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         assert what in str(told.value)
 
 
+def test_a_name_of_the_data_stays_within_its_line() -> None:
+    with pytest.raises(DataError, match=r"this row has: le gth, \\x1b\[31m, n{199}…") as told:
+        read_rollouts(records({"le\ngth": 1, "\x1b[31m": 2, "n" * 10_000: 3}))
+    assert "\n" not in str(told.value)
+
+
 def test_rows_of_one_source_where_others_have_no_verdict() -> None:
     rows = records(
         {"group": 1, "length": 3, "acc": 1, "data_source": "a"},

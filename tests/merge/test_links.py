@@ -145,7 +145,8 @@ def test_a_cache_that_links_elsewhere_is_refused(
 @pytest.mark.parametrize(
     "name",
     ["../x.safetensors", "/etc/x.safetensors", "config.json", "leanthink_merge.json", ".hidden.safetensors", "x.py", "",
-     "a\0.safetensors", "a b.safetensors", "-x.safetensors", "x.safetensors/../y.safetensors", "é.safetensors", "."],
+     "a\0.safetensors", "a b.safetensors", "-x.safetensors", "x.safetensors/../y.safetensors", "é.safetensors", ".",
+     f"model-{'9' * 400}.safetensors"],
 )  # fmt: skip
 def test_an_index_names_shards(tmp_path: Path, save: Save, models: tuple[Model, Model], name: str) -> None:
     names = list(models[0])

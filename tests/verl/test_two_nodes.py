@@ -29,7 +29,6 @@ from leanthink.verl.cpu.profile import ENVIRONMENT
 pytestmark = [pytest.mark.long, pytest.mark.timeout(5400)]
 
 OURS = (*ENVIRONMENT, code.FOLDERS, "RAY_ADDRESS")
-ON_EACH = {"num_cpus": 24, "num_gpus": 1, "object_store_memory": 256 * 1024**2}
 PROMPTS, STEPS = 8, 3
 
 
@@ -42,11 +41,17 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     folder = tempfile.mkdtemp(prefix="lt")  # short: the sockets of Ray lie in it
     found = Cluster()
     try:
-        found.add_node(**ON_EACH, temp_dir=folder, include_dashboard=True, dashboard_port=free_port())
+        found.add_node(**on_each(), temp_dir=folder, include_dashboard=True, dashboard_port=free_port())
         yield found
     finally:
         found.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def on_each() -> dict[str, Any]:
+    """A node's arguments; its agent, which takes jobs, has a port of its own: another Ray may run on the machine."""
+    port = free_port()
+    return {"num_cpus": 24, "num_gpus": 1, "object_store_memory": 256 * 1024**2, "dashboard_agent_listen_port": port}
 
 
 def free_port() -> int:
@@ -121,7 +126,7 @@ def test_a_node_without_the_plugin_is_named(cluster: Any, monkeypatch: pytest.Mo
     alone = checked()
     assert "wants 2 machines with 1 GPUs each" in alone.stderr and alone.returncode != 0
     monkeypatch.setenv("VERL_USE_EXTERNAL_PLUGINS", "none")  # verl there is told to load no plug-in of ours
-    lacking = cluster.add_node(**ON_EACH)
+    lacking = cluster.add_node(**on_each())
     monkeypatch.delenv("VERL_USE_EXTERNAL_PLUGINS")
     cluster.wait_for_nodes()
     done = checked()
@@ -129,7 +134,7 @@ def test_a_node_without_the_plugin_is_named(cluster: Any, monkeypatch: pytest.Mo
     assert "DependencyError: Ray node" in done.stderr, done.stderr[-4000:]
     assert f"{lacking.node_id[:8]}): DependencyError: leanthink's plug-in did not register" in done.stderr
     cluster.remove_node(lacking)
-    cluster.add_node(**ON_EACH)
+    cluster.add_node(**on_each())
     cluster.wait_for_nodes()
     done = checked()
     assert done.stdout.strip().splitlines()[-1] == "all have it", done.stderr[-4000:]
@@ -145,7 +150,7 @@ def test_a_run_on_two_nodes_loses_one_and_goes_on(
     command = pasted(run.folder, capsys)
 
     # Trained on both, until the second node dies behind the first checkpoint.
-    second = cluster.add_node(**ON_EACH)
+    second = cluster.add_node(**on_each())
     cluster.wait_for_nodes()
     log = tmp_path / "killed.txt"
     process = start(command, cluster.address, log)
@@ -160,7 +165,7 @@ def test_a_run_on_two_nodes_loses_one_and_goes_on(
     assert 1 <= reached < STEPS
 
     # With another node it goes on, this time as a Ray job, whose driver Ray starts without our environment.
-    cluster.add_node(**ON_EACH)
+    cluster.add_node(**on_each())
     cluster.wait_for_nodes()
     client = JobSubmissionClient(f"http://{cluster.head_node.webui_url}")
     log = tmp_path / "job.txt"

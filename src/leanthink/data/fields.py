@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from leanthink.core.errors import DataError
+from leanthink.core.text import as_label
 from leanthink.data.records import Record, number_of, source_of
 from leanthink.verify import gold_text
 from leanthink.verify.golds import Lists
@@ -83,8 +84,8 @@ ROLES: Final = tuple(field.name for field in fields(Fields) if field.name in USU
 
 
 def shown_names(record: Record) -> str:
-    """The fields that a row has, for errors."""
-    return ", ".join(name for name in record.fields if record.has(name)) or "nothing"
+    """The fields that a row has, for errors; whoever wrote the file chose their names."""
+    return ", ".join(as_label(name) for name in record.fields if record.has(name)) or "nothing"
 
 
 def gold_of(record: Record, name: str, lists: Lists = "any") -> str:

@@ -30,8 +30,8 @@ INDEX: Final = f"{WEIGHTS}.index.json"
 BLOCK: Final = 1 << 20  # bytes read at a time for a checksum
 MERGE_CHECKPOINT: Final = "python -m verl.model_merger merge --backend fsdp --local_dir {} --target_dir {}"
 
-SHARD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
-"""What a file of weights may be called."""
+SHARD: Final = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
+"""What a file of weights may be called; no file system knows a longer name."""
 
 DTYPES: Final[Mapping[str, torch.dtype]] = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """What can be merged, by safetensors' names."""

@@ -13,7 +13,7 @@ from leanthink.core.errors import BatchError, MissingColumnError
 from leanthink.core.groups import group_codes
 from leanthink.core.measured import PieceReward, PromptReward
 from leanthink.core.reward import Reward
-from leanthink.data.fields import USUAL
+from leanthink.data.fields import USUAL, shown_names
 from leanthink.data.records import Record
 from leanthink.data.rollouts import Rollouts, read_rollouts, words_and_signs
 from leanthink.recipe.scoring import batch_of_facts, measured_rewards
@@ -141,7 +141,7 @@ def _measured(reward: Reward, rollouts: Rollouts, who: str) -> tuple[dict[str, S
             bare = next(record for record in rollouts.records if not record.has(name))
             raise MissingColumnError(
                 f"{bare.place}: no {name!r}, which {who} needs; give it in every row "
-                f"(it has: {', '.join(name for name in bare.fields if bare.has(name))})"
+                f"(it has: {shown_names(bare)})"
             )
         of_tokens = parts[name].of_tokens
         if rollouts.texts is None and (tokens is None or not of_tokens):
