@@ -140,8 +140,7 @@ def _measured(reward: Reward, rollouts: Rollouts, who: str) -> tuple[dict[str, S
         if name not in parts:
             bare = next(record for record in rollouts.records if not record.has(name))
             raise MissingColumnError(
-                f"{bare.place}: no {name!r}, which {who} needs; give it in every row "
-                f"(it has: {shown_names(bare)})"
+                f"{bare.place}: no {name!r}, which {who} needs; give it in every row (it has: {shown_names(bare)})"
             )
         of_tokens = parts[name].of_tokens
         if rollouts.texts is None and (tokens is None or not of_tokens):

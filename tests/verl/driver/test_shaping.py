@@ -285,7 +285,8 @@ def test_a_loss_of_groups_is_told_who_takes_part_what_was_right_and_what_it_aske
     monkeypatch.setattr(shaping, "tq", queue)
     buffer = object.__new__(shaping.ShapingReplayBuffer)
     buffer._rollouts = None
-    buffer._group_loss = SimpleNamespace(reads=("sampled",), write=lambda step: given.append(step) or {"loss/seen": 2.0})
+    written = lambda step: given.append(step) or {"loss/seen": 2.0}  # noqa: E731
+    buffer._group_loss = SimpleNamespace(reads=("sampled",), write=written)
     buffer.shaper = Shaper(Settings.of(load_recipe("grpo", ["reward={scale: {by: 3, of: correct}}"])))
     tags = [{"response_len": length} for length in (3, 2, 1)]
     metrics = buffer._shape(SimpleNamespace(keys=["k0", "k1", "k2"], tags=tags, partition_id="train"), 1)

@@ -1,7 +1,7 @@
 """Ends a run whose TransferQueue is gone, as when its machine is: verl asks it without a time limit, for ever.
 
-Where Ray puts TransferQueue's controller is Ray's choice: it may be a machine that holds no worker of verl's, whose loss
-nothing else of a run would notice.
+Ray chooses the machine of TransferQueue's controller: it may be one that holds no worker of verl's, whose loss nothing
+else of a run would notice.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ def end_without_queue() -> None:
     """Watch TransferQueue's controller from a thread, and end this process soon after it has died."""
     import ray
 
-    # By name: the process's own handle is a private name of TransferQueue's. A controller that `close` ended is no loss.
+    # By name: the process's own handle is a private name of TransferQueue's.
     controller = ray.get_actor("TransferQueueController", namespace="transfer_queue")
     threading.Thread(target=watch, args=(controller, os._exit), name="leanthink-queue", daemon=True).start()
 
 
-def watch(controller: Any, end: Callable[[int], Any], every: float = EVERY_SECONDS, grace: float = GRACE_SECONDS) -> None:
+def watch(
+    controller: Any, end: Callable[[int], Any], every: float = EVERY_SECONDS, grace: float = GRACE_SECONDS
+) -> None:
     """Wait until an actor of Ray's has died of something else than `ray.kill`, say so, and end the process.
 
     Args:
@@ -51,7 +53,8 @@ def watch(controller: Any, end: Callable[[int], Any], every: float = EVERY_SECON
             time.sleep(grace)
             logger.error(
                 "TransferQueue's controller died, and with it all that verl was about to train on (%s). verl would "
-                "wait for it without end, so leanthink ends the run; the same command goes on from the last checkpoint.",
+                "wait for it without end, so leanthink ends the run; the same command goes on from the last "
+                "checkpoint.",
                 " ".join(str(error).split()),
             )
             end(1)
