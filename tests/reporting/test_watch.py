@@ -16,6 +16,7 @@ from leanthink.core.errors import ConfigError
 from leanthink.reporting.live import curves, responses
 from leanthink.reporting.live.follow import Followed, dumps
 from leanthink.reporting.live.serve import listening, new_token
+from leanthink.runs.folder import Run
 from watching_server import watched
 
 SHAPED = {"acc": 1.0, "unknown": 0.0, "length": 9.0, "truncated": 0.0, "difficulty": "3", "reason": "correct/equal"}
@@ -196,6 +197,22 @@ def test_a_resumed_run_takes_the_place_of_what_was_done_again(run):
     assert accuracy_of(Followed(run)) == accuracy_of(followed)  # as if read at once
     rows = followed.run.read_metrics()
     assert [row["step"] for row in rows] == [*range(1, 10)]
+
+
+@pytest.mark.parametrize("evaluated", ["val-core/data/acc/mean@1", "val/test_score/data", "eval_reward"])
+def test_a_resumed_run_that_evaluates_first_keeps_the_step_that_it_goes_on_from(run, evaluated):
+    """verl validates where it goes on, too, and says so under the step of the checkpoint."""
+    before = Run(folder=run).read_metrics()
+    with (run / "attempts" / "001.jsonl").open("w") as out:
+        out.write(json.dumps({"step": 7, "data": {evaluated: 0.5}}) + "\n")
+    followed = Followed(run)
+    assert followed.state()["step"] == 12  # nothing was done again yet
+    grow(run, 8, 9, "001.jsonl", 0.25)
+    assert accuracy_of(followed)[6:] == [[7, pytest.approx(57)], [8, 25.0], [9, 25.0]]
+    assert accuracy_of(Followed(run)) == accuracy_of(followed)
+    rows = followed.run.read_metrics()
+    assert [row["step"] for row in rows] == [*range(1, 10)]
+    assert rows[:6] == before[:6] and rows[6] == {**before[6], evaluated: 0.5}
 
 
 def test_a_file_that_is_replaced_is_read_anew(run):

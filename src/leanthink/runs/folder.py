@@ -39,6 +39,7 @@ SUMMARY: Final[Mapping[str, Any]] = {
     "versions": dict,
 }
 """What a summary holds, and of which kind."""
+_EVALUATED: Final = ("val-", "val/", "eval_")
 REQUIRED: Final = ("recipe", "steps")
 """What every one holds, whatever version wrote it."""
 
@@ -132,13 +133,17 @@ class Run:
         return steps if isinstance(steps, int) else None
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """One flat mapping per step, later attempts replacing what an earlier one did after its last checkpoint."""
+        """One flat mapping per step, later attempts replacing what an earlier one did after its last checkpoint.
+
+        Where an attempt goes on, verl may evaluate first, and says so under the step of the checkpoint: that adds to
+        what the earlier attempt said of the step.
+        """
         by_step: dict[int, dict[str, Any]] = {}
         for path in sorted(self.attempts.glob("*.jsonl")):
             lines = [step_of(row, f"{path}, line {n}") for n, row in enumerate(read_jsonl(path, whole=False), 1)]
-            steps = [step for step, _ in lines if step > 0]
-            if steps:
-                by_step = {step: row for step, row in by_step.items() if step < min(steps)}
+            first = min((step for step, data in lines if is_trained(step, data)), default=None)
+            if first is not None:
+                by_step = {step: row for step, row in by_step.items() if step < first}
             for step, data in lines:
                 by_step[step] = {"step": step, **by_step.get(step, {}), **data}
         return [by_step[step] for step in sorted(by_step)]
@@ -219,6 +224,15 @@ def step_of(row: Mapping[str, Any], place: str) -> tuple[int, Mapping[str, Any]]
     if not isinstance(data, Mapping):
         raise DataError(f"{place}: data is {data!r:.60}; give verl's {{'step': 1, 'data': {{...}}}}")
     return whole_number(row.get("step"), f"{place}, step"), data
+
+
+def is_trained(step: int, data: Mapping[str, Any]) -> bool:
+    """Whether a line of metrics is of a step of training, and not of an evaluation alone, as verl or TRL name its figures.
+
+    >>> is_trained(3, {"actor/loss": 0.1, "val-core/acc": 1.0}), is_trained(3, {"val-core/acc": 1.0})
+    (True, False)
+    """
+    return step > 0 and any(not name.startswith(_EVALUATED) for name in data)
 
 
 def evaluation(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

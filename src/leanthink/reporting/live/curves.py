@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from leanthink.files.reading import lines_of, row_of
-from leanthink.runs.folder import Run, step_of
+from leanthink.runs.folder import Run, is_trained, step_of
 
 CURVES: Final = (
     ("leanthink/accuracy", "accuracy of training rollouts (%)", 100),
@@ -98,7 +98,7 @@ class Curves:
 
     def _add(self, step: int, data: Mapping[str, Any], place: _Place) -> None:
         self._drawn = None
-        if step > 0 and (place.first is None or step < place.first):
+        if is_trained(step, data) and (place.first is None or step < place.first):
             place.first = step
             self._cut(bisect_left(self._steps, step))
         at = bisect_left(self._steps, step)
