@@ -184,7 +184,8 @@ def test_a_run_on_two_nodes_loses_one_and_goes_on(
     saved = json.loads((run.checkpoints / f"global_step_{STEPS}" / STATE).read_text())
     remembered = saved["state"]["length"]["of"]
     assert 1 <= len(remembered["length"]) <= PROMPTS * STEPS
-    assert set(remembered["length"]) == set(remembered["count"])
+    assert remembered["count"] == {}  # the shortest length is of no count
     first = json.loads((run.checkpoints / f"global_step_{reached}" / STATE).read_text())["state"]["length"]["of"]
-    assert set(first["length"]) <= set(remembered["length"])  # it went on with what was remembered
+    for key, shortest in first["length"].items():  # it went on with what was remembered
+        assert remembered["length"][key] <= shortest
     assert main(["report", str(run.folder), "--out", str(tmp_path / "report")]) == 0

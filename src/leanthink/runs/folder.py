@@ -227,7 +227,7 @@ def step_of(row: Mapping[str, Any], place: str) -> tuple[int, Mapping[str, Any]]
 
 
 def is_trained(step: int, data: Mapping[str, Any]) -> bool:
-    """Whether a line of metrics is of a step of training, and not of an evaluation alone, as verl or TRL name its figures.
+    """Whether a line of metrics is of a step of training, and not of an evaluation alone, by verl's and TRL's names.
 
     >>> is_trained(3, {"actor/loss": 0.1, "val-core/acc": 1.0}), is_trained(3, {"val-core/acc": 1.0})
     (True, False)

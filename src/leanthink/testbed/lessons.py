@@ -73,11 +73,11 @@ COURSES: Final = (
 
 
 EFFORT_COURSE: Final = Course(
-    steps=300,
+    steps=1500,
     learning_rate=1e-3,
     muon_rate=1e-3,
     warmup_steps=20,
-    phases=((300, {"pairs": 0.1, "traces": 0.75, "cuts": 0.15}),),
+    phases=((1500, {"pairs": 0.1, "traces": 0.75, "cuts": 0.15}),),
 )
 """Of the effort policy, which begins as the search policy."""
 
