@@ -6,8 +6,10 @@ STEPS ?= 70
 SAMPLE ?= 100
 TAG ?=
 SKIP ?=
+JOBS ?= 2
+UNIT := -m "not verl and not long and not engine"
 
-.PHONY: demo sweep test docs lint types unit verl-tests check-recipes check-engine results bench fuzz mutants method release-check setup clean
+.PHONY: demo sweep test quick docs lint types unit coverage verl-tests check-recipes check-engine results bench fuzz mutants method release-check setup clean
 
 demo: setup ## train grpo and dler from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
@@ -32,8 +34,15 @@ lint: setup ## style, and whether the tables of `make docs` are fresh
 types: setup
 	$(BIN)/mypy
 
-unit: setup ## unit, contract, packaging and documentation tests
-	$(BIN)/coverage run -m pytest -m "not verl and not long and not engine"
+unit: setup ## unit, contract, packaging and documentation tests, JOBS=2 files at a time
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(UNIT)
+
+quick: setup ## what most changes break: lint, and the tests of rewards, algorithms, recipes, scoring; a minute
+	$(BIN)/ruff check .
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(UNIT) tests/core tests/rewards tests/algorithms tests/training
+
+coverage: setup ## which lines the unit tests reach, one file at a time
+	$(BIN)/coverage run -m pytest $(UNIT)
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 verl-tests: setup ## a real verl run of a few steps, killed and resumed
