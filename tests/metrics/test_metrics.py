@@ -237,7 +237,7 @@ def slow_sign_flip_p_value(differences):
 def test_sign_flips_against_the_slow_twin():
     generator = random.Random(3)
     for _ in range(50):
-        differences = [generator.choice([-1, -0.5, 0, 0, 0.5, 1]) for _ in range(generator.randint(1, 9))]
+        differences = [generator.choice([-1, -0.5, 0, 0, 0.3, 1]) for _ in range(generator.randint(1, 9))]
         slow = slow_sign_flip_p_value(differences)
         assert sign_flip_p_value(numpy.array(differences, dtype=float)) == pytest.approx(slow)
 

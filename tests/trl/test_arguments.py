@@ -90,6 +90,8 @@ def test_keys_that_mean_nothing_to_trl_are_told() -> None:
         "kimi under TRL: actor_rollout_ref.actor.policy_loss.loss_mode say nothing to TRL; "
         "give its own arguments instead"
     ]
+    given = ["data.shuffle=false", "trainer.test_freq=5", "data.val_max_samples=9", "trainer.save_freq=2"]
+    assert unknown_keys(keys_of(recipe, given)) == ["data.shuffle", "trainer.test_freq"]
     assert all(
         not unknown_keys(load_recipe(name).verl) for name in recipe_names() if fit_of(load_recipe(name)).lost == ()
     )

@@ -22,13 +22,13 @@ def test_it_trains_goes_on_and_is_finished(tmp_path: Path, capsys: pytest.Captur
     run = Run(folder=tmp_path / "run")
     command = ["train", "hapo", "--trainer", "trl", "--profile", "cpu", "--seed", "3", "--out", str(run.folder)]
     sizes = ["data.train_batch_size=4", "actor_rollout_ref.actor.ppo_mini_batch_size=4", "trainer.save_freq=1"]
-    own = ["--keep-rollouts"]
+    own = ["--keep-rollouts", "data.val_max_samples=96"]
     assert cli.main([*command, "--steps", "2", *sizes, *own]) == 0
     told = capsys.readouterr().out
     assert "step 1  accuracy" in told and "first step done after" in told
     summary = run.read_summary()
     assert (summary["trainer"], summary["steps"], summary["seed"]) == ("trl", 2, 3)
-    assert summary["before"]["questions"] == summary["after"]["questions"] == 640
+    assert summary["before"]["questions"] == summary["after"]["questions"] == 96
     assert summary["seconds"]["per_step"].keys() >= {"gen", "reward", "step"}
     assert {path.name for path in (run.folder).iterdir()} >= {"metrics.jsonl", "curves.png", "run.json", "recipe.yaml"}
     assert last_checkpoint(run.checkpoints) == run.checkpoints / "checkpoint-2"

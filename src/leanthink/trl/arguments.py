@@ -54,8 +54,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 """The keys of verl that TRL has a word for, with verl's defaults (of epochs and of saving, the GPU profile's)."""
 
 OF_NO_EFFECT: Final = (
-    *("algorithm.filter_groups", "algorithm.rollout_correction", "reward.reward_model", "critic", "data", "trainer"),
-    *(f"{ROLLOUT}.calculate_log_probs", f"{ROLLOUT}.agent"),
+    *("algorithm.filter_groups", "algorithm.rollout_correction", "reward.reward_model", "critic"),
+    *("data.max_prompt_length", "trainer.critic_warmup", f"{ROLLOUT}.calculate_log_probs", f"{ROLLOUT}.agent"),
+    *("data.train_max_samples", "data.val_max_samples"),  # of the data, which the command cuts before TRL sees them
 )
 """Names, or beginnings of names, of keys that say nothing to TRL and change nothing of the method there."""
 

@@ -28,6 +28,7 @@ def main(given: Sequence[str] | None = None) -> int:
     from leanthink.trl import LeanthinkGRPOTrainer, config, dataset
 
     recipe = load_recipe(args.recipe, rest, args.profile)
+    keys = keys_of(recipe, rest, args.profile)
     run = Run(folder=args.run)
     seed = {} if args.seed is None else {"seed": args.seed}
     named: dict[str, Any] = {"output_dir": str(run.checkpoints), **seed, **own}
@@ -40,8 +41,8 @@ def main(given: Sequence[str] | None = None) -> int:
         options=options,
         run=run.folder,
         keep_rollouts=args.keep_rollouts,
-        train_dataset=dataset(args.train_file, keys_of(recipe, rest, args.profile).get("data.train_max_samples")),
-        eval_dataset=dataset(args.val_file),
+        train_dataset=dataset(args.train_file, keys.get("data.train_max_samples")),
+        eval_dataset=dataset(args.val_file, keys.get("data.val_max_samples")),
     )
     last = last_checkpoint(run.checkpoints)
     if last is None and not run.evaluated_steps():

@@ -68,7 +68,7 @@ def dataset(files: str | Path | Sequence[str | Path] | Iterable[Mapping[str, Any
 
     Args:
         files: a path, several, or rows as mappings.
-        limit: how many of the first rows, at most.
+        limit: how many of the first rows, at most; None, or below 0 as verl has it, for all.
 
     Raises:
         DependencyError: ``datasets`` is not installed.
@@ -86,4 +86,4 @@ def dataset(files: str | Path | Sequence[str | Path] | Iterable[Mapping[str, Any
             rows.append(dict(one))
         else:
             rows += [dict(record.fields) for record in read_records(Path(one))]
-    return Dataset.from_list(rows if limit is None else rows[:limit])
+    return Dataset.from_list(rows if limit is None or limit < 0 else rows[:limit])
