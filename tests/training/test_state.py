@@ -10,7 +10,7 @@ from leanthink.core.limits import PerPassRate
 from leanthink.recipe.definition import Recipe, load_recipe
 from leanthink.rewards import CollapseGuard, Correct, HistoryLength, KimiLength, Scale, Sum
 from leanthink.training import Settings, States, load_states, save_states
-from leanthink.training.state import FILE
+from leanthink.training.state import FILE, saved_step
 
 BEFORE = Recipe(
     name="before",
@@ -164,3 +164,15 @@ def test_moving_to_a_reward_without_state_is_told_too(tmp_path, caplog):
 def test_what_to_do_with_a_changed_recipe_is_one_of_two():
     with pytest.raises(ConfigError, match="changed_recipe is 'reset'; give refuse or migrate"):
         Settings.of(BEFORE, changed_recipe="reset")
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_the_step_of_a_checkpoint(tmp_path, step):
+    assert saved_step(saved(tmp_path, lambda content: {**content, "step": step}), Settings.of(BEFORE)) == step
+
+
+@pytest.mark.parametrize("step", [-1, True, 1.0, "3", None])
+def test_a_step_that_is_none(tmp_path, step):
+    folder = saved(tmp_path, lambda content: {**content, "step": step})
+    with pytest.raises(StateError, match=f"step is {step!r}; give a whole number"):
+        saved_step(folder, Settings.of(BEFORE))

@@ -68,6 +68,18 @@ def test_each_part_that_expects_otherwise_is_named_with_its_override():
         check_opening(ModeSwitchReward(), OPENED)
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_token_is_one_to_the_model_not_none_and_not_two(count):
+    class Splitting:
+        unk_token_id = None
+
+        def encode(self, text, add_special_tokens):
+            return list(range(count))
+
+    with pytest.raises(ConfigError, match=rf"reward\.mode_outcome: .<short>. is {count} tokens of this model"):
+        check_tokens(ModeOutcome(), Splitting())
+
+
 def test_a_model_without_the_tokens_is_refused(tokenizer):
     with pytest.raises(ConfigError, match=r"reward\.mode_outcome: .<short>. is an unknown token of this model"):
         check_tokens(ModeOutcome(), tokenizer)
