@@ -29,7 +29,15 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 BUILD: Final = ROOT / "build" / "mutants"
 AREAS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {  # what is changed, and which tests should notice
     "core": (["src/leanthink/core"], ["tests/core", "tests/contract", "tests/rewards", "tests/recipe"]),
-    "training": (["src/leanthink/training"], ["tests/training"]),
+    "training": (
+        ["src/leanthink/training"],
+        [
+            "tests/training",
+            "tests/verl/driver",
+            "tests/verl/rollout/test_facts.py",
+            "tests/verl/rollout/test_template.py",
+        ],
+    ),
     "recipe": (["src/leanthink/recipe"], ["tests/recipe", "tests/recipes", "tests/files"]),
     "rewards": (["rewards"], ["tests/rewards", "tests/contract"]),
     "algorithms": (["algorithms"], ["tests/algorithms", "tests/contract", "tests/merge"]),
