@@ -1,4 +1,7 @@
 import logging
+import os
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -53,3 +56,23 @@ def test_a_queue_that_verl_closed_ends_nothing(monkeypatch):
     actor, left = controller(monkeypatch, closed)
     lost.watch(actor, lambda status: pytest.fail("the run is over, and well"), every=7)
     assert not left
+
+
+def test_a_queue_of_another_name_is_told_and_stops_no_run(monkeypatch, caplog):
+    def get_actor(name, namespace):
+        raise ValueError(f"Failed to look up actor {name!r} of {namespace}")
+
+    monkeypatch.setattr(ray, "get_actor", get_actor)
+    lost.end_without_queue()
+    assert "no watch over TransferQueue" in caplog.text and "'TransferQueueController'" in caplog.text
+
+
+def test_the_controller_is_watched_by_a_thread_that_ends_with_the_process(monkeypatch):
+    watched = []
+    monkeypatch.setattr(ray, "get_actor", lambda name, namespace: (name, namespace))
+    monkeypatch.setattr(lost, "watch", lambda actor, end: watched.append((actor, end, threading.current_thread())))
+    lost.end_without_queue()
+    while not watched:
+        time.sleep(0.01)
+    (actor, end, thread), *_ = watched
+    assert actor == ("TransferQueueController", "transfer_queue") and end is os._exit and thread.daemon

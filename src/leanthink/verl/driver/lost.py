@@ -23,8 +23,11 @@ def end_without_queue() -> None:
     """Watch TransferQueue's controller from a thread, and end this process soon after it has died."""
     import ray
 
-    # By name: the process's own handle is a private name of TransferQueue's.
-    controller = ray.get_actor("TransferQueueController", namespace="transfer_queue")
+    try:  # by name: the process's own handle is a private name of TransferQueue's
+        controller = ray.get_actor("TransferQueueController", namespace="transfer_queue")
+    except ValueError as error:
+        logger.warning("no watch over TransferQueue: a run that loses it would wait without end (%s)", error)
+        return
     threading.Thread(target=watch, args=(controller, os._exit), name="leanthink-queue", daemon=True).start()
 
 
