@@ -192,3 +192,8 @@ def test_a_recipe_that_is_no_file(tmp_path: Path, make: Callable[[Path], None]) 
     make(tmp_path / "a.yaml")
     with pytest.raises(ConfigError, match=r"no file|cannot read"):
         read_yaml(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(("given", "read"), [(0, 0), (-3, -3), (3.0, 3), (-0.0, 0), (2**60, 2**60)])
+def test_a_whole_number_is_read_however_it_is_written(given: Any, read: int) -> None:
+    assert whole_number(given, "here") == read and isinstance(whole_number(given, "here"), int)

@@ -224,6 +224,14 @@ def test_against_slow_twins():
         assert metrics.process_efficiency(solutions(responses)) == pytest.approx(process, abs=1e-9)
 
 
+def test_a_response_without_tokens_hides_none_behind_it():
+    """Both are means over the others, wherever the empty one stands."""
+    empty, half = [], [metrics.Solution(tokens=50, correct=True, perspective="a") for _ in range(2)]
+    whole = [metrics.Solution(tokens=10, correct=True, perspective="a")]
+    for responses in ([half, empty, whole], [empty, half, whole], [half, whole, empty]):
+        assert metrics.outcome_efficiency(responses) == metrics.process_efficiency(responses) == 0.75
+
+
 def slow_sign_flip_p_value(differences):
     """Exact, one pattern at a time."""
     observed = abs(sum(differences))
