@@ -12,7 +12,7 @@ from leanthink.core.errors import BatchError, ConfigError
 from leanthink.recipe.definition import load_recipe
 from leanthink.training import Settings
 from leanthink.trl.mixin import ends_of, fitted
-from leanthink.trl.rows import columns_of, gold_of, messages_of
+from leanthink.trl.rows import columns_of, dataset, gold_of, messages_of
 from leanthink.trl.scorer import Found, Row, Scorer, evaluation_metrics, group_ids
 from made_facts import fact
 
@@ -130,3 +130,9 @@ def test_rows_with_arguments_of_their_own_for_the_template_are_refused() -> None
     own = {"prompt": "1 + 1 =", "solution": "2", "chat_template_kwargs": {"reasoning_effort": "low"}}
     with pytest.raises(ConfigError, match="TRL gives its template the same arguments for all rows"):
         scorer().check_row(own)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, 3), (-1, 3), (0, 0), (2, 2), (9, 3)])
+def test_the_first_rows_of_the_data_as_many_as_verl_would_take(limit: int | None, kept: int) -> None:
+    rows = [{"prompt": f"{number}", "answer": f"{number}"} for number in range(3)]
+    assert list(dataset(rows, limit)) == rows[:kept]

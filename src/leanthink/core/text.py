@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 REPLACEMENT: Final = "\ufffd"
@@ -70,6 +70,15 @@ def as_label(text: object, most: int = LONGEST, *, halves: bool = False) -> str:
     whole = str(text)
     shown = printable(" ".join(whole[: 4 * most].split()), halves=halves)
     return shown if len(shown) <= most and len(whole) <= 4 * most else shown[: most - 1] + "…"
+
+
+def listed(names: Iterable[object]) -> str:
+    r"""Names that somebody else chose, in one line of an error.
+
+    >>> listed(["group", "le\ngth"])
+    'group, le gth'
+    """
+    return ", ".join(map(as_label, names))
 
 
 def without_tex(text: str) -> str:

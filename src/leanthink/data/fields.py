@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from leanthink.core.errors import DataError
-from leanthink.core.text import as_label
+from leanthink.core.text import listed
 from leanthink.data.records import Record, number_of, source_of
 from leanthink.verify import gold_text
 from leanthink.verify.golds import Lists
@@ -84,8 +84,8 @@ ROLES: Final = tuple(field.name for field in fields(Fields) if field.name in USU
 
 
 def shown_names(record: Record) -> str:
-    """The fields that a row has, for errors; whoever wrote the file chose their names."""
-    return ", ".join(as_label(name) for name in record.fields if record.has(name)) or "nothing"
+    """The fields that a row has, for errors."""
+    return listed(name for name in record.fields if record.has(name)) or "nothing"
 
 
 def gold_of(record: Record, name: str, lists: Lists = "any") -> str:
@@ -190,7 +190,7 @@ def of_source(records: Sequence[Record], name: str | None) -> list[Record]:
     if not chosen:
         raise DataError(
             f"{records[0].file}: no row of the source {name!r}; there are: "
-            f"{', '.join(sources_of(records)) or 'none with a data_source'}"
+            f"{listed(sources_of(records)) or 'none with a data_source'}"
         )
     return chosen
 

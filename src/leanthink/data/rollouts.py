@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from leanthink.core.batch import PROMPT_KEY, RolloutBatch
 from leanthink.core.errors import ConfigError, DataError, DependencyError
+from leanthink.core.text import listed
 from leanthink.data.fields import (
     IDS,
     ROLES,
@@ -325,7 +326,7 @@ def _judgements(
         if len(sources_of(records)) < 2:
             raise
         raise DataError(
-            f"{error}, or take the rows of one source with --source (there are: {', '.join(sources_of(records))})"
+            f"{error}, or take the rows of one source with --source (there are: {listed(sources_of(records))})"
         ) from error
     if name is not None or not known:
         if texts := sum(isinstance(record.get(str(name)), str) for record in known):

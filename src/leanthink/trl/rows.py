@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import ConfigError, DependencyError
+from leanthink.core.text import listed
 
 VERLS: Final = "reward_model"
 GOLDS: Final = ("answer", "solution", "gold", "ground_truth", "target")
@@ -43,14 +44,14 @@ def gold_of(row: Mapping[str, Any], name: str | None = None) -> Any:
     """
     if name is not None:
         if name not in row:
-            raise ConfigError(f"gold: the data have no column {name!r}; they have {', '.join(row)}")
+            raise ConfigError(f"gold: the data have no column {name!r}; they have {listed(row)}")
         return row[name]
     if isinstance(held := row.get(VERLS), Mapping):
         return held.get("ground_truth")
     found = next((known for known in GOLDS if known in row), None)
     if found is None:
         raise ConfigError(
-            f"the data have no gold answer: none of {VERLS}.ground_truth, {', '.join(GOLDS)} among {', '.join(row)}; "
+            f"the data have no gold answer: none of {VERLS}.ground_truth, {', '.join(GOLDS)} among {listed(row)}; "
             "name its column with gold="
         )
     return row[found]
