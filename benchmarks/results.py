@@ -1,28 +1,32 @@
 """Write ``docs/explanation/results.md`` and its picture from two sweeps; ``make results`` trains their runs first.
 
 ``results_search.yaml`` is of the search task, where every run has a distance from the best possible, and
-``results.yaml`` of the chains.
+``results.yaml`` of the chains. What a run of the search task came to is kept in ``results_search.json``: seeds may be
+trained one after the other, and the page is made anew without them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from leanthink.commands.sweep import resolver
-from leanthink.reporting.figures import figures, last_samples
-from leanthink.reporting.fronts import lines_of, search_figures
+from leanthink.metrics import Interval
+from leanthink.reporting.figures import Figures, figures
+from leanthink.reporting.fronts import SearchFigures, search_figures
 from leanthink.reporting.pictures import Line, pictures, save
-from leanthink.reporting.sources import Sample, Source, read_sources
-from leanthink.reporting.variants import variants
-from leanthink.sweep.plan import Sweep, load_sweep
+from leanthink.reporting.sources import Source, read_sources
+from leanthink.reporting.variants import Variant
+from leanthink.sweep.plan import Planned, Sweep, load_sweep
 from leanthink.sweep.store import Store, outcome
+from leanthink.testbed.front import front, waste_dropped
 
 HERE = Path(__file__).resolve().parent
 CHAINS, SEARCH = HERE / "results.yaml", HERE / "results_search.yaml"
@@ -141,13 +145,16 @@ def summaries(sweep: Sweep, store: Store, variant: str) -> list[Summary]:
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Mean over the seeds, and how far they lie apart (sample deviation).
+    """Mean over the seeds, and how far they lie apart (sample deviation); a seed of which nothing is known is left out.
 
-    >>> spread([1.0, 3.0]), spread([2.0])
-    ('2.0 ± 1.4', '2.0')
+    >>> spread([1.0, 3.0]), spread([2.0, math.nan]), spread([math.nan])
+    ('2.0 ± 1.4', '2.0', '-')
     """
-    mean = f"{fmean(values):.{digits}f}"
-    return f"{mean} ± {stdev(values):.{digits}f}" if len(values) > 1 else mean
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return "-"
+    mean = f"{fmean(known):.{digits}f}"
+    return f"{mean} ± {stdev(known):.{digits}f}" if len(known) > 1 else mean
 
 
 def probe_tokens(metrics: Iterable[Mapping[str, Any]]) -> float:
@@ -202,39 +209,114 @@ def sections_of(text: str) -> dict[str, str]:
     return {title: body.strip() for title, _, body in parts}
 
 
-def search_sources(sweep: Sweep, store: Store) -> list[Source]:
-    """The finished runs of the search task, each labelled by its variant."""
-    finished = [planned for planned in sweep.runs if outcome(store.run(planned), planned) == "finished"]
-    return [replace(read_sources([store.run(planned).folder])[0], label=planned.variant) for planned in finished]
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """An evaluation on the search task, for itself and beside the front."""
+
+    figures: Figures
+    search: SearchFigures
 
 
-def search_section(
-    sources: Sequence[Source], summary_of: Mapping[str, Sequence[Summary]], missing: Sequence[str]
-) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A run of the search task that came to its end; `KEPT` keeps it after its folder is gone.
+
+    Attributes:
+        variant: of the sweep.
+        key: a hash of what the run is; one with another key is another run, and not shown for it.
+        start: before training.
+        last: after it.
+        summary: what the run says of itself, raw.
+    """
+
+    variant: str
+    key: str
+    start: Evaluation
+    last: Evaluation
+    summary: Summary
+
+
+def ended_runs(sweep: Sweep, store: Store, kept: Iterable[Ended]) -> list[Ended]:
+    """The runs of the plan that ended, from their folders where these are there, else as they were kept."""
+    before = {one.key: one for one in kept}
+    found = []
+    for planned in sweep.runs:
+        run = store.run(planned)
+        if outcome(run, planned) == "finished":
+            found.append(ended_run(read_sources([run.folder])[0], planned, run.read_summary()))
+        elif planned.key in before:
+            found.append(before[planned.key])
+    return found
+
+
+def ended_run(source: Source, planned: Planned, summary: Summary) -> Ended:
+    """What the page shows of a run."""
+    first, last = (
+        Evaluation(figures=figures(step, samples, levels=False), search=search_figures(samples))
+        for step, samples in ((step, source.evaluations[step]) for step in (0, max(source.evaluations)))
+    )
+    return Ended(variant=planned.variant, key=planned.key, start=first, last=last, summary=summary)
+
+
+def kept_text(runs: Iterable[Ended]) -> str:
+    """The runs as JSON, which has no NaN."""
+    return json.dumps([_without_nan(asdict(one)) for one in runs], indent=1, allow_nan=False) + "\n"
+
+
+def read_kept(text: str) -> list[Ended]:
+    """The runs from `kept_text`."""
+
+    def evaluation(node: Mapping[str, Any]) -> Evaluation:
+        own, beside = ({name: _figure(value) for name, value in node[kind].items()} for kind in ("figures", "search"))
+        return Evaluation(figures=Figures(**own), search=SearchFigures(**beside))
+
+    return [
+        Ended(**{**node, "start": evaluation(node["start"]), "last": evaluation(node["last"])})
+        for node in json.loads(text)
+    ]
+
+
+def _figure(value: Any) -> Any:
+    """A value of `Figures` or `SearchFigures` from `_without_nan`."""
+    if isinstance(value, Mapping) and value:  # without any, it is the levels, which are not kept
+        return Interval(**{name: _figure(end) for name, end in value.items()})
+    return math.nan if value is None else value
+
+
+def _without_nan(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {name: _without_nan(value) for name, value in node.items()}
+    return None if isinstance(node, float) and math.isnan(node) else node
+
+
+def search_section(runs_of: Mapping[str, Sequence[Ended]], missing: Sequence[str]) -> list[str]:
     """The table of the search task: the start, then each variant over its seeds."""
-    start = next(source.evaluations[0] for source in sources)
+    starts = starts_of(runs_of)
     lines = [
         "![Accuracy against tokens on the search task: the best possible, the start, every method](results.png)",
         "",
-        SEARCH_TEXT.format(needed=search_figures(start).slope_needed),
+        SEARCH_TEXT.format(needed=starts[0].search.slope_needed),
         "",
         table_line(SEARCH_HEADINGS),
         table_line(["---"] * len(SEARCH_HEADINGS)),
-        table_line(search_row("the start", [start], [])),
+        table_line(search_row("the start", starts, [])),
     ]
-    for variant, summaries in summary_of.items():
-        own = [last[1] for source in sources if source.label == variant and (last := last_samples(source))]
-        lines.append(
-            table_line(search_row(f"`{variant}`" if variant == summaries[0]["recipe"] else variant, own, summaries))
-        )
-    lines += ["", "Accuracy and tokens by the number of candidates:", "", *by_difficulty(summary_of, "candidates"), ""]
+    for variant, runs in runs_of.items():
+        name = f"`{variant}`" if variant == runs[0].summary["recipe"] else variant
+        lines.append(table_line(search_row(name, [run.last for run in runs], [run.summary for run in runs])))
+    summaries = {variant: [run.summary for run in runs] for variant, runs in runs_of.items()}
+    lines += ["", "Accuracy and tokens by the number of candidates:", "", *by_difficulty(summaries, "candidates"), ""]
     return [*lines, f"Not run: {', '.join(missing)}.", ""] if missing else lines
 
 
-def search_row(name: str, ends: Sequence[Sequence[Sample]], summaries: Sequence[Summary]) -> list[str]:
+def starts_of(runs_of: Mapping[str, Sequence[Ended]]) -> list[Evaluation]:
+    """The start by seed: that of the variant with most of them, as each run begins with the same policy."""
+    return [run.start for run in max(runs_of.values(), key=len)]
+
+
+def search_row(name: str, ends: Sequence[Evaluation], summaries: Sequence[Summary]) -> list[str]:
     """One line of the search task's table; the start has no summaries."""
-    each = [figures(0, samples, levels=False) for samples in ends]
-    own = [search_figures(samples) for samples in ends]
+    own = [one.search for one in ends]
 
     def of(name: str, scale: float = 1, digits: int = 1) -> str:
         return spread([scale * getattr(one, name).value for one in own], digits)
@@ -243,8 +325,8 @@ def search_row(name: str, ends: Sequence[Sequence[Sample]], summaries: Sequence[
     return [
         name,
         str(len(summaries)) if summaries else "",
-        spread([100 * one.accuracy.value for one in each]),
-        spread([one.tokens.value for one in each]),
+        spread([100 * one.figures.accuracy.value for one in ends]),
+        spread([one.figures.tokens.value for one in ends]),
         of("tokens_above"),
         of("accuracy_below", 100),
         of("waste", 100, 0),
@@ -256,28 +338,24 @@ def search_row(name: str, ends: Sequence[Sequence[Sample]], summaries: Sequence[
     ]
 
 
-def kept_figures(sources: Sequence[Source], found: Mapping[str, Sequence[Summary]]) -> list[dict[str, Any]]:
-    """What each run of the search task came to, raw: its summary, and its figures beside the front."""
-    kept = []
-    for variant, runs in found.items():
-        own = [source for source in sources if source.label == variant]
-        for source, summary in zip(own, runs, strict=True):
-            last = last_samples(source)
-            beside = {} if last is None else asdict(search_figures(last[1]))
-            told = {name: value for name, value in summary.items() if name != "metrics"}
-            kept.append({"variant": variant, "search": beside, "summary": told})
-    return kept
-
-
-def draw(sources: Sequence[Source], path: Path) -> None:
+def draw(runs_of: Mapping[str, Sequence[Ended]], path: Path) -> None:
     """The picture: the front, the start, every variant with its interval."""
-    start = sources[0].evaluations[0]
-    best, dropped = lines_of(start)
+    start = starts_of(runs_of)[0]
+    levels = next(iter(runs_of.values()))[0].summary["before"]["by_difficulty"]
+    mix = {int(candidates): float(own["questions"]) for candidates, own in levels.items()}
     known = [
-        Line(label="the best possible, by calculation", points=best.corners),
-        Line(label="the start's traces as they drop waste alone", points=dropped),
+        Line(label="the best possible, by calculation", points=front(mix).corners),
+        Line(label="the start's traces as they drop waste alone", points=waste_dropped(mix)),
     ]
-    figure, _ = pictures(variants(sources), figures(0, start), known=known)["pareto"]
+    shown = [
+        Variant(
+            label=variant,
+            sources=[Source(name=one.key, label=variant, metrics=(), evaluations={}) for one in runs],
+            last=[one.last.figures for one in runs],
+        )
+        for variant, runs in runs_of.items()
+    ]
+    figure, _ = pictures(shown, start.figures, known=known)["pareto"]
     save(figure, path)
 
 
@@ -333,15 +411,15 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `leanthink sweep` has told what is to be said about the recipes
         chains, search = (load_sweep(file, resolver()) for file in (CHAINS, SEARCH))
-    store = Store(folder=args.search)
+    kept = read_kept(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else []
     names = dict.fromkeys(planned.variant for planned in search.runs)
-    found = {variant: summaries(search, store, variant) for variant in names}
+    ended = ended_runs(search, Store(folder=args.search), kept)
+    runs_of = {name: own for name in names if (own := [run for run in ended if run.variant == name])}
     section: list[str] = []
-    if sources := search_sources(search, store):
-        own = {variant: runs for variant, runs in found.items() if runs}
-        section = search_section(sources, own, [variant for variant, runs in found.items() if not runs])
-        draw(sources, PICTURE)
-        KEPT.write_text(json.dumps(kept_figures(sources, own), indent=1) + "\n", encoding="utf-8")
+    if runs_of:
+        section = search_section(runs_of, [name for name in names if name not in runs_of])
+        draw(runs_of, PICTURE)
+        KEPT.write_text(kept_text(ended), encoding="utf-8")
     before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     PAGE.write_text(page(chains, Store(folder=args.chains), before, section), encoding="utf-8")
     print(f"wrote {PAGE}")
