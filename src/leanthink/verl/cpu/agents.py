@@ -1,9 +1,9 @@
 """verl's agent loop workers for one machine: cheaper for a small model, whose own work is small beside theirs.
 
 On two cores the worker that drives the agent loops is the busiest process of a step. It would let Hydra build an agent
-loop for every response and send every response to a reward worker to be judged; here one loop of each kind is built and
-copied, and the verdict is asked for where the response is. Named by
-``actor_rollout_ref.rollout.agent.agent_loop_manager_class``.
+loop for every response, send every response to a reward worker to be judged, and send messages of its own for each;
+here one loop of each kind is built and copied, the verdict is asked for where the response is, and messages travel
+together (`leanthink.verl.cpu.gathering`). Named by ``actor_rollout_ref.rollout.agent.agent_loop_manager_class``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import ray
 from verl.experimental.agent_loop.agent_loop import DictConfigWrap, ToolListWrap, _agent_loop_registry
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 from verl.utils.profiler.performance import simple_timer
+from verl.workers.rollout.llm_server import LLMServerClient
 
 from leanthink.core.errors import ConfigError, did_you_mean
+from leanthink.verl.cpu import ROLLOUT_NAME
+from leanthink.verl.cpu.gathering import GatheringClient, gather_puts
 from leanthink.verl.driver.dispatch import DispatchingManager
 from leanthink.verl.rollout.facts import fact_finder, response_of
 
@@ -28,10 +31,16 @@ _WORKER: type[Any] = AgentLoopWorkerTQ.__ray_metadata__.modified_class.__ray_act
 class CpuAgentLoopWorker(_WORKER):  # type: ignore[misc]  # verl is untyped
     """Runs agent loops and finds the facts about each response itself."""
 
+    llm_client: Any
+
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         """Takes verl's arguments."""
         super().__init__(config, *args, **kwargs)
         self._loops: dict[str, Any] = {}
+        gather_puts(type(self))
+        # Another client, as the one that goes on with what was interrupted, asks in its own way.
+        if config.actor_rollout_ref.rollout.name == ROLLOUT_NAME and type(self.llm_client) is LLMServerClient:
+            self.llm_client = GatheringClient(self.llm_client, config.trainer.nnodes * config.trainer.n_gpus_per_node)
         reward = config.reward
         # A reward model or a function of the user's own is the reward workers' business.
         judges_here = not reward.reward_model.enable and reward.custom_reward_function.path is None

@@ -22,7 +22,7 @@ def install() -> None:
     import torch.distributed as dist
 
     if not hasattr(dist.init_process_group, _MARK):
-        _require(dist.init_process_group, "torch.distributed.init_process_group", {"backend", "world_size"})
+        require_parameters(dist.init_process_group, "torch.distributed.init_process_group", {"backend", "world_size"})
         dist.init_process_group = _init_process_group(dist.init_process_group)
     chatty = logging.getLogger("verl.utils.tokenizer.continuous_token_wiring")
     if not any(isinstance(known, _Once) for known in chatty.filters):
@@ -67,7 +67,7 @@ def load_value_models_with_sdpa() -> None:
     original = verl.utils.model.load_valuehead_model
     if not hasattr(original, _MARK):
         parameters = set(inspect.signature(_load_value_model).parameters)
-        _require(original, "verl.utils.model.load_valuehead_model", parameters)
+        require_parameters(original, "verl.utils.model.load_valuehead_model", parameters)
         verl.utils.model.load_valuehead_model = _load_value_model
 
 
@@ -97,8 +97,13 @@ def require_dict(module: Any, name: str) -> dict[Any, Any]:
     return registry
 
 
-def _require(function: Callable[..., Any], name: str, parameters: set[str]) -> None:
-    found = set(inspect.signature(function).parameters)
+def require_parameters(function: Callable[..., Any] | None, name: str, parameters: set[str]) -> None:
+    """Refuse a function that no longer takes these parameters, or is no longer there.
+
+    Raises:
+        DependencyError: naming it, what it takes, and the versions that fit.
+    """
+    found = set(inspect.signature(function).parameters) if function is not None else set()
     if missing := sorted(parameters - found):
         raise DependencyError(
             f"CPU profile: {name} takes {sorted(found)}, no longer {missing}; this version of leanthink fits "

@@ -121,6 +121,10 @@ class GenerationServer:
             self._loop_task = asyncio.create_task(self._serve())
         return _reply(await waiting.answer, waiting.global_steps)
 
+    async def generate_all(self, asked: Sequence[Mapping[str, Any]]) -> list[Reply | BaseException]:
+        """The responses to several requests, each the arguments of `generate`; one that failed is its exception."""
+        return await asyncio.gather(*(self.generate(**one) for one in asked), return_exceptions=True)
+
     def _request(self, prompt_ids: list[int], params: Mapping[str, Any]) -> Request:
         for name, value in params.items():
             if name not in _SAMPLING and value is not None and value != _NEUTRAL.get(name):
