@@ -286,3 +286,14 @@ def test_a_reply_becomes_verls_own_type() -> None:
     assert isinstance(output, replica.TokenOutput)
     assert (output.token_ids, output.log_probs, output.num_preempted) == ([1, 2], [-0.5, -1.0], 0)
     output.extra_fields.setdefault("min_global_steps", 3)  # as verl's client does
+
+
+def test_requests_of_one_call_are_one_batch_and_fail_one_by_one(config: ServerConfig, batches: list[int]) -> None:
+    async def main() -> list[Reply | BaseException]:
+        asked = [{"prompt_ids": ids, "sampling_params": FREE, "request_id": str(i)} for i, ids in enumerate(([5], [6]))]
+        wrong = {"prompt_ids": [5], "sampling_params": {"tempreature": 1.0}, "request_id": "w"}
+        return await GenerationServer(config).generate_all([asked[0], wrong, asked[1]])
+
+    first, failed, second = asyncio.run(main())
+    assert batches == [2] and isinstance(first, Reply) and isinstance(second, Reply)
+    assert isinstance(failed, ConfigError) and "did you mean 'temperature'" in str(failed)

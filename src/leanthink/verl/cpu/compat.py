@@ -1,7 +1,8 @@
-"""The two places where verl has no door for a CPU and a function is replaced while the program runs.
+"""Two of the three places where verl has no door for a CPU and something is replaced while the program runs.
 
-Both replacements happen only under ``VERL_PLATFORM=cpu``, once a process, and refuse to touch anything that no longer
-looks as it did in verl 0.9 and torch 2.
+The third is the queue of the agent loop workers (`leanthink.verl.cpu.gathering`). All happen only under
+``VERL_PLATFORM=cpu``, once a process, and refuse to touch anything that no longer looks as it did in verl 0.9 and
+torch 2.
 """
 
 from __future__ import annotations

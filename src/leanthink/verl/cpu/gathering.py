@@ -51,12 +51,13 @@ class Gathered(Generic[Item, Answer]):
     async def _send(self) -> None:
         await self._gather()
         sent, self._waiting = self._waiting, []
-        answers: Sequence[Answer | BaseException]
+        told: list[tuple[asyncio.Future[Answer], Answer | BaseException]]
         try:
             answers = await self._hand_on([item for item, _ in sent])
+            told = list(zip((future for _, future in sent), answers, strict=True))
         except Exception as error:
-            answers = [error] * len(sent)
-        for (_, future), answer in zip(sent, answers, strict=True):
+            told = [(future, error) for _, future in sent]
+        for future, answer in told:
             if future.done():  # whoever asked was cancelled meanwhile
                 continue
             if isinstance(answer, BaseException):
