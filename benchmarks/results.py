@@ -8,33 +8,25 @@ trained one after the other, and the page is made anew without them.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
+from result_tables import Summary, by_difficulty, spread, table_line
+from search_section import SEARCH_TITLE, draw, ended_runs, kept_text, read_kept, search_section
+
 from leanthink.commands.sweep import resolver
-from leanthink.metrics import Interval
-from leanthink.reporting.figures import Figures, figures
-from leanthink.reporting.fronts import SearchFigures, search_figures
-from leanthink.reporting.pictures import Line, pictures, save
-from leanthink.reporting.sources import Source, read_sources
-from leanthink.reporting.variants import Variant
-from leanthink.sweep.plan import Planned, Sweep, load_sweep
+from leanthink.sweep.plan import Sweep, load_sweep
 from leanthink.sweep.store import Store, outcome
-from leanthink.testbed.front import front, waste_dropped
 
 HERE = Path(__file__).resolve().parent
 CHAINS, SEARCH = HERE / "results.yaml", HERE / "results_search.yaml"
 PAGE = HERE.parent / "docs" / "explanation" / "results.md"
 PICTURE = PAGE.with_suffix(".png")
 KEPT = HERE / "results_search.json"
-
-Summary = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +38,6 @@ class Section:
     papers: Mapping[str, str]
 
 
-SEARCH_TITLE = "The search task: how far from the best possible"
-SEARCH_TEXT = (
-    "Guess and check among K candidates, two to eight: thinking is needed, and only as much as needed, and the least "
-    "expected tokens for each accuracy is known by calculation ([the testbed](testbed.md)). A run's distance from that "
-    "front is a number: tokens above it at the run's accuracy, accuracy below it at the run's tokens. Waste is what a "
-    "search that stops when it knows would not have written; tokens a candidate is how much longer responses are for "
-    "one candidate more, {needed:.1f} of a search without waste. The front holds while first tries are right by chance."
-)
-SEARCH_HEADINGS = (
-    *("method", "seeds", "accuracy %", "tokens", "tokens above the front", "accuracy below it, points", "waste %"),
-    *("repetitions", "tokens a candidate", "first try right % (chance)", "out of form %", "s a step"),
-)
 SECTIONS = (
     Section(
         title="The five families",
@@ -144,19 +124,6 @@ def summaries(sweep: Sweep, store: Store, variant: str) -> list[Summary]:
     ]
 
 
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Mean over the seeds, and how far they lie apart (sample deviation); a seed of which nothing is known is left out.
-
-    >>> spread([1.0, 3.0]), spread([2.0, math.nan]), spread([math.nan])
-    ('2.0 ± 1.4', '2.0', '-')
-    """
-    known = [value for value in values if not math.isnan(value)]
-    if not known:
-        return "-"
-    mean = f"{fmean(known):.{digits}f}"
-    return f"{mean} ± {stdev(known):.{digits}f}" if len(known) > 1 else mean
-
-
 def probe_tokens(metrics: Iterable[Mapping[str, Any]]) -> float:
     """Tokens a step spends on probes, in the mean."""
     values = [row.get("leanthink/probe/written_tokens", 0.0) for row in metrics if row["step"] > 0]
@@ -181,182 +148,10 @@ def row_of(variant: str, paper: str, runs: Sequence[Summary]) -> list[str]:
     ]
 
 
-def by_difficulty(runs: Mapping[str, Sequence[Summary]], unit: str = "numbers") -> list[str]:
-    """Accuracy and tokens by difficulty, the number of numbers in a chain or of candidates."""
-    start = next(iter(runs.values()))
-    levels = list(start[0]["before"]["by_difficulty"])
-    lines = [table_line(["", *(f"{level} {unit}" for level in levels)]), table_line(["---"] * (len(levels) + 1))]
-    columns = [("the start", [run["before"] for run in start])]
-    columns += [(variant, [run["after"] for run in own]) for variant, own in runs.items()]
-    for label, ends in columns:
-        cells = []
-        for level in levels:
-            own = [one["by_difficulty"][level] for one in ends]
-            accuracy = fmean(100 * one["accuracy"] for one in own)
-            cells.append(f"{accuracy:.0f} % at {fmean(one['mean_tokens'] for one in own):.0f}")
-        lines.append(table_line([label, *cells]))
-    return lines
-
-
-def table_line(cells: Sequence[str]) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(cells) + " |"
-
-
 def sections_of(text: str) -> dict[str, str]:
     """The sections of a page by their titles."""
     parts = [part.partition("\n") for part in f"\n{text}".split("\n## ")[1:]]
     return {title: body.strip() for title, _, body in parts}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """An evaluation on the search task, for itself and beside the front."""
-
-    figures: Figures
-    search: SearchFigures
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """A run of the search task that came to its end; `KEPT` keeps it after its folder is gone.
-
-    Attributes:
-        variant: of the sweep.
-        key: a hash of what the run is; one with another key is another run, and not shown for it.
-        start: before training.
-        last: after it.
-        summary: what the run says of itself, raw.
-    """
-
-    variant: str
-    key: str
-    start: Evaluation
-    last: Evaluation
-    summary: Summary
-
-
-def ended_runs(sweep: Sweep, store: Store, kept: Iterable[Ended]) -> list[Ended]:
-    """The runs of the plan that ended, from their folders where these are there, else as they were kept."""
-    before = {one.key: one for one in kept}
-    found = []
-    for planned in sweep.runs:
-        run = store.run(planned)
-        if outcome(run, planned) == "finished":
-            found.append(ended_run(read_sources([run.folder])[0], planned, run.read_summary()))
-        elif planned.key in before:
-            found.append(before[planned.key])
-    return found
-
-
-def ended_run(source: Source, planned: Planned, summary: Summary) -> Ended:
-    """What the page shows of a run."""
-    first, last = (
-        Evaluation(figures=figures(step, samples, levels=False), search=search_figures(samples))
-        for step, samples in ((step, source.evaluations[step]) for step in (0, max(source.evaluations)))
-    )
-    return Ended(variant=planned.variant, key=planned.key, start=first, last=last, summary=summary)
-
-
-def kept_text(runs: Iterable[Ended]) -> str:
-    """The runs as JSON, which has no NaN."""
-    return json.dumps([_without_nan(asdict(one)) for one in runs], indent=1, allow_nan=False) + "\n"
-
-
-def read_kept(text: str) -> list[Ended]:
-    """The runs from `kept_text`."""
-
-    def evaluation(node: Mapping[str, Any]) -> Evaluation:
-        own, beside = ({name: _figure(value) for name, value in node[kind].items()} for kind in ("figures", "search"))
-        return Evaluation(figures=Figures(**own), search=SearchFigures(**beside))
-
-    return [
-        Ended(**{**node, "start": evaluation(node["start"]), "last": evaluation(node["last"])})
-        for node in json.loads(text)
-    ]
-
-
-def _figure(value: Any) -> Any:
-    """A value of `Figures` or `SearchFigures` from `_without_nan`."""
-    if isinstance(value, Mapping) and value:  # without any, it is the levels, which are not kept
-        return Interval(**{name: _figure(end) for name, end in value.items()})
-    return math.nan if value is None else value
-
-
-def _without_nan(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {name: _without_nan(value) for name, value in node.items()}
-    return None if isinstance(node, float) and math.isnan(node) else node
-
-
-def search_section(runs_of: Mapping[str, Sequence[Ended]], missing: Sequence[str]) -> list[str]:
-    """The table of the search task: the start, then each variant over its seeds."""
-    starts = starts_of(runs_of)
-    lines = [
-        "![Accuracy against tokens on the search task: the best possible, the start, every method](results.png)",
-        "",
-        SEARCH_TEXT.format(needed=starts[0].search.slope_needed),
-        "",
-        table_line(SEARCH_HEADINGS),
-        table_line(["---"] * len(SEARCH_HEADINGS)),
-        table_line(search_row("the start", starts, [])),
-    ]
-    for variant, runs in runs_of.items():
-        name = f"`{variant}`" if variant == runs[0].summary["recipe"] else variant
-        lines.append(table_line(search_row(name, [run.last for run in runs], [run.summary for run in runs])))
-    summaries = {variant: [run.summary for run in runs] for variant, runs in runs_of.items()}
-    lines += ["", "Accuracy and tokens by the number of candidates:", "", *by_difficulty(summaries, "candidates"), ""]
-    return [*lines, f"Not run: {', '.join(missing)}.", ""] if missing else lines
-
-
-def starts_of(runs_of: Mapping[str, Sequence[Ended]]) -> list[Evaluation]:
-    """The start by seed: that of the variant with most of them, as each run begins with the same policy."""
-    return [run.start for run in max(runs_of.values(), key=len)]
-
-
-def search_row(name: str, ends: Sequence[Evaluation], summaries: Sequence[Summary]) -> list[str]:
-    """One line of the search task's table; the start has no summaries."""
-    own = [one.search for one in ends]
-
-    def of(name: str, scale: float = 1, digits: int = 1) -> str:
-        return spread([scale * getattr(one, name).value for one in own], digits)
-
-    chance = fmean(100 * one.chance for one in own)
-    return [
-        name,
-        str(len(summaries)) if summaries else "",
-        spread([100 * one.figures.accuracy.value for one in ends]),
-        spread([one.figures.tokens.value for one in ends]),
-        of("tokens_above"),
-        of("accuracy_below", 100),
-        of("waste", 100, 0),
-        of("repetitions", 1, 2),
-        spread([one.slope for one in own]),
-        f"{of('first_right', 100, 0)} ({chance:.0f})",
-        of("malformed", 100),
-        spread([run["seconds"]["per_step"]["step"] for run in summaries]) if summaries else "",
-    ]
-
-
-def draw(runs_of: Mapping[str, Sequence[Ended]], path: Path) -> None:
-    """The picture: the front, the start, every variant with its interval."""
-    start = starts_of(runs_of)[0]
-    levels = next(iter(runs_of.values()))[0].summary["before"]["by_difficulty"]
-    mix = {int(candidates): float(own["questions"]) for candidates, own in levels.items()}
-    known = [
-        Line(label="the best possible, by calculation", points=front(mix).corners),
-        Line(label="the start's traces as they drop waste alone", points=waste_dropped(mix)),
-    ]
-    shown = [
-        Variant(
-            label=variant,
-            sources=[Source(name=one.key, label=variant, metrics=(), evaluations={}) for one in runs],
-            last=[one.last.figures for one in runs],
-        )
-        for variant, runs in runs_of.items()
-    ]
-    figure, _ = pictures(shown, start.figures, known=known)["pareto"]
-    save(figure, path)
 
 
 def page(sweep: Sweep, store: Store, before: str = "", search: Sequence[str] = ()) -> str:

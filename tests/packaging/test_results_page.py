@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import runpy
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from leanthink.metrics import Interval
 from leanthink.recipe.yaml import read_yaml
 from leanthink.reporting.sources import Sample, Source
 from leanthink.sweep.plan import Planned, Sweep
@@ -14,8 +20,18 @@ from leanthink.sweep.store import Store
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def test_every_variant_has_its_row(tmp_path: Path) -> None:
-    script = runpy.run_path(str(BENCHMARKS / "results.py"))
+@pytest.fixture(name="script")
+def _script(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The names of `results.py` and of its two modules."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    names = runpy.run_path(str(BENCHMARKS / "results.py"))
+    modules = ("search_section", "result_tables")
+    yield {**vars(sys.modules[modules[0]]), **names}
+    for module in modules:
+        del sys.modules[module]
+
+
+def test_every_variant_has_its_row(script: dict[str, Any], tmp_path: Path) -> None:
     shown = [variant for section in script["SECTIONS"] for variant in section.papers]
     assert shown == list(read_yaml(BENCHMARKS / "results.yaml")["variants"])
     runs = [Planned(variant=name, recipe="r", overrides={}, seed=1, arguments=(), steps=7) for name in shown]
@@ -24,8 +40,7 @@ def test_every_variant_has_its_row(tmp_path: Path) -> None:
         assert f"## {section.title}" in page and f"Not run: {', '.join(section.papers)}." in page
 
 
-def test_a_section_without_runs_stays_as_it_was(tmp_path: Path) -> None:
-    script = runpy.run_path(str(BENCHMARKS / "results.py"))
+def test_a_section_without_runs_stays_as_it_was(script: dict[str, Any], tmp_path: Path) -> None:
     shown = [variant for section in script["SECTIONS"] for variant in section.papers]
     runs = [Planned(variant=name, recipe="r", overrides={}, seed=1, arguments=(), steps=7) for name in shown]
     first = script["SECTIONS"][0].title
@@ -62,8 +77,9 @@ def _ended(script: dict[str, Any], variant: str, seed: int, last: Sample) -> Any
     return script["ended_run"](source, _planned(variant, seed), summary)
 
 
-def test_the_search_section_shows_start_and_runs_and_stays_where_nothing_was_run(tmp_path: Path) -> None:
-    script = runpy.run_path(str(BENCHMARKS / "results.py"))
+def test_the_search_section_shows_start_and_runs_and_stays_where_nothing_was_run(
+    script: dict[str, Any], tmp_path: Path
+) -> None:
     runs_of = {"trle": [_ended(script, "trle", 1, FOUND), _ended(script, "trle", 2, GUESS)]}
     lines = script["search_section"](runs_of, ["palu"])
     start, trained = (line.split(" | ") for line in lines[6:8])  # behind picture, text and heads
@@ -79,8 +95,9 @@ def test_the_search_section_shows_start_and_runs_and_stays_where_nothing_was_run
     assert script["page"](sweep, store, page) == page
 
 
-def test_a_run_is_kept_to_the_digit_and_shown_while_the_plan_asks_for_it(tmp_path: Path) -> None:
-    script = runpy.run_path(str(BENCHMARKS / "results.py"))
+def test_a_run_is_kept_to_the_digit_and_shown_while_the_plan_asks_for_it(
+    script: dict[str, Any], tmp_path: Path
+) -> None:
     runs = [_ended(script, "trle", 1, FOUND), _ended(script, "trle", 2, GUESS), _ended(script, "old", 1, FOUND)]
     kept = script["read_kept"](script["kept_text"](runs))
     # One question has no interval, and nobody was right at the start: NaN, which equals nothing, is compared as text.
@@ -88,3 +105,66 @@ def test_a_run_is_kept_to_the_digit_and_shown_while_the_plan_asks_for_it(tmp_pat
     plan = Sweep(runs=(_planned("trle", 2), _planned("trle", 1), _planned("trle", 3)), file=tmp_path)
     shown = script["ended_runs"](plan, Store(folder=tmp_path), kept)
     assert [one.key for one in shown] == ["trle-2", "trle-1"]
+
+
+def test_every_claim_is_of_a_variant_of_the_plan(script: dict[str, Any]) -> None:
+    variants = read_yaml(BENCHMARKS / "results_search.yaml")["variants"]
+    assert {claim.variant for claim in script["CLAIMS"]} <= set(variants) and script["TRLE"] in variants
+
+
+def _with_levels(run: Any, accuracy: dict[str, tuple[float, float]]) -> Any:
+    """The same run with other accuracies by number of candidates, before and after."""
+    moments = {
+        moment: {"by_difficulty": {level: {"accuracy": both[place]} for level, both in accuracy.items()}}
+        for place, moment in enumerate(("before", "after"))
+    }
+    return replace(run, summary={**run.summary, **moments})
+
+
+def test_a_claim_shows_where_its_numbers_say_so(script: dict[str, Any]) -> None:
+    """The start guesses at six tokens, right by no chance; a found answer takes nine, and neither wastes any."""
+    longer, same = _ended(script, "grpo", 1, FOUND), _ended(script, "grpo", 2, GUESS)
+    table = script["claims_table"]
+
+    def shown(variant: str, *runs: Any, **others: Any) -> list[str]:
+        name = f"| `{variant}` |" if variant == runs[0].summary["recipe"] else f"| {variant} |"
+        (line,) = (line for line in table({variant: runs, **others}) if line.startswith(name))
+        return line.strip("| ").split(" | ")[-2:]
+
+    assert shown("grpo", longer) == ["tokens 6.0 → 9.0, waste % 0 → 0", "yes"]
+    assert shown("grpo", longer, same) == ["tokens 6.0 → 7.5, waste % 0 → 0", "yes"]
+    assert shown("grpo", same) == ["tokens 6.0 → 6.0, waste % 0 → 0", "no"]
+    assert shown("vsrm_rpp", longer) == ["repetitions 0.00 → 0.00, needed tokens 6.0 → 9.0", "no"]
+    assert shown(script["GUARDED"], longer) == ["accuracy % 0.0 → 100.0", "yes"]
+    assert shown("grpo_lambda: on the best-solved fifth", longer)[-1] == "no"  # right, but not shorter
+
+    collapse = script["UNGUARDED"]
+    many = {"2": (0.9, 0.8), "8": (0.5, 0.1)}
+    worse = replace(longer, start=longer.last, last=longer.start)
+    text, verdict = shown(collapse, _with_levels(worse, many))
+    assert verdict == "yes" and text.endswith("of 2 candidates 90 → 80, of 8 candidates 50 → 10")
+    assert shown(collapse, _with_levels(worse, {"2": (0.9, 0.1), "8": (0.5, 0.4)}))[-1] == "no"
+    assert shown(collapse, _with_levels(longer, many))[-1] == "no"
+
+
+def test_distance_is_halved_or_not_and_slopes_are_held_against_trle(script: dict[str, Any]) -> None:
+    run = _ended(script, "trle", 1, FOUND)
+
+    def but(one: Any, **changes: Any) -> Any:
+        return replace(one, search=replace(one.search, **changes))
+
+    def apart(start: float, last: float) -> Any:
+        far = [Interval(value=value, low=value, high=value) for value in (start, last)]
+        return replace(run, start=but(run.start, tokens_above=far[0]), last=but(run.last, tokens_above=far[1]))
+
+    def sloped(value: float) -> Any:
+        return replace(run, last=but(run.last, slope=value, slope_needed=2.0))
+
+    table, name = script["claims_table"], script["TRLE"]
+    assert table({name: [apart(8.0, 4.0)]})[-1].endswith("tokens above the front 8.0 → 4.0 | yes |")
+    assert table({name: [apart(8.0, 4.1)]})[-1].endswith("| no |")
+    # 1.4 is 0.6 too little, 2.5 is 0.5 too much; of three seeds it is the mean that counts.
+    for slopes, shown in (([2.5], "yes"), ([1.3], "no"), ([1.0, 3.2], "yes")):
+        lines = table({name: [sloped(1.4)], "palu": [sloped(value) for value in slopes]})
+        assert lines[-1].endswith(f"needed 2.0 | {shown} |")
+    assert len(table({"palu": [sloped(2.0)]})) == 2  # nothing to hold it against
