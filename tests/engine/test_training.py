@@ -37,6 +37,7 @@ FAMILIES = {  # one recipe of each, and what its way of sampling or its loss bri
     "s_grpo": "groups/size",
     "adaptive_deep": "mode/long_preferred_share",
     "drpo": "drpo/shortest_weight",
+    "tool_cost": "tools/calls",
 }
 
 
