@@ -85,7 +85,8 @@ def test_the_search_section_shows_start_and_runs_and_stays_where_nothing_was_run
     start, trained = (line.split(" | ") for line in lines[6:8])  # behind picture, text and heads
     # Half of the guesses among two are right at six tokens, and all answers at nine: both ends of the front.
     assert start[2:7] == ["0.0 ± 0.0", "6.0 ± 0.0", "0.0 ± 0.0", "50.0 ± 0.0", "0 ± 0"]
-    assert trained[1:5] == ["2", "50.0 ± 70.7", "7.5 ± 2.1", "0.0 ± 0.0"] and trained[-1] == "2.5 ± 0.0 |"
+    assert trained[1:5] == ["2", "50.0 ± 70.7", "7.5 ± 2.1", "0.0 ± 0.0"]
+    assert start[9] == "none tried" and trained[9] == "0 (50)"
     assert "Not run: palu." in lines and any("2 candidates" in line for line in lines)
     script["draw"](runs_of, tmp_path / "results.png")
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
@@ -112,6 +113,10 @@ def test_every_claim_is_of_a_variant_of_the_plan(script: dict[str, Any]) -> None
     assert {claim.variant for claim in script["CLAIMS"]} <= set(variants) and script["TRLE"] in variants
 
 
+def _accuracy(end: Any, value: float, low: float) -> Any:
+    return replace(end, figures=replace(end.figures, accuracy=Interval(value=value, low=low, high=1.0)))
+
+
 def _with_levels(run: Any, accuracy: dict[str, tuple[float, float]]) -> Any:
     """The same run with other accuracies by number of candidates, before and after."""
     moments = {
@@ -135,7 +140,11 @@ def test_a_claim_shows_where_its_numbers_say_so(script: dict[str, Any]) -> None:
     assert shown("grpo", longer, same) == ["tokens 6.0 → 7.5, waste % 0 → 0", "yes"]
     assert shown("grpo", same) == ["tokens 6.0 → 6.0, waste % 0 → 0", "no"]
     assert shown("vsrm_rpp", longer) == ["repetitions 0.00 → 0.00, needed tokens 6.0 → 9.0", "no"]
-    assert shown(script["GUARDED"], longer) == ["accuracy % 0.0 → 100.0", "yes"]
+    guarded = script["GUARDED"]
+    at_least = replace(longer, start=_accuracy(longer.start, 0.5, 0.4))
+    for accuracy, verdict in ((0.9, "yes"), (0.45, "yes"), (0.35, "no")):
+        text = f"accuracy % 50.0 → {100 * accuracy:.1f} (the start's interval: from 40.0)"
+        assert shown(guarded, replace(at_least, last=_accuracy(longer.last, accuracy, 0.0))) == [text, verdict]
     assert shown("grpo_lambda: on the best-solved fifth", longer)[-1] == "no"  # right, but not shorter
 
     collapse = script["UNGUARDED"]
