@@ -174,15 +174,17 @@ def test_requests_are_shared_among_the_servers_and_answered_one_by_one() -> None
     assert all(answer.extra_fields == steps for answer in answers)
 
 
-def test_a_server_that_is_gone_is_released_and_told_to_all_who_asked() -> None:
+def test_a_server_that_is_gone_is_released_and_told_to_all_whom_it_was_to_answer() -> None:
     async def main() -> tuple[list[Any], Servers]:
         servers = Servers()
-        client = GatheringClient(servers, 1)
-        return await outcomes(*(client.generate("r", prompt_ids=[i], sampling_params={}) for i in (0, 1))), servers
+        client = GatheringClient(servers, 2)
+        asked = (client.generate(f"r{i}", prompt_ids=[i], sampling_params={}) for i in range(4))
+        return await outcomes(*asked), servers
 
     answers, servers = asyncio.run(main())
-    assert [repr(answer) for answer in answers] == ["OSError('the server is gone')"] * 2
-    assert servers.released == [("server of r", "r")]
+    assert [repr(answer) for answer in answers[:2]] == ["OSError('the server is gone')"] * 2
+    assert [answer.token_ids for answer in answers[2:]] == [[2], [3]]
+    assert sorted(servers.released) == [("server of r0", "r0"), ("server of r2", "r2")]
 
 
 class Queue:

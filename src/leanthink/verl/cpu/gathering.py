@@ -92,7 +92,12 @@ class GatheringClient:
     async def _generate(self, asked: Sequence[dict[str, Any]]) -> list[Any]:
         size = math.ceil(len(asked) / self._servers)
         shares = [asked[start : start + size] for start in range(0, len(asked), size)]
-        return [answer for share in await asyncio.gather(*map(self._ask_one, shares)) for answer in share]
+        answered = await asyncio.gather(*map(self._ask_one, shares), return_exceptions=True)
+        return [
+            answer
+            for share, answers in zip(shares, answered, strict=True)
+            for answer in ([answers] * len(share) if isinstance(answers, BaseException) else answers)
+        ]
 
     async def _ask_one(self, asked: Sequence[dict[str, Any]]) -> list[Any]:
         first: str = asked[0]["request_id"]
