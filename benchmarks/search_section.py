@@ -71,6 +71,7 @@ class Ended:
         key: a hash of what the run is; one with another key is another run, and not shown for it.
         start: before training.
         last: after it.
+        lengths: mean response length of each training step (tokens).
         summary: what the run says of itself, raw.
     """
 
@@ -78,6 +79,7 @@ class Ended:
     key: str
     start: Evaluation
     last: Evaluation
+    lengths: Sequence[float]
     summary: Summary
 
 
@@ -115,10 +117,24 @@ def all_of(*texts: Callable[[Runs], str]) -> Callable[[Runs], str]:
     return lambda runs: ", ".join(text(runs) for text in texts)
 
 
+LENGTH = "leanthink/length/all"
 ACCURACY, TOKENS = change("accuracy", "accuracy %", 100), change("tokens", "tokens")
 WASTE = change("waste", "waste %", 100, 0)
 ABOVE = change("tokens_above", "tokens above the front")
 GUARDED, UNGUARDED = "the penalty on every group, guarded", "the penalty on every group"
+
+
+WINDOW = 10
+"""Training steps over which a length is averaged: a batch has its own mix of difficulties."""
+
+
+def longest(runs: Runs) -> str:
+    """The greatest mean length over `WINDOW` steps of training, over the seeds."""
+    most = fmean(
+        max(fmean(run.lengths[step : step + WINDOW]) for step in range(max(1, len(run.lengths) - WINDOW + 1)))
+        for run in runs
+    )
+    return f"at most {most:.1f} on the way"
 
 
 def needed_tokens(runs: Runs, end: str) -> float:
@@ -173,7 +189,7 @@ CLAIMS = (
     Claim(
         variant="grpo",
         expected="longer, waste stays",
-        seen=all_of(TOKENS, WASTE),
+        seen=all_of(TOKENS, longest, WASTE, change("tokens_right", "right ones"), change("tokens_wrong", "wrong ones")),
         holds=lambda runs, others: (
             at(runs, "last", "tokens") > at(runs, "start", "tokens")
             and at(runs, "last", "waste") >= at(runs, "start", "waste")
@@ -260,7 +276,8 @@ def ended_run(source: Source, planned: Planned, summary: Summary) -> Ended:
         Evaluation(figures=figures(step, samples, levels=False), search=search_figures(samples))
         for step, samples in ((step, source.evaluations[step]) for step in (0, max(source.evaluations)))
     )
-    return Ended(variant=planned.variant, key=planned.key, start=first, last=last, summary=summary)
+    lengths = [row[LENGTH] for row in source.metrics if row["step"] > 0]
+    return Ended(variant=planned.variant, key=planned.key, start=first, last=last, lengths=lengths, summary=summary)
 
 
 def kept_text(runs: Iterable[Ended]) -> str:

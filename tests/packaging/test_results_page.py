@@ -71,7 +71,8 @@ def _planned(variant: str, seed: int) -> Planned:
 
 
 def _ended(script: dict[str, Any], variant: str, seed: int, last: Sample) -> Any:
-    source = Source(name="a", label=variant, metrics=[{"step": 7}], evaluations={0: [GUESS], 7: [last]})
+    metrics = [{"step": step, "leanthink/length/all": 2.0 * step} for step in range(1, 13)]
+    source = Source(name="a", label=variant, metrics=metrics, evaluations={0: [GUESS], 12: [last]})
     ends = {"by_difficulty": {"2": {"accuracy": 1.0, "mean_tokens": 9.0, "questions": 1}}}
     summary = {"recipe": "trle", "before": ends, "after": ends, "seconds": {"per_step": {"step": 2.5}}}
     return script["ended_run"](source, _planned(variant, seed), summary)
@@ -136,9 +137,11 @@ def test_a_claim_shows_where_its_numbers_say_so(script: dict[str, Any]) -> None:
         (line,) = (line for line in table({variant: runs, **others}) if line.startswith(name))
         return line.strip("| ").split(" | ")[-2:]
 
-    assert shown("grpo", longer) == ["tokens 6.0 → 9.0, waste % 0 → 0", "yes"]
-    assert shown("grpo", longer, same) == ["tokens 6.0 → 7.5, waste % 0 → 0", "yes"]
-    assert shown("grpo", same) == ["tokens 6.0 → 6.0, waste % 0 → 0", "no"]
+    # Of the twelve steps' lengths, 2 to 24, the last ten have the greatest mean.
+    way = "at most 15.0 on the way, waste % 0 → 0"
+    assert shown("grpo", longer) == [f"tokens 6.0 → 9.0, {way}, right ones nan → 9.0, wrong ones 6.0 → nan", "yes"]
+    assert shown("grpo", longer, same)[-1] == "yes"
+    assert shown("grpo", same) == [f"tokens 6.0 → 6.0, {way}, right ones nan → nan, wrong ones 6.0 → 6.0", "no"]
     assert shown("vsrm_rpp", longer) == ["repetitions 0.00 → 0.00, needed tokens 6.0 → 9.0", "no"]
     guarded = script["GUARDED"]
     at_least = replace(longer, start=_accuracy(longer.start, 0.5, 0.4))
