@@ -22,10 +22,10 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(name="script")
 def _script(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """The names of `results.py` and of its two modules."""
+    """The names of `results.py` and of its modules."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     names = runpy.run_path(str(BENCHMARKS / "results.py"))
-    modules = ("search_section", "result_tables")
+    modules = ("search_section", "result_tables", "search_picture")
     yield {**vars(sys.modules[modules[0]]), **names}
     for module in modules:
         del sys.modules[module]
@@ -83,7 +83,7 @@ def test_the_search_section_shows_start_and_runs_and_stays_where_nothing_was_run
 ) -> None:
     runs_of = {"trle": [_ended(script, "trle", 1, FOUND), _ended(script, "trle", 2, GUESS)]}
     lines = script["search_section"](runs_of, ["palu"])
-    start, trained = (line.split(" | ") for line in lines[6:8])  # behind picture, text and heads
+    start, trained = (line.split(" | ") for line in lines[8:10])  # behind picture, texts and heads
     # Half of the guesses among two are right at six tokens, and all answers at nine: both ends of the front.
     assert start[2:7] == ["0.0 ± 0.0", "6.0 ± 0.0", "0.0 ± 0.0", "50.0 ± 0.0", "0 ± 0"]
     assert trained[1:5] == ["2", "50.0 ± 70.7", "7.5 ± 2.1", "0.0 ± 0.0"]
@@ -156,6 +156,7 @@ def test_a_claim_shows_where_its_numbers_say_so(script: dict[str, Any]) -> None:
     text, verdict = shown(collapse, _with_levels(worse, many))
     assert verdict == "yes" and text.endswith("of 2 candidates 90 → 80, of 8 candidates 50 → 10")
     assert shown(collapse, _with_levels(worse, {"2": (0.9, 0.1), "8": (0.5, 0.4)}))[-1] == "no"
+    assert shown(collapse, _with_levels(worse, {"2": (0.9, 0.3), "8": (0.5, 0.1)}))[-1] == "yes"  # by what is left
     assert shown(collapse, _with_levels(longer, many))[-1] == "no"
 
 
