@@ -25,10 +25,16 @@ from leanthink.testbed.front import front, waste_dropped
 SEARCH_TITLE = "The search task: how far from the best possible"
 SEARCH_TEXT = (
     "Guess and check among K candidates, two to eight: thinking is needed, and only as much as needed, and the least "
-    "expected tokens for each accuracy is known by calculation ([the testbed](testbed.md)). A run's distance from that "
-    "front is a number: tokens above it at the run's accuracy, accuracy below it at the run's tokens. Waste is what a "
-    "search that stops when it knows would not have written; tokens a candidate is how much longer responses are for "
-    "one candidate more, {needed:.1f} of a search without waste. The front holds while first tries are right by chance."
+    "expected tokens for each accuracy is known by calculation ([the testbed](testbed.md)). Every method from the same "
+    "policy, {steps} steps of 128 rollouts, real verl on the CPU, settings of the recipe but where "
+    "`benchmarks/results_search.yaml` names others, none of them chosen on the held-out questions; ± is the sample "
+    "deviation over the seeds. `benchmarks/results_search.json` has what each run came to, raw."
+)
+READING = (
+    "Tokens above the front are those that a run takes beyond the least for its accuracy; accuracy below it is what "
+    "its tokens could have bought. Waste is what a search that stops when it knows would not have written; tokens a "
+    "candidate is how much longer responses are for one candidate more, {needed:.1f} of a search without waste. The "
+    "front holds while first tries are right by chance."
 )
 IN_SHORT = (
     "In short: a limit (`dler`, `da_dler`) ends nearest to the best possible, with the highest accuracy. "
@@ -333,9 +339,11 @@ def search_section(runs_of: Mapping[str, Sequence[Ended]], missing: Sequence[str
     lines = [
         "![Accuracy against tokens on the search task: the best possible, the start, every method](results.png)",
         "",
-        SEARCH_TEXT.format(needed=starts[0].search.slope_needed),
+        SEARCH_TEXT.format(steps=len(next(iter(runs_of.values()))[0].lengths)),
         "",
         IN_SHORT,
+        "",
+        READING.format(needed=starts[0].search.slope_needed),
         "",
         table_line(SEARCH_HEADINGS),
         table_line(["---"] * len(SEARCH_HEADINGS)),

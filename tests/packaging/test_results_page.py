@@ -83,7 +83,7 @@ def test_the_search_section_shows_start_and_runs_and_stays_where_nothing_was_run
 ) -> None:
     runs_of = {"trle": [_ended(script, "trle", 1, FOUND), _ended(script, "trle", 2, GUESS)]}
     lines = script["search_section"](runs_of, ["palu"])
-    start, trained = (line.split(" | ") for line in lines[8:10])  # behind picture, texts and heads
+    start, trained = (line.split(" | ") for line in lines[10:12])  # behind picture, texts and heads
     # Half of the guesses among two are right at six tokens, and all answers at nine: both ends of the front.
     assert start[2:7] == ["0.0 ± 0.0", "6.0 ± 0.0", "0.0 ± 0.0", "50.0 ± 0.0", "0 ± 0"]
     assert trained[1:5] == ["2", "50.0 ± 70.7", "7.5 ± 2.1", "0.0 ± 0.0"]

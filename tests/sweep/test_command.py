@@ -40,7 +40,7 @@ def test_from_plan_to_table(tmp_path, capsys):
     file, out = write(tmp_path, "recipes: [grpo, trle]\nseeds: [1, 2]\nsteps: 3\n"), str(tmp_path / "out")
     code, printed, _ = sweep(capsys, file, "--out", out, "--dry-run")
     assert code == 0
-    assert "4 runs to go, 12 steps; about 4 min with 1 at a time, from 50 s to start and 4.4 s a step" in printed
+    assert "4 runs to go, 12 steps; about 4 min with 1 at a time, from 50 s to start and 3.0 s a step" in printed
     assert not (tmp_path / "out").exists()
 
     code, printed, _ = sweep(capsys, file, "--out", out, "--jobs", "2")

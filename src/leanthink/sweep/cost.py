@@ -102,8 +102,8 @@ def measured(runs: Iterable[Run], profile: str) -> Cost:
 
 USUAL: Final = Cost(
     start={"": 50.0},
-    step={"": 4.4},
-    source="50 s to start and 4.4 s a step, as on two idle cores; no finished run lies here to tell better",
+    step={"": 3.0},
+    source="50 s to start and 3.0 s a step, as on two idle cores; no finished run lies here to tell better",
 )
 """Of the CPU profile, where nothing has been run yet."""
 
