@@ -237,14 +237,19 @@ def test_evidence_is_what_tests_and_records_say(tmp_path: Path) -> None:
             evidence.records(path)
 
 
-def test_the_front_is_of_points_that_none_beats() -> None:
+def test_the_points_are_the_start_and_each_method_once() -> None:
     line = "| {} | 2 | {} ± 1 | 0 | {} ± 1 |"
-    table = [front.HEAD, "| --- |", *(line.format(*one) for one in (("`a`", 50, 10), ("b", 90, 20), ("c", 80, 30)))]
-    start, found = front.points("The start: 74.7 ± 1.7 % at 41.4 ± 0.7 tokens.\n\n" + "\n".join(table) + "\n\nEnd.")
-    assert start == ("the start", 41.4, 74.7) and [one.name for one in found] == ["a", "b", "c"]
-    assert [one.name for one in front.front(found)] == ["a", "b"]
-    with pytest.raises(DataError, match="no line 'The start"):
-        front.points("# Results")
+    rows = (("`a`", 50, 10), ("b", 90, 20), ("c", 80, 30), ("b", 91, 21))
+    table = [front.CHAINS, "| --- |", *(line.format(*one) for one in rows)]
+    text = "The start: 74.7 ± 1.7 % at 41.4 ± 0.7 tokens.\n\n" + "\n".join(table) + "\n\nEnd."
+    assert front.points(text, front.CHAINS) == [("the start", 41.4, 74.7), ("a", 10, 50), ("b", 20, 90), ("c", 30, 80)]
+    search = (
+        f"{front.SEARCH}\n| --- |\n| the start | | 70.9 ± 1 | 27.5 |\n| `a` | 3 | 96 ± 1 | 18.0 ± 0.1 | 2.0 |\n\nEnd."
+    )
+    assert front.points(search, front.SEARCH) == [("the start", 27.5, 70.9), ("a", 18.0, 96.0)]
+    for head in (front.CHAINS, front.SEARCH):
+        with pytest.raises(DataError, match="no line 'The start"):
+            front.points("# Results", head)
 
 
 def test_four_responses_are_scored_by_the_recipes_themselves() -> None:

@@ -131,4 +131,4 @@ def test_a_plan_at_any_width(
     assert main(["sweep", str(file), "--dry-run", "--out", str(tmp_path / "out")]) == 0
     (table,) = tables(capsys.readouterr().out)
     assert whole("".join(row[2] for row in table)).count("reward.sigmoid_length.alpha=0.2") == 2
-    assert json.dumps(table).count("3 min") == 8
+    assert json.dumps(table).count("2 min") == 8
