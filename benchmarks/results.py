@@ -107,6 +107,10 @@ INTRODUCTION = (
     "attempts get wrong, and training teaches it that. So the tables show that a method trains, what it does to long "
     "and short chains, and what collapses; they do not rank methods.",
 )
+EARLIER = (
+    "These runs are of an earlier state of the library, and `laser`, `laser_d`, `laser_de`, `surrogate` and `ulorl` "
+    "sampled at their papers' temperatures then, not at 1."
+)
 HEADINGS = ("method", "seeds", "accuracy %", "points", "tokens", "change %", "probe tokens a step", "s a step", "paper")
 
 
@@ -164,6 +168,8 @@ def page(sweep: Sweep, store: Store, before: str = "", search: Sequence[str] = (
     lines += ["## The chains", ""]
     for paragraph in INTRODUCTION:
         lines += [paragraph.format(steps=sweep.runs[0].steps), ""]
+    if not any(summaries(sweep, store, variant) for section in SECTIONS for variant in section.papers):
+        lines += [EARLIER, ""]
     for section in SECTIONS:
         lines += [f"## {section.title}", ""]
         found = {variant: summaries(sweep, store, variant) for variant in section.papers}

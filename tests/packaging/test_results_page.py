@@ -47,7 +47,11 @@ def test_a_section_without_runs_stays_as_it_was(script: dict[str, Any], tmp_path
     page = script["page"](
         Sweep(runs=tuple(runs), file=tmp_path), Store(folder=tmp_path), f"# Old\n\n## {first}\n\n| a | table |\n"
     )
-    assert f"## {first}\n\n| a | table |\n\n## " in page and page.count("Not run") == len(script["SECTIONS"]) - 1
+    assert (
+        script["EARLIER"] in page
+        and f"## {first}\n\n| a | table |\n\n## " in page
+        and page.count("Not run") == len(script["SECTIONS"]) - 1
+    )
 
 
 def test_every_search_variant_is_a_run_of_the_search_task() -> None:
