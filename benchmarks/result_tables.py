@@ -44,3 +44,8 @@ def by_difficulty(runs: Mapping[str, Sequence[Summary]], unit: str = "numbers") 
 def table_line(cells: Sequence[str]) -> str:
     """A line of a Markdown table."""
     return "| " + " | ".join(cells) + " |"
+
+
+def titled(variant: str, recipe: str) -> str:
+    """A variant's name in a table; that of a recipe as it ships as code."""
+    return f"`{variant}`" if variant == recipe else variant

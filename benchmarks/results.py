@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from result_tables import Summary, by_difficulty, spread, table_line
+from result_tables import Summary, by_difficulty, spread, table_line, titled
 from search_section import SEARCH_TITLE, draw, ended_runs, kept_text, read_kept, search_section
 
 from leanthink.commands.sweep import resolver
@@ -140,7 +140,7 @@ def row_of(variant: str, paper: str, runs: Sequence[Summary]) -> list[str]:
     change = [100 * (b["mean_tokens"] / a["mean_tokens"] - 1) for a, b in zip(before, after, strict=True)]
     points = [100 * (b["accuracy"] - a["accuracy"]) for a, b in zip(before, after, strict=True)]
     return [
-        f"`{variant}`" if variant == runs[0]["recipe"] else variant,
+        titled(variant, runs[0]["recipe"]),
         str(len(runs)),
         spread([100 * figures["accuracy"] for figures in after]),
         spread(points),
@@ -168,11 +168,11 @@ def page(sweep: Sweep, store: Store, before: str = "", search: Sequence[str] = (
     lines += ["## The chains", ""]
     for paragraph in INTRODUCTION:
         lines += [paragraph.format(steps=sweep.runs[0].steps), ""]
-    if not any(summaries(sweep, store, variant) for section in SECTIONS for variant in section.papers):
+    found_in = [{variant: summaries(sweep, store, variant) for variant in section.papers} for section in SECTIONS]
+    if not any(own for found in found_in for own in found.values()):
         lines += [EARLIER, ""]
-    for section in SECTIONS:
+    for section, found in zip(SECTIONS, found_in, strict=True):
         lines += [f"## {section.title}", ""]
-        found = {variant: summaries(sweep, store, variant) for variant in section.papers}
         runs = {variant: own for variant, own in found.items() if own}
         if not runs and section.title in kept:
             lines += [kept[section.title], ""]

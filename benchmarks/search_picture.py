@@ -9,7 +9,7 @@ from typing import Any
 
 from leanthink.metrics import Interval
 from leanthink.reporting.figures import Figures
-from leanthink.reporting.pictures import COLOURS, MARKS, subplots
+from leanthink.reporting.pictures import error_bar, scaled, styles, subplots
 from leanthink.reporting.variants import over_seeds
 from leanthink.testbed.front import Front, Point
 
@@ -27,19 +27,14 @@ class Place:
 
     def mark(self, axis: Any, colour: str, shape: str, *, faint: bool = False) -> None:
         """Draw it with its intervals."""
-        x, y = ([[one.value - one.low], [one.high - one.value]] for one in (self.x, self.y))
         size, alpha = (5, 0.5) if faint else (8, 1.0)
-        axis.errorbar(
-            [self.x.value], [self.y.value], xerr=x, yerr=y, fmt=shape, color=colour, alpha=alpha, markersize=size,
-            capsize=2, elinewidth=1,
-        )  # fmt: skip
+        error_bar(axis, self.x, self.y, fmt=shape, color=colour, alpha=alpha, markersize=size)
 
 
 def place_of(each: Sequence[Figures]) -> Place:
     """The place of a variant's runs."""
-    share = over_seeds([one.accuracy for one in each])
-    percent = Interval(value=100 * share.value, low=100 * share.low, high=100 * share.high)
-    return Place(x=over_seeds([one.tokens for one in each]), y=percent)
+    accuracy = over_seeds([one.accuracy for one in each])
+    return Place(x=over_seeds([one.tokens for one in each]), y=scaled(accuracy))
 
 
 def picture(last: Mapping[str, Sequence[Figures]], start: Figures, best: Front, dropped: Sequence[Point]) -> Any:
@@ -61,10 +56,9 @@ def picture(last: Mapping[str, Sequence[Figures]], start: Figures, best: Front, 
     for axis in (whole, near):
         axis.plot(*_columns(best.corners), color="black", linewidth=1.6)
         axis.plot(*_columns(dropped), "--", color="black", linewidth=1)
-        for rank, (name, own) in enumerate(places.items()):
-            shape = MARKS[(rank + rank // len(COLOURS)) % len(MARKS)]
+        for name, colour, shape in styles(places):
             if axis is whole or name in close:
-                own.mark(axis, COLOURS[rank % len(COLOURS)], shape, faint=axis is whole and name in close)
+                places[name].mark(axis, colour, shape, faint=axis is whole and name in close)
     place_of([start]).mark(whole, START, "*")
     seeds = sorted({len(each) for each in last.values()})
     whole.set(xlim=(0, 36), ylim=(0, 102), xlabel="mean response length (tokens)")

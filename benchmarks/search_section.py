@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from result_tables import Summary, by_difficulty, spread, table_line
+from result_tables import Summary, by_difficulty, spread, table_line, titled
 from search_picture import picture
 
 from leanthink.metrics import Interval
@@ -124,6 +124,12 @@ def of_level(runs: Runs, moment: str, level: str) -> float:
     return fmean(run.summary[moment]["by_difficulty"][level]["accuracy"] for run in runs)
 
 
+def extremes(runs: Runs) -> tuple[str, str]:
+    """The fewest and the most candidates."""
+    levels = sorted(runs[0].summary["before"]["by_difficulty"], key=int)
+    return levels[0], levels[-1]
+
+
 def change(name: str, label: str, scale: float = 1, digits: int = 1) -> Callable[[Runs], str]:
     """A figure before and after, as text."""
 
@@ -166,15 +172,13 @@ def needed_tokens(runs: Runs, end: str) -> float:
 
 def collapses(runs: Runs, others: Mapping[str, Runs]) -> bool:
     """Accuracy ends below the start, and less of it is left where there are most candidates than where fewest."""
-    levels = sorted(runs[0].summary["before"]["by_difficulty"], key=int)
-    few, many = (of_level(runs, "after", level) / of_level(runs, "before", level) for level in (levels[0], levels[-1]))
+    few, many = (of_level(runs, "after", level) / of_level(runs, "before", level) for level in extremes(runs))
     return at(runs, "last", "accuracy") < at(runs, "start", "accuracy") and many < few
 
 
 def levels_seen(runs: Runs) -> str:
     """Accuracy with the fewest and the most candidates."""
-    levels = sorted(runs[0].summary["before"]["by_difficulty"], key=int)
-    each = ((level, *(100 * of_level(runs, moment, level) for moment in MOMENTS)) for level in (levels[0], levels[-1]))
+    each = ((level, *(100 * of_level(runs, moment, level) for moment in MOMENTS)) for level in extremes(runs))
     return ", ".join(f"of {level} candidates {before:.0f} → {after:.0f}" for level, before, after in each)
 
 
@@ -270,13 +274,10 @@ def claims_table(runs_of: Mapping[str, Runs]) -> list[str]:
         if not runs or (claim.holds is nearer_than_trle and TRLE not in runs_of):
             continue
         shown = "yes" if claim.holds(runs, runs_of) else "no"
-        lines.append(table_line([titled(claim.variant, runs), claim.expected, claim.seen(runs), shown]))
+        lines.append(
+            table_line([titled(claim.variant, runs[0].summary["recipe"]), claim.expected, claim.seen(runs), shown])
+        )
     return lines
-
-
-def titled(variant: str, runs: Runs) -> str:
-    """A variant's name in a table; that of a recipe as it ships as code."""
-    return f"`{variant}`" if variant == runs[0].summary["recipe"] else variant
 
 
 def ended_runs(sweep: Sweep, store: Store, kept: Iterable[Ended]) -> list[Ended]:
@@ -350,7 +351,11 @@ def search_section(runs_of: Mapping[str, Sequence[Ended]], missing: Sequence[str
         table_line(search_row("the start", "", starts)),
     ]
     for variant, runs in runs_of.items():
-        lines.append(table_line(search_row(titled(variant, runs), str(len(runs)), [run.last for run in runs])))
+        lines.append(
+            table_line(
+                search_row(titled(variant, runs[0].summary["recipe"]), str(len(runs)), [run.last for run in runs])
+            )
+        )
     raw = {variant: [run.summary for run in runs] for variant, runs in runs_of.items()}
     lines += ["", "Accuracy and tokens by the number of candidates:", "", *by_difficulty(raw, "candidates"), ""]
     lines += ["### What the papers let expect, and what shows", "", *claims_table(runs_of), "", EXPLAINED, ""]

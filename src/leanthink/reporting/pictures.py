@@ -6,10 +6,10 @@ import base64
 import io
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from leanthink.core.text import LONGEST, as_label, without_tex
 from leanthink.files.writing import whole_file
@@ -37,6 +37,8 @@ CURVES: Final = (
     ("leanthink/groups/no_signal_share", "groups without signal (%)", 100),
 )
 PART: Final = "leanthink/part/"
+
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +104,11 @@ def subplots(rows: int, columns: int, width: float, height: float, **options: An
     return figure, list(axes.flat)
 
 
-def styles(variants: Sequence[Variant]) -> Iterator[tuple[Variant, str, str]]:
-    """Each variant with its colour and its mark; past the last colour the marks shift, so that no pair comes twice."""
-    for place, variant in enumerate(variants):
+def styles(shown: Iterable[Shown]) -> Iterator[tuple[Shown, str, str]]:
+    """Each of them with its colour and its mark; past the last colour the marks shift, so that no pair comes twice."""
+    for place, one in enumerate(shown):
         rounds = place // len(COLOURS)
-        yield variant, COLOURS[place % len(COLOURS)], MARKS[(place + rounds) % len(MARKS)]
+        yield one, COLOURS[place % len(COLOURS)], MARKS[(place + rounds) % len(MARKS)]
 
 
 def _dashes(place: int) -> str:
@@ -123,7 +125,8 @@ def _wrapped(text: str) -> str:
     return without_tex(textwrap.fill(as_label(text, LONGEST // 2), 36))
 
 
-def _error(axis: Axes, x: Interval, y: Interval, **style: Any) -> None:
+def error_bar(axis: Axes, x: Interval, y: Interval, **style: Any) -> None:
+    """A mark with its intervals, where they are known."""
     axis.errorbar([x.value], [y.value], xerr=_arms(x), yerr=_arms(y), capsize=2, elinewidth=1, **style)
 
 
@@ -133,7 +136,8 @@ def _arms(one: Interval) -> list[list[float]] | None:
     return [[max(one.value - one.low, 0)], [max(one.high - one.value, 0)]]
 
 
-def _scaled(one: Interval, by: float = 100) -> Interval:
+def scaled(one: Interval, by: float = 100) -> Interval:
+    """An interval in another unit; a share's in percent."""
     return Interval(value=by * one.value, low=by * one.low, high=by * one.high)
 
 
@@ -180,13 +184,15 @@ def _pareto(
             " (stopped early)" if variant.stopped else " (dominated)" if is_behind else ""
         )
         fade = 0.35 if is_behind else 1.0
-        _error(axis, tokens, _scaled(accuracy), fmt=mark, color=colour, label=_wrapped(told), alpha=fade, markersize=7)
+        error_bar(
+            axis, tokens, scaled(accuracy), fmt=mark, color=colour, label=_wrapped(told), alpha=fade, markersize=7
+        )
         known = [one for one in variant.last if one is not None]
         if len(known) > 1:
             each = [one.tokens.value for one in known], [100 * one.accuracy.value for one in known]
             axis.scatter(*each, color=colour, marker=mark, s=10, alpha=fade * 0.7)
     if start is not None:
-        _error(axis, start.tokens, _scaled(start.accuracy), fmt="*", color=GREY, markersize=12, label=BEFORE)
+        error_bar(axis, start.tokens, scaled(start.accuracy), fmt="*", color=GREY, markersize=12, label=BEFORE)
     if lines:  # from nothing: the distance to the front is read off
         axis.set_xlim(left=0)
         axis.set_ylim(0, 102)
@@ -283,8 +289,8 @@ def _difficulty(variants: Sequence[Variant], start: Figures | None) -> tuple[Fig
                 own = [getattr(one.by_difficulty[level], name) for one in each if level in one.by_difficulty]
                 if own:
                     x = Interval(value=at + shift, low=math.nan, high=math.nan)
-                    _error(
-                        axis, x, _scaled(over_seeds(own), scale), fmt=mark, color=colour, markersize=5,
+                    error_bar(
+                        axis, x, scaled(over_seeds(own), scale), fmt=mark, color=colour, markersize=5,
                         label=told if at == 0 else None,
                     )  # fmt: skip
     for axis, label in ((axes[0], "accuracy on held-out questions (%)"), (axes[1], "mean response length (tokens)")):
@@ -307,7 +313,7 @@ def _budgets(variants: Sequence[Variant], found: Mapping[str, Sequence[Budgets]]
     figure, (axis,) = subplots(1, 1, 8.5, 4.6)
     for label, colour, mark in series:
         budgets = sorted(set.intersection(*(set(values) for values in found[label])))
-        points = [_scaled(over_seeds([values[budget] for values in found[label]])) for budget in budgets]
+        points = [scaled(over_seeds([values[budget] for values in found[label]])) for budget in budgets]
         told = label if label == BEFORE else _wrapped(label)
         axis.plot(budgets, [one.value for one in points], color=colour, marker=mark, label=told)
         axis.fill_between(budgets, [one.low for one in points], [one.high for one in points], color=colour, alpha=0.15)
@@ -334,7 +340,7 @@ def _pass_at_k(variants: Sequence[Variant], start: Figures | None) -> tuple[Figu
     figure, (axis,) = subplots(1, 1, 7.5, 4.4)
     for label, colour, mark, each in series:
         ks = sorted(set.intersection(*(set(values) for values in each)))
-        points = [_scaled(over_seeds([values[k] for values in each])) for k in ks]
+        points = [scaled(over_seeds([values[k] for values in each])) for k in ks]
         axis.plot(ks, [one.value for one in points], color=colour, marker=mark, label=label)
         axis.fill_between(ks, [one.low for one in points], [one.high for one in points], color=colour, alpha=0.15)
     axis.set_xscale("log", base=2)
