@@ -15,6 +15,7 @@ TESTBED_SIZES: Final[Mapping[str, Any]] = {
     "data.max_prompt_length": 16,
     LONGEST: TESTBED_LONGEST,
     "actor_rollout_ref.rollout.n": 8,
+    "actor_rollout_ref.rollout.temperature": 1.0,  # what the policies were made for; colder, they repeat themselves
     "actor_rollout_ref.actor.ppo_mini_batch_size": 16,
     "actor_rollout_ref.actor.optim.lr": 1.25e-4,
     "actor_rollout_ref.actor.use_kl_loss": False,  # no reference model beside the policy
