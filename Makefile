@@ -55,8 +55,8 @@ fuzz: setup ## long checks: 20,000 random answers and those that mean harm, 100,
 	$(BIN)/pytest -s --timeout 7200 tests/verify/fuzz.py tests/security/fuzz.py
 
 mutants: setup ## slips put into the code one at a time: which do the tests notice? SAMPLE=100 of each area; hours, goes on
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cosmic-ray>=8.3,<9'
-	$(BIN)/python benchmarks/mutants.py --sample $(SAMPLE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cosmic-ray>=8.3,<9' 'pytest-cov>=6,<8'
+	$(BIN)/python benchmarks/mutants.py --sample $(SAMPLE) --jobs $(JOBS)
 
 check-recipes: setup ## the longer check: real verl with three steps of every recipe, and all that needs its runs
 	$(BIN)/python benchmarks/check_recipes.py
