@@ -52,6 +52,7 @@ def test_any_source_of_numbers_will_do(column: Any) -> None:
 
 
 def test_steps_may_come_from_numpy() -> None:
+    assert four(step=10**6) == four(step=int("1000000")) != four(step=10**6 + 1)
     assert four(step=np.int64(3)).step == 3 and type(four(step=np.int64(3)).step) is int
 
 

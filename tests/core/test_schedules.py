@@ -307,6 +307,8 @@ def test_schedules_of_the_cpu_profile_fit_into_its_70_steps() -> None:
         (lambda: Decay(start=256, stop=9, drops=3, steps=9, interval=3), "interval 3"),
         (lambda: Decay(start=256, factor=1.7, interval=3), r"factor is 1\.7"),
         (lambda: Decay(start=256, stop=300, drops=3, steps=9), "stop 300"),
+        (lambda: Decay(start=256, stop=0, factor=0.7, interval=3), "stop 0"),
+        (lambda: Decay(start=256, stop=-9, factor=0.7, interval=3), "stop -9"),
         (lambda: Decay(start=256, factor=0.7, interval=3, shape="linear"), "shape is 'linear'"),
         (lambda: Decay(start=256, stop=8, drops=9, steps=9), "9 drops in 9 steps"),
     ],

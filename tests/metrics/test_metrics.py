@@ -85,6 +85,12 @@ def test_majority_and_sequential_compute():
     assert metrics.sequential_short_compute(THINKING, FINISHED, 3) == 21000
 
 
+def test_chains_without_an_answer_have_no_vote_however_many_they_are():
+    assert metrics.majority_vote([1, 2, 3, 4], [None, None, "7", None]).answer == "7"
+    assert metrics.short_m_vote([1, 2, 3, 4], [None, None, "7", None], [True] * 4, 4).answer == "7"
+    assert metrics.length_filtered_vote([0, 1, 0, 1], [None, None, "7", None], count_invalid=True) == "7"
+
+
 def test_one_chain_after_another_is_aborted_by_those_that_ended_only():
     """10 never ends, so 20 is the first to end; 30 is aborted there, and 15, which ends sooner, aborts 40."""
     assert metrics.sequential_short_compute([10, 20, 30, 15, 40], [False, True, True, True, True], 1) == 80
@@ -289,6 +295,11 @@ def test_paired_comparison_takes_shared_questions_only():
     result = metrics.paired_comparison({1: 0.0, 2: 1.0, 3: 1.0}, {2: 1.0, 3: 1.0, 4: 0.0})
     assert (result.questions, result.difference.value, result.p_value) == (2, 0, 1)
     assert math.isnan(metrics.paired_comparison({1: 0.0}, {2: 1.0}).p_value)
+
+
+def test_a_paired_difference_is_the_second_minus_the_first():
+    difference = metrics.paired_comparison(dict.fromkeys(range(9), 1.0), dict.fromkeys(range(9), 3.5)).difference
+    assert (difference.value, difference.low, difference.high) == (2.5, 2.5, 2.5)
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,13 @@ def test_an_advantage_by_token_is_shown_by_its_mean_over_the_response() -> None:
     assert "correct_pushed_down_share" in scored.metrics
 
 
+def test_the_mean_over_one_token_is_its_own_and_over_none_zero() -> None:
+    batch = RolloutBatch.of(group=[0, 0, 0], length=[1, 3, 0], correct=[1, 0, 0])
+    scored = score_step(Recipe(name="mine", reward=Correct(), advantage=ReinforcePp()), batch)
+    assert scored.advantage is not None  # four tokens, whose returns are 1, 0, 0, 0
+    assert scored.advantage.tolist() == pytest.approx([1.5, -0.5, 0.0], abs=1e-6)
+
+
 def test_what_only_a_critic_could_tell_is_left_out() -> None:
     scored = score_step(Recipe(name="mine", reward=Correct(), advantage=Gae()), BATCH)
     assert scored.advantage is None and scored.metrics["accuracy"] == 0.5
@@ -263,6 +270,16 @@ def test_overlong_filtering_agrees_with_the_loop(batches: list[RolloutBatch], tr
         slow_N = torch.tensor(slow_filtered_grpo(*columns, truncated), dtype=torch.float64)
         given_N = batch_advantage(Grpo(), batch.correct, batch, truncated)
         torch.testing.assert_close(given_N, slow_N, rtol=1e-9, atol=1e-9)
+
+
+def test_what_excluding_leaves_alone_goes_too_and_a_group_of_one_stays() -> None:
+    """Of two one is left, which has nothing to be compared with; a group that had one response is as it was sampled."""
+    batch = RolloutBatch.of(
+        group=[0, 0, 1, 2, 2, 2], length=[9] * 6, correct=[1, 0, 1, 1, 0, 1], truncated=[0, 1, 0, 0, 1, 0]
+    )
+    for kept_N in overlong_filter(batch, "exclude"):
+        assert kept_N.tolist() == [False, False, True, True, False, True]
+    assert batch_advantage(BatchNorm(), batch.correct, batch, "exclude")[:2].tolist() == [0, 0]
 
 
 def test_masked_tokens_weigh_nothing_in_the_batch() -> None:

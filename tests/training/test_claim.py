@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from leanthink.core.errors import StateError
 from leanthink.runs.folder import Run
 from leanthink.runs.identity import EPOCHS, STEPS, Difference
-from leanthink.training.claim import is_finished
+from leanthink.training.claim import compared, is_finished
 
 
 def run_of(folder, **summary):
@@ -35,3 +36,28 @@ def test_a_run_that_did_not_come_to_its_end_is_not(tmp_path):
     assert not is_finished(Run(folder=tmp_path), 30, ())
     (tmp_path / "summary.json").write_text("{}")
     assert not is_finished(Run(folder=tmp_path), None, ())
+
+
+def test_a_recipe_in_the_folder_that_cannot_be_read_is_named(tmp_path):
+    run = Run(folder=tmp_path)
+    run.recipe.write_text("reward: [")
+    with pytest.raises(StateError, match=r"recipe\.yaml.*it is the run's recipe: give another folder with --out"):
+        compared(run, {}, [], None)
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(5, "key4 is 1, was 0; give another folder"), (7, "key4 is 1, was 0; and 2 more; give another folder")],
+)
+def test_so_many_differences_are_spelled_out_and_the_others_counted(tmp_path, count, told):
+    run = Run(folder=tmp_path)
+    before, now = ({f"key{number}": value for number in range(count)} for value in (0, 1))
+    run.record.write_text(json.dumps({"facts": before, "starts": []}))
+    run.attempts.mkdir()
+    (run.attempts / "1.jsonl").write_text("")
+    with pytest.raises(StateError) as caught:
+        compared(run, now, [], None)
+    assert told in str(caught.value) and "key5 is" not in str(caught.value)
+    assert str(caught.value).endswith("--allow-changed " + ",".join(f"key{number}" for number in range(count)))
+    differing = compared(run, now, [f"key{number}" for number in range(count)], None)[1]
+    assert [one.name for one in differing] == list(now)

@@ -32,10 +32,10 @@ def test_shaping_is_scoring_of_the_same_batch():
 
 def test_prompts_that_were_cut_are_counted_and_told_once(caplog):
     shaper = Shaper(Settings.of(load_recipe("grpo")))
-    facts = [fact(prompt_cut=3.0), fact(prompt_cut=5.0), fact(prompt_cut=0.0), fact()]
+    facts = [fact(prompt_cut=3.0), fact(prompt_cut=6.0), fact(prompt_cut=0.0), fact()]
     for step in (1, 2):
         metrics = shaper.shape(facts, ["a", "b", "c", "c"], step).metrics
-        assert (metrics["prompt_cut_share"], metrics["prompt_cut_tokens"]) == (0.5, 4.0)
+        assert (metrics["prompt_cut_share"], metrics["prompt_cut_tokens"]) == (0.5, 4.5)
     assert caplog.text.count("50% of the responses are to prompts that were too long") == 1
     metrics = Shaper(Settings.of(load_recipe("grpo"))).shape([fact()], ["a"], step=1).metrics
     assert metrics["prompt_cut_share"] == 0.0 and "prompt_cut_tokens" not in metrics
