@@ -85,8 +85,8 @@ def cut_points(
     markers: tuple[str, ...] = MARKERS,
     *,
     whole_word: bool = False,
-    skip_chars: int = 1000,
-    min_gap_chars: int = 400,
+    skip_chars: int,
+    min_gap_chars: int,
     sentence_ends: str = ".!?\n",
 ) -> list[int]:
     """Where the steps of the thinking ``text[begin:end]`` begin: at the sentences that hold a marker.

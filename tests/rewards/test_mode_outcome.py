@@ -14,7 +14,7 @@ from leanthink.core.errors import ConfigError
 from leanthink.rewards import ModeOutcome
 from made_batches import group_of, measured
 
-EXAMPLES = [ModeOutcome(), ModeOutcome(long_right=0.8, short_tag="<quick>")]
+EXAMPLES = [ModeOutcome(), ModeOutcome(long_right=0.8, short_tag="<zip>")]
 RECIPES = {
     "thinkless": SpelledOut(
         reward=ModeOutcome(short_right=1.0, long_right=0.5, wrong=-1.0, malformed=-1.0),
