@@ -142,11 +142,15 @@ def is_annotation(tree: Path, mutation: Any) -> bool:
 
 @cache
 def annotations(module: Path) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
-    """Where a module's annotations begin and end, as (line, column); asked for each of its mutations."""
-    nodes = ast.walk(ast.parse(module.read_text(encoding="utf-8")))
-    found = (getattr(node, name, None) for node in nodes for name in ("annotation", "returns"))
+    """Where annotations, and ``@final``, begin and end, as (line, column); asked for each mutation of the module."""
+    nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
+    found = [(0, getattr(node, name, None)) for node in nodes for name in ("annotation", "returns")]
+    decorators = [each for node in nodes for each in getattr(node, "decorator_list", ())]
+    found += [(1, each) for each in decorators if ast.unparse(each) == "final"]  # a slip begins at the sign before it
     return tuple(
-        ((one.lineno, one.col_offset), (one.end_lineno, one.end_col_offset)) for one in found if one is not None
+        ((one.lineno, one.col_offset - before), (one.end_lineno, one.end_col_offset))
+        for before, one in found
+        if one is not None
     )
 
 

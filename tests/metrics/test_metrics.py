@@ -13,6 +13,7 @@ from leanthink import metrics
 from leanthink.core.errors import ConfigError
 from leanthink.metrics import Solution
 from leanthink.metrics.intervals import sign_flip_p_value
+from leanthink.metrics.solutions import PERSPECTIVES, split_solutions
 
 TRIPLES = ((1, 3, 5), (1, 5, 10), (0.1, 0.1, 1.0))
 AES = [
@@ -83,6 +84,37 @@ def test_majority_and_sequential_compute():
     assert (vote.answer, vote.compute, vote.time) == (42, 59368, 32768)
     assert metrics.sequential_short_compute(THINKING, FINISHED, 1) == 16900
     assert metrics.sequential_short_compute(THINKING, FINISHED, 3) == 21000
+
+
+def test_a_wrong_answer_as_long_as_the_chosen_one_makes_no_second_pair():
+    assert metrics.preference_pairs([5, 5, 9], [1, 0, 0]) == [(0, 2)]
+
+
+def test_perspectives_are_alike_by_the_share_of_their_words_that_both_have():
+    """Seven of ten words are in both: `a b \\ boxed { 1 }` of these and `c`, `d`, `e`."""
+    text = r"a b c \boxed{1} a b d e \boxed{1}"
+    for overlap, expected in ((0.7, [0, 0]), (0.71, [0, 1])):
+        assert [one.perspective for one in split_solutions(text, "1", overlap=overlap)] == expected
+
+
+def test_a_solution_ends_with_its_answer_and_the_last_has_what_follows():
+    told = [(one.tokens, one.correct) for one in split_solutions(r"The answer is 4. \boxed{ $5$ } so it is", "5")]
+    assert told == [(5, False), (10, True)]  # The answer is 4 . | \ boxed { $ 5 $ } so it is
+    assert [(one.tokens, one.correct) for one in split_solutions("no answer", "5")] == [(2, False)]
+    with pytest.raises(ConfigError, match=r"overlap is 1\.5; give a share from 0 to 1"):
+        split_solutions("", "5", overlap=1.5)
+
+
+def test_perspectives_beyond_the_most_that_are_told_apart_are_one():
+    text = " ".join(rf"w{number} x{number} y{number} \boxed{{{number}}}" for number in range(PERSPECTIVES + 3))
+    given = [one.perspective for one in split_solutions(text, "0", overlap=1.0)]
+    assert given == [*range(PERSPECTIVES), *[PERSPECTIVES] * 3]
+
+
+def test_of_too_many_subsets_two_thousand_are_drawn():
+    drawn = []
+    metrics.mean_over_subsets(lambda rows: drawn.append(tuple(rows)) or 0.0, n=40, k=10)
+    assert len(drawn) == 2000 and len(set(drawn)) > 1990 and all(list(rows) == sorted(set(rows)) for rows in drawn)
 
 
 def test_chains_without_an_answer_have_no_vote_however_many_they_are():
