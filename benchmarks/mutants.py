@@ -126,7 +126,7 @@ def session(area: str, tree: Path, key: str, sample: int, seed: int, timeout: fl
         run(["init", str(config), str(part)], tree)
         with use_db(str(part), mode=WorkDB.Mode.open) as db:
             items = sorted(db.work_items, key=lambda item: str(item.mutations))
-            acting = [item for item in items if not any(is_annotation(tree, one) for one in item.mutations)]
+            acting = [item for item in items if not any(is_unevaluated(tree, one) for one in item.mutations)]
             chosen = {item.job_id for item in random.Random(seed).sample(acting, min(sample, len(acting)))}
             skipped = WorkResult(worker_outcome=WorkerOutcome.SKIPPED, output="not drawn")
             db.set_multiple_results((item.job_id for item in items if item.job_id not in chosen), skipped)
@@ -134,14 +134,14 @@ def session(area: str, tree: Path, key: str, sample: int, seed: int, timeout: fl
     return database
 
 
-def is_annotation(tree: Path, mutation: Any) -> bool:
-    """Whether a mutation lies in an annotation, which nothing evaluates."""
+def is_unevaluated(tree: Path, mutation: Any) -> bool:
+    """Whether a mutation lies in what nothing evaluates."""
     start = tuple(mutation.start_pos)
-    return any(first <= start < last for first, last in annotations(tree / mutation.module_path))
+    return any(first <= start < last for first, last in unevaluated(tree / mutation.module_path))
 
 
 @cache
-def annotations(module: Path) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
+def unevaluated(module: Path) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
     """Where annotations, and ``@final``, begin and end, as (line, column); asked for each mutation of the module."""
     nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
     found = [(0, getattr(node, name, None)) for node in nodes for name in ("annotation", "returns")]
