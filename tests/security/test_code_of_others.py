@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from leanthink import cli
 from leanthink.core import code
 from leanthink.core.errors import TrustError
+from leanthink.doctor import run_probe
 from leanthink.recipe.definition import load_recipe, recipe_from, recipe_names
 
 SOURCE = str(Path(cli.__file__).parents[1])
@@ -68,6 +70,22 @@ def test_a_module_in_the_current_folder_runs_nowhere(tmp_path: Path, name: str) 
     (tmp_path / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit('it ran')\n")
     done = command(tmp_path, "list")
     assert (done.returncode, done.stderr) == (0, "") and not (tmp_path / "ran").exists()
+
+
+def test_every_python_that_is_started_leaves_the_current_folder_out() -> None:
+    """Its own folder comes first for ``-c`` and ``-m``; -I and a program's file leave it out as -P does."""
+    started = re.compile(r"\[sys\.executable, (?!\"-[PI]\"|\*argv)")
+    sources = [path for path in (Path(SOURCE) / "leanthink").rglob("*.py") if "sys.executable" in path.read_text()]
+    assert len(sources) >= 6
+    for path in sources:
+        assert not started.search(path.read_text()) and "[sys.executable]" not in path.read_text(), path
+
+
+def test_a_probe_of_doctors_runs_nothing_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text("open('ran', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert run_probe("import json; print(json.dumps(3))") == 3
+    assert not (tmp_path / "ran").exists()
 
 
 def test_as_a_module_of_python_it_leaves_the_current_folder_out_as_well(tmp_path: Path) -> None:
