@@ -14,7 +14,8 @@ from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.reporting.build import report_of
 from leanthink.reporting.figures import aes, by_question, compared, dominated, figures, vote_figures
-from leanthink.reporting.pictures import _pareto
+from leanthink.reporting.pictures import _pareto, _part_keys
+from leanthink.reporting.ran import ran_grid
 from leanthink.reporting.sources import Sample, read_sources
 from leanthink.reporting.variants import curve, variants
 from leanthink.runs.folder import Run
@@ -319,3 +320,31 @@ def test_a_record_keeps_the_words_of_leanthink_alone(tmp_path, monkeypatch):
         assert read_record(tmp_path / "run.json").starts[0].words == words
     (tmp_path / "run.json").write_text('{"facts": {}, "starts": [{"at": "now", "from_step": 0, "changed": []}]}')
     assert read_record(tmp_path / "run.json").starts[0].words == ()  # an earlier version's
+
+
+def test_votes_are_told_alike_by_the_tolerances_that_judged(tmp_path):
+    run = made.write_run(tmp_path / "run", "short", 1, quality=0.9, tokens=20)
+    judged_by = {"task": "numeric", "relative_tolerance": 0.25, "absolute_tolerance": 0.5}
+    Record(facts={f"leanthink.verify.{name}": value for name, value in judged_by.items()}).write(run / "run.json")
+    (source,) = read_sources([run])
+    assert source.judged_by == judged_by
+
+
+def test_the_command_of_a_run_is_that_of_its_last_start(tmp_path, monkeypatch):
+    run = made.write_run(tmp_path / "one", "short", 1, quality=0.9, tokens=15)
+    record = Record(facts={})
+    for step, alpha in ((0, 0.4), (6, 0.2)):
+        monkeypatch.setattr(sys, "argv", ["leanthink", "train", "short", f"reward.sigmoid_length.alpha={alpha}"])
+        record = record.started({}, step)
+    record.write(run / "run.json")
+    told = {row[1]: row[2] for row in ran_grid(read_sources([run])).rows}
+    assert told["changes"] == "reward.sigmoid_length.alpha=0.2" and told["command"].endswith("alpha=0.2")
+    assert told["started"].count("from step") == 2
+
+
+def test_a_part_that_came_with_a_resume_is_drawn(tmp_path):
+    run = made.write_run(tmp_path / "one", "short", 1, quality=0.9, tokens=15)
+    line = {"step": 12, "data": {"leanthink/part/length": -0.1, "leanthink/part/format": 1.0}}
+    (run / "attempts" / "001.jsonl").write_text(json.dumps(line) + "\n")
+    keys = [key for key, *_ in _part_keys(variants(read_sources([run])))]
+    assert keys == ["leanthink/reward/all", "leanthink/part/format", "leanthink/part/length"]

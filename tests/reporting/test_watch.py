@@ -278,3 +278,13 @@ def test_many_clients_at_once_read_once(run):
     for thread in threads:
         thread.join(60)
     assert found == [(2000, 2000)] * 12
+
+
+def test_a_step_that_is_done_again_keeps_no_figure_of_before(run):
+    """No response was wrong this time: the step has no length of wrong ones any more."""
+    followed = Followed(run)
+    followed.state()
+    grow(run, 8, 9, "001.jsonl", 0.25)
+    wrong = next(curve for curve in followed.state()["curves"] if "wrong responses" in curve["label"])
+    assert [step for step, _ in wrong["points"]] == [*range(1, 8)]
+    assert "leanthink/length/wrong" not in followed.run.read_metrics()[7]

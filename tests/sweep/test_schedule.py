@@ -17,7 +17,7 @@ from leanthink.runs.folder import Run
 from leanthink.sweep.local import Local
 from leanthink.sweep.plan import load_sweep
 from leanthink.sweep.schedule import Scheduler, commit_of, last_words
-from leanthink.sweep.store import Store
+from leanthink.sweep.store import Status, Store
 
 STUB = Path(sweep_stub.__file__)
 TWO = "recipes: [one, two]\ngrid: {data.x: [1, 2]}\nseeds: [1, 2]\nsteps: 8\n"
@@ -200,3 +200,11 @@ def test_the_commit_says_whether_files_differ(tmp_path):
     assert len(clean) == 40
     (tmp_path / "file").write_text("b")
     assert commit_of(tmp_path) == clean + "+"
+
+
+def test_the_seconds_are_those_of_all_attempts(tmp_path):
+    again = scheduler(write(tmp_path, "recipes: [one]\nsteps: 2\n"), tmp_path / "out")
+    (planned,) = again.sweep.runs
+    again.store.save(planned, Status(state="failed", attempts=1, seconds=5000.0))
+    (status,) = again.run().values()
+    assert (status.state, status.attempts) == ("finished", 2) and 5000 < status.seconds < 6000

@@ -164,3 +164,14 @@ def test_the_plan_adds_up_what_is_to_go(tmp_path):
     )
     assert "about 30 min with 7 at a time" in plan_table(sweep, store, cost, 7).caption  # two are all there are
     assert "no finished run to estimate from" in plan_table(sweep, store, Cost(), 1).caption
+
+
+def test_what_a_checkpoint_holds_costs_nothing_more(tmp_path):
+    one = planned("one", "a", steps=40)
+    sweep, store = Sweep(runs=(one,), file=tmp_path / "s.yaml"), Store(folder=tmp_path / "out")
+    store.open(sweep)
+    tracker = store.run(one).checkpoints / "latest_checkpointed_iteration.txt"
+    tracker.parent.mkdir(parents=True)
+    tracker.write_text("30")
+    cost = Cost(start={"": 0.0}, step={"": 60.0}, runs=5)
+    assert "about 10 min with 1 at a time" in plan_table(sweep, store, cost, 1).caption
