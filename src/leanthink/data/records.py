@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from leanthink.core.errors import DataError
 from leanthink.core.text import REPLACEMENT, storable
+from leanthink.data.parquet import rows_of
 from leanthink.files.reading import lines_of, row_of
 
 ENDINGS: Final = (".jsonl", ".parquet", ".csv")
 ROLLOUTS: Final = "rollouts"
 """Where a run's folder has the dumps of its training rollouts; ``shaped`` in it holds their facts and rewards."""
 SHAPED: Final = "shaped"
-PARQUET_ROWS: Final = 4096  # read at once
 _STEP: Final = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(-?\d+)\]")
 
 
@@ -125,7 +125,8 @@ def iter_records(path: Path) -> Iterator[Record]:
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check the path") from None
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error}; check the path and its permissions") from error
+        what = " ".join(str(error).split())
+        raise DataError(f"cannot read {path}: {what:.300}; check the path and its permissions") from error
     if empty:
         raise DataError(f"{path} is empty; give at least one row")
 
@@ -165,18 +166,8 @@ def _read_csv(path: Path) -> Iterator[Record]:
 
 
 def _read_parquet(path: Path) -> Iterator[Record]:
-    import pyarrow
-    import pyarrow.parquet
-
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(PARQUET_ROWS):
-                for fields in batch.to_pylist():
-                    number += 1
-                    yield Record(fields=fields, file=path, line=number)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path} is no parquet file ({' '.join(str(error).split())}); write it again") from error
+    for number, fields in enumerate(rows_of(path), 1):
+        yield Record(fields=fields, file=path, line=number)
 
 
 def storable_records(records: Sequence[Record]) -> tuple[list[Record], list[str]]:

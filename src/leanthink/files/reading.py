@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, BinaryIO, Final, NamedTuple, NoReturn
 
 from leanthink.core.errors import DataError
 
@@ -22,6 +22,20 @@ DIGITS: Final = 300
 """The most digits of a number: what has more is no float."""
 
 
+def regular_file(path: Path) -> BinaryIO:
+    """A file, opened to read its bytes.
+
+    Raises:
+        DataError: it is a folder, a pipe or a device.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DataError(f"{path} is no file; give a file")
+    return open(descriptor, "rb")
+
+
 def read_text(path: Path, most: int = TEXT_BYTES) -> str:
     """The text of a file.
 
@@ -30,10 +44,7 @@ def read_text(path: Path, most: int = TEXT_BYTES) -> str:
         FileNotFoundError: there is none.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DataError(f"{path} is no file; give a file")
+        with regular_file(path) as file:
             content = file.read(most + 1)
     except FileNotFoundError:
         raise
