@@ -174,12 +174,12 @@ def read_jsonl(path: Path, *, whole: bool = True, nan: bool = True) -> Iterator[
     """The objects of a JSONL file, one by one.
 
     Args:
-        path: the file; a pipe will do.
+        path: the file.
         whole: whether the file is complete; else a last line that is still being written is left out.
         nan: whether ``NaN`` may stand for a number, as trainers write it.
 
     Raises:
-        DataError: naming file and line.
+        DataError: naming file and line, or it is no file.
         OSError: the file cannot be read.
     """
     for line in lines_of(path, whole=whole):
@@ -208,14 +208,16 @@ class Line(NamedTuple):
     text: str
 
 
-def lines_of(path: Path, *, whole: bool = True, begin: int = 0, number: int = 0) -> Iterator[Line]:
+def lines_of(path: Path, *, whole: bool = True, begin: int = 0, number: int = 0, named: bool = False) -> Iterator[Line]:
     """The lines of a text file; from the byte ``begin`` on, before which there are ``number`` lines.
 
+    Where somebody ``named`` it, it may be a pipe; what is found in a folder may not, for nobody may ever write to it.
+
     Raises:
-        DataError: a line is too long, or no UTF-8.
+        DataError: a line is too long, or no UTF-8; or it is no file.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with path.open("rb") if named else regular_file(path) as file:
         if begin:
             file.seek(begin)
         while line := file.readline(LINE_BYTES + 1):
