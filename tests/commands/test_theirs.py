@@ -11,6 +11,7 @@ import pytest
 from leanthink import cli
 from leanthink.commands import theirs
 from leanthink.verl.start.theirs import find_command
+from timing import is_within
 
 pytest.importorskip("verl", reason="verl is not installed: pip install 'leanthink[verl]'")
 
@@ -297,3 +298,11 @@ def test_their_own_pasted_command_differs_by_nothing(capsys: pytest.CaptureFixtu
         assert title not in out
     found = find_command(VSRM, "a.sh")
     assert theirs.read.__doc__ and found.values["data.train_batch_size"] == 256
+
+
+def test_keys_of_many_parents_take_time_in_proportion() -> None:
+    sides = {f"data.k{number % 8000}.{name}{number}": (number, "") for name in "ab" for number in range(8000)}
+    told = list(theirs._table(sides, ("theirs", ""), {}, 80))
+    assert len(told) == 1 + 8000 + 16000
+    assert told[1:4] == ["  data.k0.", "    a0     0", "    b0     0"]
+    assert is_within(3, lambda: list(theirs._table(sides, ("theirs", ""), {}, 80)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from leanthink.data.rollouts import read_rollouts
         ("\n[1, 2]\n", "r.jsonl, line 2: list instead of an object"),
         ('{"length": 3, "correct": 1}', "line 1: no prompt group .group, prompt_id or uid.*has: length, correct"),
         ('{"group": [1], "length": 3, "correct": 1}', r"line 1: 'group' is \[1\]; give text or a number"),
+        ('{"group": Infinity, "length": 3, "correct": 1}', "line 1: 'group' is inf; give text or a number"),
         (
             '{"group": 1, "length": 3, "correct": 1}\n{"group": null, "length": 3, "correct": 1}',
             "line 2: no 'group', which .*line 1 has; give it in every row",
@@ -73,3 +75,15 @@ def test_wrong_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["score", str(rows), "--step", "-1"]) == 1
     assert "--step is -1" in capsys.readouterr().err
     assert issubclass(DataError, LeanthinkError)
+
+
+@pytest.mark.parametrize(
+    ("pred", "told"), [("NaN", "nan"), ("Infinity", "inf"), ("18", "18"), ("[1]", "[1]"), ("0", "0"), ('""', None)]
+)
+def test_an_answer_in_the_file_is_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pred: str, told: str | None
+) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text(f'{{"group": 1, "length": 3, "correct": 1, "pred": {pred}}}\n' * 2)
+    assert main(["score", str(path), "--recipe", "trle", "--json"]) == 0
+    assert [json.loads(line)["extracted"] for line in capsys.readouterr().out.splitlines()] == [told] * 2

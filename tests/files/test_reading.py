@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +15,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError
-from leanthink.files.reading import DEPTH, parse_json, read_jsonl, read_object, read_text, row_of, whole_number
+from leanthink.data.records import read_below
+from leanthink.files.reading import (
+    DEPTH,
+    lines_of,
+    parse_json,
+    read_jsonl,
+    read_object,
+    read_text,
+    row_of,
+    whole_number,
+)
 from leanthink.recipe.yaml import NODES, SIZE, format_yaml, parse_yaml, read_yaml
+from made_runs import write_run
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -89,6 +103,51 @@ def test_a_pipe_nobody_writes_to_does_not_wait(tmp_path: Path) -> None:
         read_text(tmp_path / "pipe")
     with pytest.raises(DataError, match="is no file"):
         read_text(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_a_pipe_in_a_folder_does_not_wait(tmp_path: Path, ending: str) -> None:
+    pipe = tmp_path / f"1.{ending}"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match=rf"1\.{ending} is no file; give a file"):
+        read_below(tmp_path)
+    with pytest.raises(DataError, match=r"is no file"):
+        next(lines_of(pipe))
+    with pytest.raises(DataError, match=r"is no file"):
+        next(read_jsonl(pipe))
+
+
+@pytest.mark.parametrize("given", [["report", "run"], ["score", "run", "--recipe", "trle"], ["score", "run"]])
+@pytest.mark.parametrize(
+    "pipe", ["validation/3.jsonl", "attempts/003.jsonl", "rollouts/1.jsonl", "rollouts/shaped/1.jsonl"]
+)
+def test_a_pipe_in_a_runs_folder_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], pipe: str
+) -> None:
+    write_run(tmp_path / "run", "trle", 1, quality=0.5, tokens=50)
+    (tmp_path / "run" / "rollouts" / "shaped").mkdir(parents=True)
+    (tmp_path / "run" / "rollouts" / "2.jsonl").write_text('{"group": 1, "length": 3, "correct": 1}\n')
+    os.mkfifo(tmp_path / "run" / pipe)
+    monkeypatch.chdir(tmp_path)
+    main(given)
+
+
+def test_a_pipe_that_somebody_names_is_read(tmp_path: Path) -> None:
+    for ending, text in (("jsonl", '{"a": "1"}\n'), ("csv", "a\n1\n")):
+        pipe = tmp_path / f"r.{ending}"
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=pipe.write_text, args=(text,))
+        writer.start()
+        assert [dict(record.fields) for record in read_below(pipe)] == [{"a": "1"}]
+        writer.join()
+
+
+def test_a_cell_of_a_csv_may_be_as_long_as_a_line(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    (tmp_path / "a.csv").write_text(f"a,b\n{'x' * 200_000},1\ny,2\n")
+    first, second = read_below(tmp_path / "a.csv")
+    assert len(first.get("a")) == 200_000 and second.line == 2
+    assert csv.field_size_limit() == limit
 
 
 def test_a_folder_a_missing_file_and_other_letters(tmp_path: Path) -> None:

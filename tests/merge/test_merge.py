@@ -167,6 +167,15 @@ def test_configuration_and_tokenizer_are_copied(
     assert (out / "additional_chat_templates" / "rag.jinja").read_text() == source
 
 
+@pytest.mark.parametrize("value", ["\ud800", "\ud83d\ude00 é", "\x1b"])
+def test_a_configuration_means_the_same_in_whatever_signs(
+    tmp_path: Path, save: Save, models: tuple[Model, Model], value: str
+) -> None:
+    merge_folders(save("base", models[0]), save("trained", models[1], odd=value, **{value: 1}), tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert written["odd"] == json.loads(json.dumps(value)) and written[json.loads(json.dumps(value))] == 1
+
+
 def test_a_missing_tokenizer_is_noticed(tmp_path: Path, save: Save, models: tuple[Model, Model]) -> None:
     base, trained = save("base", models[0]), save("trained", models[1])
     (trained / "tokenizer.json").unlink()

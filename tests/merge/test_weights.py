@@ -105,6 +105,16 @@ def test_a_damaged_file(save: Save, tensors: Model) -> None:
             read_weights(folder)
 
 
+@pytest.mark.parametrize("shape", [[0, 2**64 - 1], [2**63, 0], [0, 2**40, 2**40], [2**40, 0, 2**40]])
+def test_a_tensor_of_more_entries_than_are_counted(tmp_path: Path, shape: list[int]) -> None:
+    header = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(
+        DataError, match=r"model\.safetensors: 'w' is F32 \[.*\], more than torch counts; copy it again"
+    ):
+        read_weights(tmp_path)
+
+
 def test_an_index_that_does_not_fit(save: Save, tensors: Model) -> None:
     folder = save("model", tensors, TWO)
     index = json.loads((folder / INDEX).read_text())

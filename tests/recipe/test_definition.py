@@ -223,6 +223,14 @@ def test_wrong_overrides_say_where_what_and_the_cure(override: str, facts: list[
         assert fact in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["leanthink:core", "leanthink:__version__", "json:loads", "json:JSONDecoder"])
+def test_an_override_within_what_is_no_part_of_a_recipe(name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"override reward\..*: {name} is no part of a recipe; name a subclass of Reward"
+    ):
+        apply_overrides({"reward": {name: {}}}, [f"reward.{name}.x.y=1"], "recipe mine")
+
+
 def test_overrides_of_no_recipe_say_that_it_is_none() -> None:
     with pytest.raises(ConfigError, match="instead of a mapping"):
         recipe_from(apply_overrides(None, ["data.x=1"], "recipe mine"), "mine")

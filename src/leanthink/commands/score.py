@@ -16,7 +16,7 @@ from torch import Tensor
 from leanthink.commands import reading, trust
 from leanthink.core.errors import ConfigError
 from leanthink.core.text import as_label
-from leanthink.data.records import ROLLOUTS, Record, files_of, iter_records, read_below
+from leanthink.data.records import ROLLOUTS, Record, iter_below, read_below
 from leanthink.data.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Recipe
@@ -144,7 +144,7 @@ def _stream(
     if args.json:
         raise ConfigError("--json lists every response and --stream keeps none; give one of them")
     sensitivity: dict[str, list[Sensitivity]] = {}
-    for number_, piece in enumerate(pieces(record for file in files_of(args.file) for record in iter_records(file))):
+    for number_, piece in enumerate(pieces(iter_below(args.file))):
         rollouts = read(piece)
         if number_ and not piece[0].has("step"):
             analysis.notices[f"no 'step' in the file: each {PIECE} responses, or a few more, count as one batch"] = None

@@ -157,20 +157,23 @@ def _table(
     first = min(most, max(len(tail) for tail in tails.values()))
     each = (width - INDENT - first - 4) // 2 if heads[1] else width - INDENT - first - 2
     yield _row(("", *heads), (first, each, each))
-    for parent in dict.fromkeys(key.rpartition(".")[0] for key in sides):
+    parents: dict[str, list[str]] = {}
+    for key in sides:
+        parents.setdefault(key.rpartition(".")[0], []).append(key)
+    for parent, keys in parents.items():
         if parent:
             yield f"  {parent}."
-        for key, (left, right) in sides.items():
-            if key.rpartition(".")[0] == parent:
-                left_text = f"{_shown(left)}{' (?)' if key in unknown else ''}"
-                columns = [
-                    _cells(text, size)
-                    for text, size in zip((tails[key], left_text, _shown(right)), (first, each, each), strict=True)
-                ]
-                for place in range(max(map(len, columns))):
-                    yield _row(
-                        tuple(column[place] if place < len(column) else "" for column in columns), (first, each, each)
-                    )
+        for key in keys:
+            left, right = sides[key]
+            left_text = f"{_shown(left)}{' (?)' if key in unknown else ''}"
+            columns = [
+                _cells(text, size)
+                for text, size in zip((tails[key], left_text, _shown(right)), (first, each, each), strict=True)
+            ]
+            for place in range(max(map(len, columns))):
+                yield _row(
+                    tuple(column[place] if place < len(column) else "" for column in columns), (first, each, each)
+                )
 
 
 def _row(cells: Sequence[str], sizes: Sequence[int]) -> str:

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from leanthink.core.errors import DataError
 from leanthink.core.text import REPLACEMENT, storable
-from leanthink.files.reading import lines_of, row_of
+from leanthink.data.parquet import rows_of
+from leanthink.files.reading import LINE_BYTES, lines_of, row_of
 
 ENDINGS: Final = (".jsonl", ".parquet", ".csv")
 ROLLOUTS: Final = "rollouts"
 """Where a run's folder has the dumps of its training rollouts; ``shaped`` in it holds their facts and rewards."""
 SHAPED: Final = "shaped"
-PARQUET_ROWS: Final = 4096  # read at once
 _STEP: Final = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(-?\d+)\]")
 
 
@@ -102,11 +102,25 @@ def read_below(path: Path) -> list[Record]:
     Raises:
         DataError: as :func:`read_records`.
     """
-    return [record for file in files_of(path) for record in read_records(file)]
+    return list(iter_below(path))
 
 
-def iter_records(path: Path) -> Iterator[Record]:
+def iter_below(path: Path) -> Iterator[Record]:
+    """The rows of `read_below` one by one.
+
+    Raises:
+        DataError: as :func:`read_records`.
+    """
+    for file in files_of(path):
+        yield from iter_records(file, named=file == path)
+
+
+def iter_records(path: Path, *, named: bool = True) -> Iterator[Record]:
     """The rows of a file one by one; never more of them in memory than a batch of a parquet file.
+
+    Args:
+        path: the file.
+        named: whether somebody named it: then it may be a pipe, but of parquet; else it was found in a folder.
 
     Raises:
         DataError: as :func:`read_records`.
@@ -119,13 +133,14 @@ def iter_records(path: Path) -> Iterator[Record]:
     try:
         read = {".parquet": _read_parquet, ".csv": _read_csv}.get(ending, _read_jsonl)
         shaped = _shaped(path)
-        for record in read(path):
+        for record in read(path, named):
             empty = False
             yield record if shaped is None else _joined(record, shaped)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check the path") from None
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error}; check the path and its permissions") from error
+        what = " ".join(str(error).split())
+        raise DataError(f"cannot read {path}: {what:.300}; check the path and its permissions") from error
     if empty:
         raise DataError(f"{path} is empty; give at least one row")
 
@@ -135,7 +150,7 @@ def _shaped(path: Path) -> dict[str, Mapping[str, Any]] | None:
     beside = path.parent / SHAPED / path.name
     if path.suffix.lower() != ".jsonl" or not beside.is_file():
         return None
-    return {str(record.fields.get("uid")): record.fields for record in _read_jsonl(beside)}
+    return {str(record.fields.get("uid")): record.fields for record in _read_jsonl(beside, named=False)}
 
 
 def _joined(record: Record, shaped: Mapping[str, Mapping[str, Any]]) -> Record:
@@ -147,16 +162,16 @@ def _joined(record: Record, shaped: Mapping[str, Mapping[str, Any]]) -> Record:
     return replace(record, fields={**record.fields, **facts, "shaped_reward": reward})
 
 
-def _read_jsonl(path: Path) -> Iterator[Record]:
-    for line in lines_of(path):
+def _read_jsonl(path: Path, named: bool) -> Iterator[Record]:
+    for line in lines_of(path, named=named):
         if line.text.strip():
             yield Record(fields=row_of(line.text, path, line.number), file=path, line=line.number)
 
 
-def _read_csv(path: Path) -> Iterator[Record]:
-    lines = (line.text for line in lines_of(path))
+def _read_csv(path: Path, named: bool) -> Iterator[Record]:
+    lines = (line.text for line in lines_of(path, named=named))
     try:
-        for number, fields in enumerate(csv.DictReader(lines), 1):
+        for number, fields in enumerate(_csv_rows(lines), 1):
             if None in fields or None in fields.values():
                 raise DataError(f"{path}, row {number}: more or fewer cells than names in the first line; quote commas")
             yield Record(fields={name: value or None for name, value in fields.items()}, file=path, line=number)
@@ -164,19 +179,23 @@ def _read_csv(path: Path) -> Iterator[Record]:
         raise DataError(f"{path} is no CSV ({error}); write it again, or as JSONL") from error
 
 
-def _read_parquet(path: Path) -> Iterator[Record]:
-    import pyarrow
-    import pyarrow.parquet
+def _csv_rows(lines: Iterator[str]) -> Iterator[dict[str, str]]:
+    """The rows, with cells as long as lines may be: csv's own limit is one for the whole process, so it is put back."""
+    rows = csv.DictReader(lines)
+    while True:
+        most = csv.field_size_limit(LINE_BYTES)
+        try:
+            row = next(rows, None)
+        finally:
+            csv.field_size_limit(most)
+        if row is None:
+            return
+        yield row
 
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(PARQUET_ROWS):
-                for fields in batch.to_pylist():
-                    number += 1
-                    yield Record(fields=fields, file=path, line=number)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path} is no parquet file ({' '.join(str(error).split())}); write it again") from error
+
+def _read_parquet(path: Path, named: bool) -> Iterator[Record]:
+    for number, fields in enumerate(rows_of(path), 1):
+        yield Record(fields=fields, file=path, line=number)
 
 
 def storable_records(records: Sequence[Record]) -> tuple[list[Record], list[str]]:

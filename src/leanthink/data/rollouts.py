@@ -9,6 +9,7 @@ A verdict that is not known is never a 0: the response takes no part in its grou
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -239,7 +240,7 @@ def _groups(records: Sequence[Record], own: Fields, notices: list[str]) -> list[
     groups: list[Hashable] = []
     for record in records:
         value = record.get(name)
-        if not isinstance(value, str | int | float) or value != value:
+        if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
             raise DataError(f"{record.place}: {name!r} is {value!r:.80}; give text or a number")
         match = _VERL_UID.fullmatch(value) if name == "uid" and isinstance(value, str) else None
         groups.append(match[1] if match else value)
@@ -362,7 +363,8 @@ def _stored_judgement(record: Record, name: str) -> Judgement:
     """The file's own verdict; the reason and the answer where verl's dump has them from us."""
     verdict = Verdict.UNKNOWN if _is_unknown(record) else Verdict.CORRECT if flag_of(record, name) else Verdict.WRONG
     reason = str(record.fields.get("reason") or "no reason in the file").removeprefix(f"{verdict}/")
-    return Judgement(verdict=verdict, extracted=record.fields.get("pred") or None, judge="file", reason=reason)
+    pred = record.fields.get("pred")
+    return Judgement(verdict=verdict, extracted=None if pred in (None, "") else str(pred), judge="file", reason=reason)
 
 
 def _is_unknown(record: Record) -> bool:

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, BinaryIO, Final, NamedTuple, NoReturn
 
 from leanthink.core.errors import DataError
 
@@ -22,6 +22,20 @@ DIGITS: Final = 300
 """The most digits of a number: what has more is no float."""
 
 
+def regular_file(path: Path) -> BinaryIO:
+    """A file, opened to read its bytes.
+
+    Raises:
+        DataError: it is a folder, a pipe or a device.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DataError(f"{path} is no file; give a file")
+    return open(descriptor, "rb")
+
+
 def read_text(path: Path, most: int = TEXT_BYTES) -> str:
     """The text of a file.
 
@@ -30,10 +44,7 @@ def read_text(path: Path, most: int = TEXT_BYTES) -> str:
         FileNotFoundError: there is none.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DataError(f"{path} is no file; give a file")
+        with regular_file(path) as file:
             content = file.read(most + 1)
     except FileNotFoundError:
         raise
@@ -163,12 +174,12 @@ def read_jsonl(path: Path, *, whole: bool = True, nan: bool = True) -> Iterator[
     """The objects of a JSONL file, one by one.
 
     Args:
-        path: the file; a pipe will do.
+        path: the file.
         whole: whether the file is complete; else a last line that is still being written is left out.
         nan: whether ``NaN`` may stand for a number, as trainers write it.
 
     Raises:
-        DataError: naming file and line.
+        DataError: naming file and line, or it is no file.
         OSError: the file cannot be read.
     """
     for line in lines_of(path, whole=whole):
@@ -197,14 +208,16 @@ class Line(NamedTuple):
     text: str
 
 
-def lines_of(path: Path, *, whole: bool = True, begin: int = 0, number: int = 0) -> Iterator[Line]:
+def lines_of(path: Path, *, whole: bool = True, begin: int = 0, number: int = 0, named: bool = False) -> Iterator[Line]:
     """The lines of a text file; from the byte ``begin`` on, before which there are ``number`` lines.
 
+    Where somebody ``named`` it, it may be a pipe; what is found in a folder may not, for nobody may ever write to it.
+
     Raises:
-        DataError: a line is too long, or no UTF-8.
+        DataError: a line is too long, or no UTF-8; or it is no file.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with path.open("rb") if named else regular_file(path) as file:
         if begin:
             file.seek(begin)
         while line := file.readline(LINE_BYTES + 1):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shlex
 import struct
@@ -42,6 +43,9 @@ SIZES: Final[Mapping[str, int]] = {
     "F8_E4M3": 1, "F8_E4M3FNUZ": 1, "F8_E5M2": 1, "F8_E5M2FNUZ": 1, "F8_E8M0": 1,
 }  # fmt: skip
 """Bytes of an entry, by safetensors' names."""
+
+LARGEST: Final = (1 << 63) - 1
+"""The most entries that torch counts, a dimension of 0 left aside."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,6 +237,8 @@ def _header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
                 stored = Stored(file=path.name, dtype=entry.get_dtype(), shape=tuple(entry.get_shape()))
                 if stored.dtype not in SIZES:
                     raise DataError(f"{path}: {name!r} is {stored.dtype}, which is not supported; convert the model")
+                if math.prod(max(size, 1) for size in stored.shape) > LARGEST:
+                    raise DataError(f"{path}: {name!r:.80} is {stored!s:.80}, more than torch counts; copy it again")
                 tensors[name] = stored
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:

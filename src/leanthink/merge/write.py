@@ -22,6 +22,7 @@ import torch
 from leanthink import __version__
 from leanthink.algorithms.merging import Merged, Pair, merge_stream
 from leanthink.core.errors import DataError
+from leanthink.core.text import storable
 from leanthink.files.writing import copy_file, make_folder, whole_folder, write_text
 from leanthink.merge.plan import CONFIG, HEAD, Plan
 from leanthink.merge.weights import WeightWriter, own_file, write_index
@@ -243,4 +244,7 @@ def _manifest(
 
 
 def _write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    if storable(text)[1]:  # half of a surrogate pair, which JSON can hold and UTF-8 cannot
+        text = json.dumps(content, indent=2, allow_nan=False)
+    write_text(path, text + "\n")

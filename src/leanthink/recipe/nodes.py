@@ -18,7 +18,7 @@ from leanthink.core import schedules
 from leanthink.core.errors import ConfigError, TrustError, did_you_mean
 from leanthink.core.functions import locate
 from leanthink.core.reward import Reward
-from leanthink.recipe.registry import BASES, REGISTRY, Kind, name_of
+from leanthink.recipe.registry import BASES, REGISTRY, Kind, kind_of, name_of
 from leanthink.rewards.counted import Counted, Counts
 
 COUNTS: Final = "counts"
@@ -112,7 +112,7 @@ def default_nodes(name: str, place: str) -> dict[str, Any]:
     Empty for a name that nothing has.
 
     Raises:
-        ConfigError: a class of one's own that cannot be imported.
+        ConfigError: a class of one's own that cannot be imported, or is no part of a recipe.
 
     >>> default_nodes("truncation", "here")
     {'kappa': 0.0, 'of': 'correct', 'rule': 'multiply', 'limit': None}
@@ -122,6 +122,9 @@ def default_nodes(name: str, place: str) -> dict[str, Any]:
         if ":" not in name:
             return {}
         cls = locate(name, place)
+        if not isinstance(cls, type) or kind_of(cls) is None:
+            bases = ", ".join(base.__name__ for bases in BASES.values() for base in bases)
+            raise ConfigError(f"{place}: {name} is no part of a recipe; name a subclass of {bases}")
     made = {f.name: f.default_factory() for f in _fields(cls) if f.default_factory is not dataclasses.MISSING}
     given = {name: parameter.default for name, parameter in inspect.signature(cls).parameters.items()}
     return {name: describe(value) for name, value in (given | made).items() if value is not inspect.Parameter.empty}
