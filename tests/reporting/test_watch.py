@@ -288,3 +288,9 @@ def test_a_step_that_is_done_again_keeps_no_figure_of_before(run):
     wrong = next(curve for curve in followed.state()["curves"] if "wrong responses" in curve["label"])
     assert [step for step, _ in wrong["points"]] == [*range(1, 8)]
     assert "leanthink/length/wrong" not in followed.run.read_metrics()[7]
+
+
+def test_a_point_that_stands_for_several_steps_lies_at_the_last_of_them(run):
+    grow(run, 13, 1001)
+    steps = [step for step, _ in accuracy_of(Followed(run))]
+    assert steps == [*range(3, 1001, 3), 1001]
