@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Protocol
 
 from leanthink.files.reading import read_jsonl, whole_number
 from leanthink.runs.folder import Run
+from leanthink.sweep.commit import commit_of
 from leanthink.sweep.local import Launcher
 from leanthink.sweep.plan import Planned, Sweep
 from leanthink.sweep.store import FOR_GOOD, Status, Store, outcome
@@ -169,22 +169,3 @@ def last_words(log: Path, code: int) -> str:
     said = (told or [line for line in lines if line.strip()] or ["it printed nothing"])[-1]
     ended = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
     return f"{ended}: {said.partition(': ')[2] if told else said}"
-
-
-def commit_of(folder: Path) -> str:
-    """The git commit of a folder, with ``+`` where files differ from it; empty outside of a repository."""
-    try:
-        head = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True, timeout=30
-        )
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
