@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import re
 import sys
 
@@ -11,10 +13,11 @@ import pytest
 
 import made_runs as made
 from leanthink.cli import main
-from leanthink.core.errors import ConfigError, DataError
-from leanthink.reporting.build import report_of
+from leanthink.core.errors import ConfigError, DataError, WriteError
+from leanthink.reporting import build
+from leanthink.reporting.build import report_of, write_report
 from leanthink.reporting.figures import aes, by_question, compared, dominated, figures, vote_figures
-from leanthink.reporting.pictures import _pareto
+from leanthink.reporting.pictures import _pareto, pictures
 from leanthink.reporting.sources import COSTS, EFFORT, EFFORT_NAME, Sample, read_sources
 from leanthink.reporting.variants import curve, variants
 from leanthink.runs.folder import Run
@@ -361,3 +364,40 @@ def test_a_fact_of_another_kind_ends_no_report(tmp_path, digest):
     )
     report = report_of(read_sources([run]))
     assert f"data.train_files is not set, was a (sha256 {digest})" in report.notices[0]
+
+
+@pytest.mark.parametrize("full", ["page", "last picture"])
+def test_a_report_is_written_whole_or_not_at_all(sweep, tmp_path, monkeypatch, full):
+    """On a full disk neither pictures without their page are left, nor those of two reports."""
+
+    def no_space(*_given, **_how):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    report, folder = report_of(read_sources([sweep])), tmp_path / "out"
+
+    def there():
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def fails():
+        with monkeypatch.context() as patch, pytest.raises(WriteError, match="No space left on device; free some"):
+            if full == "page":
+                patch.setattr(build, "page", lambda *_: Full())
+            else:
+                last = list(pictures(report.variants, report.start).values())[-1][0]
+                patch.setattr(
+                    build, "pictures", lambda *_, **__: {**pictures(report.variants, report.start), "x": (last, "")}
+                )
+                patch.setattr(last, "savefig", no_space)
+                patch.setattr(build, "data_uri", lambda _: "")
+            write_report(report, folder)
+
+    class Full(str):
+        encode = no_space
+
+    fails()
+    assert there() == {}
+    write_report(report, folder)
+    whole = there()
+    assert {"report.html", "pareto.png"} <= whole.keys()
+    fails()
+    assert there() == whole
