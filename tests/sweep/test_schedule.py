@@ -1,6 +1,7 @@
 """The real plan, scheduler, store and table over training that only naps: killed, interrupted, failing, collapsing."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from leanthink.runs.folder import Run
 from leanthink.sweep.local import Local
 from leanthink.sweep.plan import load_sweep
 from leanthink.sweep.schedule import Scheduler, commit_of, last_words
+from leanthink.sweep.schedule import Scheduler, last_words
 from leanthink.sweep.store import Status, Store
 
 STUB = Path(sweep_stub.__file__)
@@ -169,6 +171,44 @@ def test_a_run_that_ended_while_no_sweep_looked_has_the_time_it_took_by_its_own_
     (status,) = again.run().values()
     total = again.store.run(planned).read_summary()["seconds"]["total"]
     assert (status.state, status.attempts, status.seconds) == ("finished", 1, 5.0 + total)
+
+
+@pytest.mark.parametrize("seconds", [{}, {"seconds": {}}])
+def test_a_summary_without_seconds_adds_none(tmp_path, seconds):
+    again = scheduler(write(tmp_path, "recipes: [one]\nsteps: 2\n"), tmp_path / "out")
+    again.run()
+    (planned,) = again.sweep.runs
+    again.store.run(planned).summary.write_text(json.dumps({"recipe": "one", "steps": 2, **seconds}))
+    again.store.save(planned, Status(state="running", seconds=5.0))
+    (status,) = again.run().values()
+    assert (status.state, status.seconds) == ("finished", 5.0)
+
+
+def test_evaluations_that_cannot_be_read_are_told_and_stop_no_other_run(tmp_path):
+    """Once they are mended, the same command takes them into the table."""
+    out = tmp_path / "out"
+    again = scheduler(write(tmp_path, "recipes: [one, two]\nsteps: 2\n"), out, jobs=1)
+    (one, two), (kept, _) = again.sweep.runs, again.run().values()
+    dump = again.store.run(one).validation / "2.jsonl"
+    good = dump.read_text()
+    for place, damage in (
+        (dump, '{"acc": 1}\n'),
+        (dump, "{"),
+        (again.store.run(one).record, '{"facts": {}, "starts": [{"at": "", "from_step": 1, "changed": [{"name": 5, '
+         '"before": 1, "after": 2}]}]}'),
+    ):  # fmt: skip
+        place.write_text(damage)
+        again.store.save(one, Status(state="running"))
+        again.store.save(two, Status(state="running"))
+        first, second = again.run().values()
+        assert (first.state, first.rows) == ("finished", [])
+        assert first.error.startswith(f"its evaluations cannot be read: {place}") and "\n" not in first.error
+        assert second.state == "finished" and len(second.rows) == 2
+        table = pyarrow.parquet.read_table(out / "results.parquet").to_pylist()
+        assert [(row["recipe"], row["step"]) for row in table] == [("one", None), ("two", 0), ("two", 2)]
+        place.write_text(good) if place == dump else place.unlink()
+    first, _ = again.run().values()
+    assert (first.error, first.rows) == ("", kept.rows)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
