@@ -17,10 +17,8 @@ from leanthink.core.errors import ConfigError, DataError, WriteError
 from leanthink.reporting import build
 from leanthink.reporting.build import report_of, write_report
 from leanthink.reporting.figures import aes, by_question, compared, dominated, figures, vote_figures
-from leanthink.reporting.pictures import _pareto, _part_keys
+from leanthink.reporting.pictures import _pareto, _part_keys, pictures
 from leanthink.reporting.ran import ran_grid
-from leanthink.reporting.sources import Sample, read_sources
-from leanthink.reporting.pictures import _pareto, pictures
 from leanthink.reporting.sources import COSTS, EFFORT, EFFORT_NAME, Sample, read_sources
 from leanthink.reporting.variants import curve, variants
 from leanthink.runs.folder import Run
@@ -353,6 +351,8 @@ def test_a_part_that_came_with_a_resume_is_drawn(tmp_path):
     (run / "attempts" / "001.jsonl").write_text(json.dumps(line) + "\n")
     keys = [key for key, *_ in _part_keys(variants(read_sources([run])))]
     assert keys == ["leanthink/reward/all", "leanthink/part/format", "leanthink/part/length"]
+
+
 @pytest.mark.parametrize("name", ["length", COSTS[0], EFFORT])
 @pytest.mark.parametrize("value", [1e308, 10**290, -1e200])
 def test_a_number_of_which_no_mean_could_be_taken_is_named(tmp_path, name, value):

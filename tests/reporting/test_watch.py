@@ -295,6 +295,8 @@ def test_a_point_that_stands_for_several_steps_lies_at_the_last_of_them(run):
     grow(run, 13, 1001)
     steps = [step for step, _ in accuracy_of(Followed(run))]
     assert steps == [*range(3, 1001, 3), 1001]
+
+
 @pytest.mark.parametrize("value", ["x" * 2_000_000, [1] * 500_000, {"a": 1}, float("nan"), 10**290, None])
 def test_what_is_no_number_is_not_sent_as_one(run, value):
     (run / "rollouts" / "shaped").mkdir(parents=True)

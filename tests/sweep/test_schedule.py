@@ -17,7 +17,6 @@ from leanthink.core.errors import StateError
 from leanthink.runs.folder import Run
 from leanthink.sweep.local import Local
 from leanthink.sweep.plan import load_sweep
-from leanthink.sweep.schedule import Scheduler, commit_of, last_words
 from leanthink.sweep.schedule import Scheduler, last_words
 from leanthink.sweep.store import Status, Store
 
@@ -228,18 +227,6 @@ def test_last_words_are_the_error_not_the_warning(tmp_path):
     log.write_text("leanthink train: no recipe 'x'\nleanthink train: warning: strange\nTraceback\n")
     assert last_words(log, 1) == "exit code 1: no recipe 'x'"
     assert last_words(tmp_path / "none.txt", -9) == "killed by signal 9: it printed nothing"
-
-
-def test_the_commit_says_whether_files_differ(tmp_path):
-    assert commit_of(tmp_path) == ""
-    git = ["git", "-c", "user.name=x", "-c", "user.email=x@y"]
-    (tmp_path / "file").write_text("a")
-    for words in (["init", "-q"], ["add", "file"], ["commit", "-qm", "x"]):
-        subprocess.run([*git, *words], cwd=tmp_path, check=True)
-    clean = commit_of(tmp_path)
-    assert len(clean) == 40
-    (tmp_path / "file").write_text("b")
-    assert commit_of(tmp_path) == clean + "+"
 
 
 def test_the_seconds_are_those_of_all_attempts(tmp_path):

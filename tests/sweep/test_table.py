@@ -180,6 +180,8 @@ def test_what_a_checkpoint_holds_costs_nothing_more(tmp_path):
     tracker.write_text("30")
     cost = Cost(start={"": 0.0}, step={"": 60.0}, runs=5)
     assert "about 10 min with 1 at a time" in plan_table(sweep, store, cost, 1).caption
+
+
 def test_what_others_wrote_into_a_sweeps_folder_is_a_table_all_the_same(tmp_path):
     """Numbers wider than the table's, halves of surrogate pairs as names and values, no rows."""
     one, two = planned("one", "a"), planned("two", "b")
