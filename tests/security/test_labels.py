@@ -116,7 +116,7 @@ def test_metrics_that_are_no_numbers_leave_the_curves_alone(tmp_path: Path, caps
 def test_a_recipe_of_escape_sequences_is_shown_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     node = {"reward": "correct", "description": "\x1b]0;owned\x07", "verl": {"+trainer.note": "\x1b[31m"}}
     (tmp_path / "a\x1b[31m.yaml").write_text(yaml.safe_dump(node))
-    for more in ([], ["--verl", "--profile", "gpu"]):
+    for more in ([], ["--verl", "--profile", "gpu", "--trust-code"]):
         assert cli.main(["show", str(tmp_path / "a\x1b[31m.yaml"), *more]) == 0
         assert "\x1b" not in capsys.readouterr().out
     assert cli.main(["show", str(tmp_path / "none\x1b[31m.yaml")]) == 1

@@ -27,7 +27,8 @@ def job_of(args: argparse.Namespace, folder: Path, *, only_shown: bool = False) 
     check_counts(args)
     rest, options, own = split(args.overrides)
     recipe = recipe_of(args, rest, profile)
-    check_keys_trusted({**keys_of(recipe, rest, profile), **own}, "the overrides")
+    trls = {f"trl.{name}": value for name, value in own.items()}
+    check_keys_trusted({**keys_of(recipe, rest, profile), **trls}, "the overrides")
     model, train, val = sources_of(args, recipe, profile, folder.absolute() / DATA, only_shown)
     return Job(
         recipe=recipe,

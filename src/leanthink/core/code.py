@@ -42,14 +42,15 @@ _KEY: Final = re.compile(
 """Keys that name code, or files of configuration, whatever their value; ``@`` and ``/`` choose Hydra's groups."""
 
 _WORDS: Final = re.compile(
-    r"(?:^|\.)(?:adv_estimator|attn_implementation|device|exclude_modules|experiment_name|format|image_key|impl_backend"
-    r"|kl_loss_type|kl_penalty|level|load_contents|load_format|logger|logprobs_mode|loss_agg_mode|loss_mode|loss_type"
-    r"|lr_scheduler_type|max_off_policy_strategy|method|metric|mode|model_engine|optimizer|policy_loss_mode"
-    r"|project_name|prompt_key|quantization|resume_mode|reward_fn_key|reweight_method|rollout_is|rollout_rs"
-    r"|rollout_rs_threshold|save_contents|scheduling_policy|strategy|target_modules|teacher_key"
-    r"|tool_response_truncate_side|trainer_mode|truncation|type|video_key|warmup_style|\w*dtype|rollout\.name)$"
+    r"(?:^|\.)(?:adv_estimator|attn_implementation|device|exclude_modules|experiment_name|format|image_key"
+    r"|impl_backend|importance_sampling_level|kl_loss_type|kl_penalty|level|load_contents|load_format|logger"
+    r"|logprobs_mode|loss_agg_mode|loss_mode|loss_type|lr_scheduler_type|max_off_policy_strategy|method|metric|mode"
+    r"|model_engine|optimizer|policy_loss_mode|project_name|prompt_key|quantization|resume_mode|reward_fn_key"
+    r"|reweight_method|rollout_is|rollout_rs|rollout_rs_threshold|save_contents|scheduling_policy|strategy"
+    r"|target_modules|teacher_key|tool_response_truncate_side|trainer_mode|truncation|type|video_key|vllm_mode"
+    r"|warmup_style|\w*dtype|rollout\.name)$"
 )
-"""Keys whose text is one of verl's own words, or a name that it only writes down."""
+"""Keys whose text is one of verl's own words, or of TRL's, or a name that is only written down."""
 
 _SOURCES: Final = re.compile(r"(?:^|\.)(?:model\.path|model_path|tokenizer_path|hf_config_path|train_files|val_files)$")
 """Keys that name a model or data: verl hands what begins with ``hdfs:`` to a shell."""
