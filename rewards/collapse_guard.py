@@ -20,7 +20,7 @@ class CollapseGuard(StatefulComposite):
     Our own method, from no paper. With the accuracy ``a`` (share of correct responses) of the step's training batch:
 
     - smoothed ``s <- s + (a - s) / min(n, window)`` at the n-th batch, a plain mean at first;
-    - reference ``r <- max(s, r - forget)``, the best smoothed accuracy, from the ``window``-th batch on;
+    - reference ``r <- max(s, r - forget)``, the best smoothed accuracy, behind the ``window``-th batch;
     - relaxing begins where ``s < r - drop`` and ends where ``s >= r - release``: hysteresis, as ``release < drop``;
     - while relaxing ``w <- max(floor, w - relax)``, else ``w <- min(1, w + tighten)``.
 
@@ -29,7 +29,7 @@ class CollapseGuard(StatefulComposite):
 
     The batch is scored by the new ``w``: its accuracy is known before it is trained on. Each beginning and each end is
     an intervention: it is counted, shown among the metrics and written to the log. Validation is never read. An empty
-    batch changes nothing. Until the ``window``-th batch the reference is the mean so far. Where
+    batch changes nothing. Up to the ``window``-th batch the reference is the mean so far. Where
     ``algorithm.filter_groups`` is on, the batch is of the groups kept, and so is its accuracy: without the all-wrong
     groups, it hides a collapse.
 

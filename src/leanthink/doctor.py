@@ -340,7 +340,7 @@ def run_probe(code: str) -> Any:
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],
             capture_output=True,
             text=True,
             timeout=PROBE_SECONDS,

@@ -111,3 +111,12 @@ def test_without_lengths_it_says_so() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, Any], fact: str) -> None:
     with pytest.raises(ConfigError, match=fact):
         FilterTopK(**settings)
+
+
+def test_a_minimum_that_is_not_negative_shifts_nothing() -> None:
+    reward_N, length_N = torch.tensor([1.0, 0.9, 0.8]), torch.tensor([1000.0, 300.0, 100.0])
+    kept = [
+        FilterTopK(k=2, metric="token_efficiency", shift_negative=shift)(reward_N, torch.zeros(3).long(), length_N) != 0
+        for shift in (True, False)
+    ]
+    assert kept[0].tolist() == kept[1].tolist() == [False, True, True]

@@ -106,3 +106,8 @@ def test_a_pasted_command_of_the_cpu_profile_finds_its_questions(
     assert capsys.readouterr().err == ""  # nothing is missing any more
     assert main(["show", "grpo", "--profile", "gpu", "--verl"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_seed_is_every_seed_but_those_that_are_set_by_themselves(tmp_path: Path) -> None:
+    _, made = job(tmp_path, "--seed", "5", "actor_rollout_ref.rollout.seed=7")
+    assert [made.keys()[key] for key in jobs.SEED_KEYS] == [5, 5, 5, 7]

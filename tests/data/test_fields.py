@@ -10,7 +10,7 @@ import pytest
 
 from leanthink import cli
 from leanthink.core.errors import DataError
-from leanthink.data.fields import Fields, truncated_of
+from leanthink.data.fields import Fields, problem_of, truncated_of
 from leanthink.data.records import Record, read_records
 from leanthink.data.rollouts import read_rollouts
 
@@ -181,3 +181,32 @@ def test_a_file_is_read_once_more_alike(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text('{"group": 1, "length": 3, "correct": 1}\n')
     assert read_records(path)[0].fields == {"group": 1, "length": 3, "correct": 1}
+
+
+def test_one_response_with_the_tag_is_enough() -> None:
+    rows = records(
+        {"group": 1, "gold": "7", "response": "[THINK] 8? [/THINK] \\boxed{7}"},
+        {"group": 1, "gold": "7", "response": "</think> \\boxed{7}"},
+    )
+    assert not any("--thinking-end" in notice for notice in read_rollouts(rows, workers=1).notices)
+
+
+def test_what_training_knew_of_a_response_wins_over_its_dump(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    path = folder / "rollouts" / "1.jsonl"
+    dump = [json.loads(line) | {"acc": 0.0, "length": 1.0} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in dump))
+    assert [(row.get("acc"), row.get("length")) for row in read_records(path)] == [(1.0, 10.0), (1.0, 20.0)]
+
+
+@pytest.mark.parametrize("token", [0, 1])
+def test_the_token_that_ended_a_response_may_have_the_number_of_a_flag(token: int) -> None:
+    """Gemma's end token is number 1, which vLLM gives as stop_reason."""
+    assert truncated_of(records({"stop_reason": token}), Fields())[0] == [False]
+
+
+def test_the_problem_is_what_the_last_user_says() -> None:
+    said = [("user", "Hello"), ("assistant", "Hello!"), ("user", "Write $0.75$ as a fraction.")]
+    messages = [{"role": role, "content": text} for role, text in said]
+    assert problem_of(records({"prompt": messages})[0]) == "Write $0.75$ as a fraction."
+    assert problem_of(records({"prompt": messages[1:2]})[0]) is None

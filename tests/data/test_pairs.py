@@ -354,3 +354,17 @@ def test_texts_and_messages_do_not_fit_into_one_parquet(tmp_path: Path, capsys: 
     assert "pairs.parquet: the prompts do not fit into one column" in capsys.readouterr().err.replace("\n", " ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.jsonl", "short.jsonl"]
     assert main(["pairs", *map(str, files), "--out", str(tmp_path / "pairs.jsonl")]) == 0
+
+
+def test_a_problem_is_known_by_its_prompts_key_where_groups_are_new_in_every_run(tmp_path: Path) -> None:
+    paths = []
+    for name, lengths in (("long", [90, 95]), ("short", [9, 8])):
+        rows = [
+            {"group": f"{name}-run", "prompt_key": "p1", "prompt": "1 + 1?", "response": f"{name} {length}"}
+            | {"length": length, "correct": 1}
+            for length in lengths
+        ]
+        paths.append(tmp_path / f"{name}.jsonl")
+        paths[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["pairs", *map(str, paths), "--out", str(tmp_path / "pairs.jsonl")]) == 0
+    assert len(read_records(tmp_path / "pairs.jsonl")) == 5  # four between, one within

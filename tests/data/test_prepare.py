@@ -310,3 +310,9 @@ def test_a_row_has_its_number_in_the_file_whatever_its_split() -> None:
     assert len(result.rows["test"]) > 1 and sorted(row["extra_info"]["index"] for row in rows) == [*range(60)]
     for row in rows:  # the answer is the number, too
         assert int(row["reward_model"]["ground_truth"]) == row["extra_info"]["index"]
+
+
+def test_dropped_rows_are_no_duplicates() -> None:
+    rows = [{"question": f"{n}?", "answer": answer} for n, answer in enumerate(["1", "proof", "2", "2"])]
+    result = prepared([*rows, rows[0]], bad_golds="drop", test_share=0)
+    assert (result.read, result.duplicates, len(result.rows["train"])) == (5, 1, 3)

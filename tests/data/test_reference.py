@@ -114,3 +114,9 @@ def test_the_command_writes_what_a_recipe_reads(tmp_path: Path, capsys: pytest.C
     write(reference, ROLLOUTS[:4])
     assert main([*command, "--force", "--reference", str(reference)]) == 1
     assert "prompt with index 2" in capsys.readouterr().err
+
+
+def test_a_reference_length_is_the_mean_not_the_middle(tmp_path: Path) -> None:
+    rollouts = [{"prompt_id": 0, "length": length, "correct": 1} for length in (100, 200, 900)]
+    values = reference_values(read_reference(write(tmp_path / "r.jsonl", rollouts)))
+    assert values["0"]["reference_length"] == 400.0

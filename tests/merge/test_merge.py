@@ -377,3 +377,10 @@ def test_at_full_density_it_is_adar1s_average_of_two_models(
         assert merged.dtype == kind and not merged.equal(long[name])
         largest = torch.maximum(long[name].double().abs(), short[name].double().abs()).max()
         assert float((merged.double() - average).abs().max()) <= float(torch.finfo(kind).eps * largest)
+
+
+def test_a_tensor_of_no_entries_does_not_forget_the_threshold_of_the_others() -> None:
+    total = write.Tally()
+    for one in (write.Tally(entries=8, kept=2, threshold=0.25), write.Tally()):
+        total.add(one)
+    assert (total.entries, total.kept, total.threshold) == (8, 2, 0.25)

@@ -17,7 +17,7 @@ from leanthink.data.records import iter_records, read_records
 from leanthink.data.rollouts import read_rollouts
 from leanthink.replay.analysis import BATCH, Analysis, numbers_of, pieces, sensitivities
 from leanthink.replay.score import load_recipes
-from leanthink.reporting.replay_page import picture
+from leanthink.reporting.replay_page import grids, picture
 
 
 def made(steps=4, prompts=5, samples=6, seed=1):
@@ -173,3 +173,46 @@ def test_the_picture_says_what_was_counted_and_tells_equal_curves_apart(tmp_path
     assert figure.axes[0].get_title() == f"right responses ({analysis.tallies['grpo'].right_of(True)})"
     analysis.notices["lengths are counted in words and signs, not tokens; give --tokenizer for tokens"] = None
     assert "words and signs" in picture(analysis)[0].axes[0].get_xlabel()
+
+
+def test_the_longer_ones_are_a_share_of_those_pushed_down(tmp_path):
+    rows = [{"group": "a", "length": length, "correct": 1} for length in (100, 300)]
+    analysis = analysed(write(tmp_path / "r.jsonl", rows), "trle")
+    (row,) = grids(analysis, {})["Why right responses are pushed down"].rows
+    assert (row[0], row[2:]) == ("trle", ["1", "100.0", "100.0"])
+
+
+def test_longer_is_longer_than_the_mean_of_right_responses_alone(tmp_path):
+    lengths = [(100, 1)] * 9 + [(300, 1), (9000, 0)]
+    rows = [{"group": "a", "length": length, "correct": right} for length, right in lengths]
+    analysis = Analysis(recipes=load_recipes(["trle"], overrides=["reward.sigmoid_length.alpha=0.4"]))
+    analysis.add(read_rollouts(read_records(write(tmp_path / "r.jsonl", rows))))
+    tally = analysis.tallies["trle"]
+    assert (tally.negative, tally.longer) == (1, 1)
+
+
+def test_a_group_that_only_the_batch_moves_has_no_signal(tmp_path):
+    """dler whitens over the batch: a group of equal rewards has equal advantages, which need not be 0."""
+    verdicts = (("a", 1), ("a", 1), ("b", 1), ("b", 0))
+    rows = [{"group": group, "length": 9 + 9 * right, "correct": right} for group, right in verdicts]
+    tally = analysed(write(tmp_path / "r.jsonl", rows), "dler").tallies["dler"]
+    assert (tally.groups, tally.silent) == (2, 1)
+
+
+def test_a_dumps_group_is_not_torn_for_its_responses_have_ids_of_their_own(tmp_path):
+    rows = [{"uid": f"{name}_{n}_0", "length": 5, "correct": 1} for name in ("a1", "b2") for n in range(3)]
+    records = iter_records(write(tmp_path / "r.jsonl", rows))
+    assert [len(piece) for piece in pieces(records, 1)] == [3, 3]
+
+
+def test_the_most_telling_are_the_widest_gaps_however_often_a_response_is_offered(tmp_path):
+    rollouts = read_rollouts(read_records(write(tmp_path / "r.jsonl", made(steps=1))))
+    for seed in range(40):
+        generator, analysis = random.Random(seed), Analysis(recipes={})
+        widest = {}
+        for _ in range(3):  # pairs of recipes
+            gaps = {row: generator.random() for row in range(len(rollouts))}
+            for row in sorted(gaps, key=gaps.get, reverse=True)[:10]:
+                analysis._offer(rollouts, {}, gaps[row], row)
+                widest[row] = max(gaps[row], widest.get(row, 0.0))
+        assert [one.gap for one in analysis.most_telling()] == sorted(widest.values(), reverse=True)[:10]

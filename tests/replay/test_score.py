@@ -494,3 +494,13 @@ def test_older_files_show_thinking_by_their_text_and_nothing_of_turns(
     bare = write(tmp_path / "r.jsonl", [{"group": "q", "correct": 1, "length": 20}])
     assert main(["score", str(bare)]) == 0
     assert "thinking" not in capsys.readouterr().out
+
+
+def test_the_mean_answer_is_over_all_responses_those_that_never_end_their_thinking_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"group": "q", "correct": 1, "length": 20, "response": "a b c </think> d"}]
+    rows += [{"group": "q", "correct": 0, "length": 10, "response": "a b"}] * 3
+    assert main(["score", str(write(tmp_path / "r.jsonl", rows))]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "mean thinking, by share of words │ 12.0" in out and "mean answer, by share of words │ 0.5" in out

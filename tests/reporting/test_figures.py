@@ -207,3 +207,9 @@ def test_an_answer_with_two_verdicts_is_told_with_its_question():
     votes = vote_figures(samples)
     assert votes.conflicts == [("0.5", "a")]
     assert votes.rules["majority@3"][0].value == 1.0
+
+
+def test_tokens_saved_are_of_responses_with_a_verdict():
+    base, short = [sample("a", 1.0, 100), sample("b", None, 900)], [sample("a", 1.0, 60), sample("b", None, 1)]
+    (row,) = report_of([source("run", {0: base, 9: short}, [{"step": 9}])]).efficiency.rows
+    assert row[2] == "40.0"

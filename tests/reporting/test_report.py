@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import re
 import sys
 
@@ -11,11 +13,13 @@ import pytest
 
 import made_runs as made
 from leanthink.cli import main
-from leanthink.core.errors import ConfigError, DataError
-from leanthink.reporting.build import report_of
+from leanthink.core.errors import ConfigError, DataError, WriteError
+from leanthink.reporting import build
+from leanthink.reporting.build import report_of, write_report
 from leanthink.reporting.figures import aes, by_question, compared, dominated, figures, vote_figures
-from leanthink.reporting.pictures import _pareto
-from leanthink.reporting.sources import Sample, read_sources
+from leanthink.reporting.pictures import _pareto, _part_keys, pictures
+from leanthink.reporting.ran import ran_grid
+from leanthink.reporting.sources import COSTS, EFFORT, EFFORT_NAME, Sample, read_sources
 from leanthink.reporting.variants import curve, variants
 from leanthink.runs.folder import Run
 from leanthink.runs.identity import Difference, Record, read_record
@@ -319,3 +323,110 @@ def test_a_record_keeps_the_words_of_leanthink_alone(tmp_path, monkeypatch):
         assert read_record(tmp_path / "run.json").starts[0].words == words
     (tmp_path / "run.json").write_text('{"facts": {}, "starts": [{"at": "now", "from_step": 0, "changed": []}]}')
     assert read_record(tmp_path / "run.json").starts[0].words == ()  # an earlier version's
+
+
+def test_votes_are_told_alike_by_the_tolerances_that_judged(tmp_path):
+    run = made.write_run(tmp_path / "run", "short", 1, quality=0.9, tokens=20)
+    judged_by = {"task": "numeric", "relative_tolerance": 0.25, "absolute_tolerance": 0.5}
+    Record(facts={f"leanthink.verify.{name}": value for name, value in judged_by.items()}).write(run / "run.json")
+    (source,) = read_sources([run])
+    assert source.judged_by == judged_by
+
+
+def test_the_command_of_a_run_is_that_of_its_last_start(tmp_path, monkeypatch):
+    run = made.write_run(tmp_path / "one", "short", 1, quality=0.9, tokens=15)
+    record = Record(facts={})
+    for step, alpha in ((0, 0.4), (6, 0.2)):
+        monkeypatch.setattr(sys, "argv", ["leanthink", "train", "short", f"reward.sigmoid_length.alpha={alpha}"])
+        record = record.started({}, step)
+    record.write(run / "run.json")
+    told = {row[1]: row[2] for row in ran_grid(read_sources([run])).rows}
+    assert told["changes"] == "reward.sigmoid_length.alpha=0.2" and told["command"].endswith("alpha=0.2")
+    assert told["started"].count("from step") == 2
+
+
+def test_a_part_that_came_with_a_resume_is_drawn(tmp_path):
+    run = made.write_run(tmp_path / "one", "short", 1, quality=0.9, tokens=15)
+    line = {"step": 12, "data": {"leanthink/part/length": -0.1, "leanthink/part/format": 1.0}}
+    (run / "attempts" / "001.jsonl").write_text(json.dumps(line) + "\n")
+    keys = [key for key, *_ in _part_keys(variants(read_sources([run])))]
+    assert keys == ["leanthink/reward/all", "leanthink/part/format", "leanthink/part/length"]
+
+
+@pytest.mark.parametrize("name", ["length", COSTS[0], EFFORT])
+@pytest.mark.parametrize("value", [1e308, 10**290, -1e200])
+def test_a_number_of_which_no_mean_could_be_taken_is_named(tmp_path, name, value):
+    run = made.write_run(tmp_path / "run", "short", 1, quality=0.9, tokens=15)
+    row = json.dumps({"acc": 1, "length": 3, "input": "q", EFFORT_NAME: "low", **{name: value}})
+    (run / "validation" / "12.jsonl").write_text(row + "\n")
+    with pytest.raises(DataError, match=rf"12.jsonl, line 1: {name} is .*; give a number"):
+        read_sources([run])
+
+
+def test_a_file_that_is_called_by_no_step_is_no_dump(tmp_path):
+    run = made.write_run(tmp_path / "run", "short", 1, quality=0.9, tokens=15)
+    dump = (run / "validation" / "12.jsonl").read_text()
+    for name in ("\u00b2", "\u0663", "9" * 200):
+        (run / "validation" / f"{name}.jsonl").write_text(dump)
+    for given in (run, run / "validation"):
+        assert list(read_sources([given])[0].evaluations) == [0, 12]
+
+
+def test_metrics_that_are_no_sizes_are_not_drawn(tmp_path, capsys):
+    run = made.write_run(tmp_path / "run", "short", 1, quality=0.9, tokens=15)
+    with (run / "attempts" / "000.jsonl").open("a") as file:
+        for step, value in ((13, "1e308"), (14, "1e308"), (15, "9" * 299), (16, "NaN"), (17, '"x"')):
+            data = f'{{"leanthink/accuracy": {value}, "leanthink/length/all": {value}}}'
+            file.write(f'{{"step": {step}, "data": {data}}}\n')
+    assert main(["report", str(run), "--out", str(tmp_path / "out"), "--plot", str(tmp_path / "plot.png")]) == 0
+    points = curve(read_sources([run]), "leanthink/accuracy")
+    assert [step for step, *_ in points] == [*range(1, 13)]
+
+
+@pytest.mark.parametrize("digest", [5, None])
+def test_a_fact_of_another_kind_ends_no_report(tmp_path, digest):
+    run = made.write_run(tmp_path / "run", "short", 1, quality=0.9, tokens=15)
+    fact = [{"path": "a", "sha256": digest}]
+    record = Record(facts={"data.train_files": fact})
+    record.started(record.facts, 4, [Difference(name="data.train_files", before=fact, after=None)]).write(
+        run / "run.json"
+    )
+    report = report_of(read_sources([run]))
+    assert f"data.train_files is not set, was a (sha256 {digest})" in report.notices[0]
+
+
+@pytest.mark.parametrize("full", ["page", "last picture"])
+def test_a_report_is_written_whole_or_not_at_all(sweep, tmp_path, monkeypatch, full):
+    """On a full disk neither pictures without their page are left, nor those of two reports."""
+
+    def no_space(*_given, **_how):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    report, folder = report_of(read_sources([sweep])), tmp_path / "out"
+
+    def there():
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def fails():
+        with monkeypatch.context() as patch, pytest.raises(WriteError, match="No space left on device; free some"):
+            if full == "page":
+                patch.setattr(build, "page", lambda *_: Full())
+            else:
+                last = list(pictures(report.variants, report.start).values())[-1][0]
+                patch.setattr(
+                    build, "pictures", lambda *_, **__: {**pictures(report.variants, report.start), "x": (last, "")}
+                )
+                patch.setattr(last, "savefig", no_space)
+                patch.setattr(build, "data_uri", lambda _: "")
+            write_report(report, folder)
+
+    class Full(str):
+        encode = no_space
+
+    fails()
+    assert there() == {}
+    write_report(report, folder)
+    whole = there()
+    assert {"report.html", "pareto.png"} <= whole.keys()
+    fails()
+    assert there() == whole

@@ -12,11 +12,12 @@ import pytest
 
 import made_runs
 from leanthink.cli import main
-from leanthink.core.errors import ConfigError
+from leanthink.core.errors import ConfigError, DataError
 from leanthink.reporting.live import curves, responses
 from leanthink.reporting.live.follow import Followed, dumps
 from leanthink.reporting.live.serve import listening, new_token
 from leanthink.runs.folder import Run
+from timing import is_within
 from watching_server import watched
 
 SHAPED = {"acc": 1.0, "unknown": 0.0, "length": 9.0, "truncated": 0.0, "difficulty": "3", "reason": "correct/equal"}
@@ -278,3 +279,96 @@ def test_many_clients_at_once_read_once(run):
     for thread in threads:
         thread.join(60)
     assert found == [(2000, 2000)] * 12
+
+
+def test_a_step_that_is_done_again_keeps_no_figure_of_before(run):
+    """No response was wrong this time: the step has no length of wrong ones any more."""
+    followed = Followed(run)
+    followed.state()
+    grow(run, 8, 9, "001.jsonl", 0.25)
+    wrong = next(curve for curve in followed.state()["curves"] if "wrong responses" in curve["label"])
+    assert [step for step, _ in wrong["points"]] == [*range(1, 8)]
+    assert "leanthink/length/wrong" not in followed.run.read_metrics()[7]
+
+
+def test_a_point_that_stands_for_several_steps_lies_at_the_last_of_them(run):
+    grow(run, 13, 1001)
+    steps = [step for step, _ in accuracy_of(Followed(run))]
+    assert steps == [*range(3, 1001, 3), 1001]
+
+
+@pytest.mark.parametrize("value", ["x" * 2_000_000, [1] * 500_000, {"a": 1}, float("nan"), 10**290, None])
+def test_what_is_no_number_is_not_sent_as_one(run, value):
+    (run / "rollouts" / "shaped").mkdir(parents=True)
+    name = "p" * 100_000
+    parts = {name: 0.5, "odd": value, **{f"{number} {name}": 1 for number in range(200)}}
+    (run / "rollouts" / "3.jsonl").write_text('{"input": "q", "output": "o", "uid": "0"}\n')
+    shaped = {"uid": "0", "acc": 1, "length": value, "reward": value, "advantage": value, "parts": parts}
+    (run / "rollouts" / "shaped" / "3.jsonl").write_text(json.dumps(shaped) + "\n")
+    page = Followed(run).rollouts("training", 3, "", "", 0)
+    assert len(dumps(page)) < 20_000
+    (row,) = page["rows"]
+    assert (row["length"], row["reward"], row["advantage"]) == (None, None, None)
+    assert "odd" not in row["parts"] and next(iter(row["parts"].items())) == ("p" * 59 + "…", 0.5)
+    assert len(row["parts"]) == responses.PARTS and all(len(name) <= responses.NAME for name in row["parts"])
+
+
+def test_names_of_parts_are_cut_in_the_curves_too(run):
+    with (run / "attempts" / "000.jsonl").open("a") as file:
+        data = {f"leanthink/part/{number} {'p' * 10**6}": 0.5 for number in range(40)}
+        file.write(json.dumps({"step": 13, "data": data}) + "\n")
+    state = Followed(run).state()
+    assert state["step"] == 13 and len(dumps(state)) < 20_000
+    assert sum(curve["label"].startswith("part ") for curve in state["curves"]) == curves.PARTS
+
+
+def test_the_time_is_linear_in_the_lines_whatever_their_order(run):
+    """Each line was put in its place by itself, which moved all those behind it, in every curve."""
+    count = 150_000
+    lines = (f'{{"step": {20 + count - place}, "data": {{"val-core/acc": 1}}}}\n' for place in range(count))
+    (run / "attempts" / "001.jsonl").write_text("".join(lines))
+    found = []
+    assert is_within(8.0, lambda: found.append(Followed(run).state()))
+    assert found[-1]["step"] == 20 + count
+    assert found[-1]["curves"] and all(len(curve["points"]) == 1 for curve in found[-1]["curves"])  # of 12 steps
+
+
+def test_lines_in_any_order_are_those_of_the_run(run):
+    """As the report reads them, where a step's later line adds to its earlier one."""
+    rows = [(5, {"val-core/acc": 1}), (3, {"leanthink/accuracy": 0.25}), (9, {"leanthink/accuracy": 0.75})]
+    rows += [
+        (3, {"leanthink/truncated_share": 0.5}),
+        (5, {"leanthink/accuracy": 0.5}),
+        (3, {"leanthink/accuracy": 1.0}),
+    ]
+    with (run / "attempts" / "001.jsonl").open("w") as file:
+        file.writelines(json.dumps({"step": step, "data": data}) + "\n" for step, data in rows)
+    followed = Followed(run)
+    assert accuracy_of(followed)[2:] == [[3, 100.0], [5, 50.0], [9, 75.0]]
+    told = [[row["step"], 100 * row["leanthink/accuracy"]] for row in followed.run.read_metrics()]
+    assert accuracy_of(followed) == told and len(told) == 5
+    cut = next(curve for curve in followed.state()["curves"] if curve["label"].startswith("truncated"))["points"]
+    assert cut[2:] == [[3, 50.0]]
+
+
+def test_what_lies_before_a_damaged_line_is_drawn_once_it_is_mended(run):
+    attempt = run / "attempts" / "000.jsonl"
+    with attempt.open("a") as file:
+        file.write('{"step": 13, "data": {"leanthink/accuracy": 0.9}}\n{"step": 1e30, "data": {}}\n')
+    followed = Followed(run)
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"000.jsonl, line 14, step: 1e\+30 is no step"):
+            followed.state()
+    attempt.write_text(attempt.read_text().replace("1e30", "14  "))
+    assert followed.state()["step"] == 14 and accuracy_of(followed)[-1] == [13, 90.0]
+
+
+def test_values_that_no_mean_can_be_taken_of_are_not_drawn(run):
+    grow(run, 13, 2000, value=1e308)
+    assert accuracy_of(Followed(run))[-1] == [12, 60.5] and dumps(Followed(run).state())  # the mean of 9 to 12
+
+
+def test_a_file_that_is_called_by_no_step_is_no_dump(run):
+    for name in ("\u00b2", "\u0663", "9" * 200):
+        (run / "validation" / f"{name}.jsonl").touch()
+    assert Followed(run).state()["rollouts"]["validation"] == [0, 12]

@@ -185,3 +185,10 @@ def test_a_higher_floor_lifts_the_weight_of_a_state_that_moves() -> None:
         state, _ = moved(after, before, {"own": {**before.start(), "weight": weight, "batches": 7}})
         assert state == {"own": {**before.start(), "weight": expected, "batches": 7}}
         check_state(after, state, "state")
+
+
+def test_until_the_window_is_full_the_reference_is_the_mean_so_far() -> None:
+    """A lucky first batch is no accuracy that the policy has had."""
+    seen = course(CollapseGuard(of=KimiLength(), window=2, drop=0.15, release=0.1), [0.8, 0.4, 0.6])
+    assert [own["reference"] for own in seen] == pytest.approx([0.8, 0.6, 0.6])
+    assert [own["relaxing"] for own in seen] == [0, 0, 0]

@@ -235,3 +235,10 @@ def test_a_log_of_megabytes_is_read_in_seconds():
 def test_every_kind_is_tried():
     tried = {kind.name for kind in KINDS if not kind.follows}
     assert {next(name for name in tried if kind in name) for kind in STATEMENTS} == tried
+
+
+def test_the_last_of_several_unknown_errors_is_the_cause():
+    """The first was caught, and training went on."""
+    caught = "Traceback (most recent call last):\n  File x\nValueError: a response of no tokens\n"
+    cause = shown(caught + made.others_follow("my_package.errors.Odd: the reward failed"))
+    assert cause.said == "my_package.errors.Odd: the reward failed"

@@ -6,7 +6,7 @@ import pytest
 
 from leanthink.core.errors import ConfigError
 from leanthink.runs.floor import Floor
-from leanthink.runs.folder import Run
+from leanthink.runs.folder import Run, seconds_by_phase
 
 
 def run_with(folder, accuracies):
@@ -55,3 +55,9 @@ def test_a_floor_that_is_none(below, evaluations):
 
 def test_two_evaluations_decide_unless_told_otherwise(tmp_path):
     assert Floor(below=0.3).reached(run_with(tmp_path, {0: 0.8, 5: 0.2, 10: 0.1}))["evaluations"] == 2
+
+
+def test_the_first_two_steps_are_warm_up_to_the_seconds_of_a_phase():
+    rows = [{"step": step, "timing_s/gen": seconds} for step, seconds in enumerate([90.0, 50.0, 4.0, 2.0], 1)]
+    assert seconds_by_phase(rows) == {"gen": 3.0}
+    assert seconds_by_phase(rows[:2]) == {"gen": 70.0}

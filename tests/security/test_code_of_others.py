@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from leanthink import cli
 from leanthink.core import code
 from leanthink.core.errors import TrustError
+from leanthink.doctor import run_probe
 from leanthink.recipe.definition import load_recipe, recipe_from, recipe_names
 
 SOURCE = str(Path(cli.__file__).parents[1])
@@ -68,6 +70,22 @@ def test_a_module_in_the_current_folder_runs_nowhere(tmp_path: Path, name: str) 
     (tmp_path / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit('it ran')\n")
     done = command(tmp_path, "list")
     assert (done.returncode, done.stderr) == (0, "") and not (tmp_path / "ran").exists()
+
+
+def test_every_python_that_is_started_leaves_the_current_folder_out() -> None:
+    """Its own folder comes first for ``-c`` and ``-m``; -I and a program's file leave it out as -P does."""
+    started = re.compile(r"\[sys\.executable, (?!\"-[PI]\"|\*argv)")
+    sources = [path for path in (Path(SOURCE) / "leanthink").rglob("*.py") if "sys.executable" in path.read_text()]
+    assert len(sources) >= 6
+    for path in sources:
+        assert not started.search(path.read_text()) and "[sys.executable]" not in path.read_text(), path
+
+
+def test_a_probe_of_doctors_runs_nothing_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text("open('ran', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert run_probe("import json; print(json.dumps(3))") == 3
+    assert not (tmp_path / "ran").exists()
 
 
 def test_as_a_module_of_python_it_leaves_the_current_folder_out_as_well(tmp_path: Path) -> None:
@@ -162,6 +180,9 @@ def test_what_is_typed_is_trusted(hostile: Path, monkeypatch: pytest.MonkeyPatch
         "reward: correct\nverl: {global_profiler.finish_hook_cmd: rm}",
         "reward: correct\nverl: {hydra.launcher: {_target_: os.system}}",
         "reward: correct\ncpu: {+x._target_: os.system}",
+        "reward: correct\nverl: {+data@_global_: ../../evil}",
+        "reward: correct\nverl: {actor/evil@actor_rollout_ref.actor: x}",
+        "reward: correct\nverl: {~critic@critic: dp_critic}",
     ],
 )
 def test_every_way_to_name_code_asks_for_trust(tmp_path: Path, text: str) -> None:
@@ -169,6 +190,34 @@ def test_every_way_to_name_code_asks_for_trust(tmp_path: Path, text: str) -> Non
     path.write_text(text)
     with code.trusting(()), pytest.raises(TrustError, match="names code to run"):
         load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model_engine", "../../evil"),
+        ("actor_rollout_ref.actor.optim.optimizer_impl", "evilmod"),
+        ("actor_rollout_ref.model.path", "hdfs://x;touch pwned"),
+        ("actor_rollout_ref.model.tokenizer_path", "hdfs://x;touch pwned"),
+        ("critic.model.path", "hdfs:x"),
+        ("data.train_files", ["train.parquet", "hdfs://x"]),
+        ("trainer.resume_from_path", "theirs/global_step_3"),
+        ("trainer.default_local_dir", "/home/you/.ssh"),
+        ("trainer.rollout_data_dir", "x"),
+        ("skip.rollout_tq.dump_dir", "x"),
+        ("+actor_rollout_ref.rollout.engine_kwargs.vllm.logits_processors", ["evil:X"]),
+        ("+actor_rollout_ref.rollout.engine_kwargs.vllm", {"distributed_executor_backend": "evil.X"}),
+        ("+actor_rollout_ref.model.override_config.attn_implementation", "theirs/kernel"),
+        ("actor_rollout_ref.rollout.prometheus.file", "x"),
+        ("trainer.experiment_name", "../../x"),
+        ("+trainer.anything", "text"),
+    ],
+)
+def test_text_that_verl_may_import_run_read_or_write_to_asks_for_trust(key: str, value: object) -> None:
+    with code.trusting(()), pytest.raises(TrustError, match=r"mine, verl: .*text that verl may import.*--trust-code"):
+        recipe_from({"reward": "correct", "verl": {key: value}}, "mine")
+    with code.trusting(code.named_in([f"{key}={value}"])):
+        recipe_from({"reward": "correct", "verl": {key: value}}, "mine")
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -183,6 +232,9 @@ def test_keys_that_name_no_code_ask_for_nothing() -> None:
         "actor_rollout_ref.model.path": "m", "data.custom_cls.path": None, "actor_rollout_ref.actor.clip_ratio": 0.2,
         "actor_rollout_ref.model.trust_remote_code": False, "actor_rollout_ref.model.target_modules": "all-linear",
         "trainer.logger": ["console"], "actor_rollout_ref.model.lora.target_modules": ["q"],
+        "actor_rollout_ref.actor.strategy": "fsdp2", "actor_rollout_ref.rollout.name": "vllm", "model_engine": "dp",
+        "actor_rollout_ref.actor.loss_agg_mode": "seq-mean-token-sum", "data.train_files": ["~/data/a-b_c.parquet"],
+        "+actor_rollout_ref.rollout.engine_kwargs.vllm": {"seed": 3, "dtype": "bfloat16"},
     }  # fmt: skip
     with code.trusting(()):
         recipe_from({"reward": "correct", "verl": keys}, "mine")
@@ -192,6 +244,27 @@ def test_a_typed_key_is_trusted() -> None:
     node = {"reward": "correct", "verl": {"data.custom_cls.path": "mine.py", "data.custom_cls.name": "X"}}
     with code.trusting(code.named_in(["data.custom_cls.path=mine.py", "data.custom_cls.name=X"])):
         recipe_from(node, "mine")
+
+
+@pytest.mark.parametrize(
+    ("typed", "free"),
+    [
+        ("reward=correct", False),  # the recipe's own, which verl has a key of the same name for
+        ("reward={sum: {a: correct}}", False),
+        ("reward.custom_reward_function={path: a.py}", True),
+        ("reward.custom_reward_function.path=a.py", True),
+        ("reward.custom_reward_function.path.more=a.py", False),
+        ("reward.custom_reward_function=null", False),
+    ],
+)
+def test_what_is_typed_is_trusted_and_no_more(typed: str, free: bool) -> None:
+    node = {"reward": "correct", "verl": {"reward.custom_reward_function.path": "evil.py"}}
+    with code.trusting(code.named_in([typed])):
+        if free:
+            recipe_from(node, "mine")
+            return
+        with pytest.raises(TrustError, match="names code to run"):
+            recipe_from(node, "mine")
 
 
 def test_a_sweep_asks_too(hostile: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

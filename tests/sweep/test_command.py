@@ -143,3 +143,14 @@ def test_the_time_left_counts_no_steps_that_are_done_again(tmp_path, monkeypatch
         board.on_tick([(plan.runs[1], 24)])
         board.on_change(plan.runs[1], Status(state="finished", seconds=120))
     assert "finished after 2 min, 2 min left" in " ".join(out.getvalue().split())
+
+
+def test_of_a_failed_run_only_the_steps_that_it_lacks_are_over(tmp_path):
+    """It failed behind step 16 of 24: these 16 are done, and the other run's 24 are to go."""
+    plan = load_sweep(Path(write(tmp_path, "recipes: [grpo]\nseeds: [1, 2]\nsteps: 24\n")), resolve)
+    store = Store(folder=tmp_path / "out")
+    store.open(plan)
+    with command._Board(Console(file=io.StringIO()), plan, store) as board:
+        board.on_tick([(plan.runs[0], 16)])
+        board.on_change(plan.runs[0], Status(state="failed", seconds=120))
+        assert (board._left.total, board._progress.tasks[0].total) == (40, 40)

@@ -116,6 +116,17 @@ def test_a_recipe_file_lies_beside_the_sweep_file(tmp_path):
         ("variants: {a: {set: {}}}", "sweep.yaml, variants, a: 'recipe' is missing"),
         ("variants: {a: {recipe: grpo, sett: {}}}", "variants, a: no key 'sett'; did you mean 'set'?"),
         ("variants: [a]", "give {NAME: {recipe: R"),
+        ("{recipes: [grpo], stop: {below: true}}", "stop: 'below' is missing or no number"),
+        (
+            "{recipes: [grpo], stop: {below: 0.3, every: true}}",
+            "every is True, evaluations 2; give whole",
+        ),
+        ('recipes: [1, "1"]', "sweep.yaml, recipes: 1 is no text; give a recipe's name, or a path ending in .yaml"),
+        ("recipes: [[grpo]]", "recipes: ['grpo'] is no text; give a recipe's name"),
+        ("variants: {a: {recipe: 5}}", "variants, a, recipe: 5 is no text; give a recipe's name"),
+        ("{recipes: [grpo], train_files: 5}", "sweep.yaml, train_files: 5 is no list of paths; write [data/"),
+        ("{recipes: [grpo], val_files: [a.parquet, [b]]}", "val_files: ['b'] is no text; give a file's path"),
+        ("{recipes: [grpo], set: {a=b: 1}}", "set: the key 'a=b' holds a =, at which it would be cut"),
         ("{recipes: [grpo], variants: {again: {recipe: grpo}}}", "no error: the stub's runs differ"),
     ],
 )
@@ -127,6 +138,67 @@ def test_what_is_wrong_with_the_file(text, expected, tmp_path):
     with pytest.raises(ConfigError) as error:
         plan(text, tmp_path)
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("recipes: [{}]", "recipes"),
+        ("recipes: {{{}: }}", "recipes"),
+        ("variants: {{a: {{recipe: {}}}}}", "variants, a, recipe"),
+        ("{{recipes: [grpo], model: {}}}", "model"),
+        ("{{recipes: [grpo], testbed: {}}}", "testbed"),
+        ("{{recipes: [grpo], profile: {}}}", "profile"),
+        ("{{recipes: [grpo], train_files: {}}}", "train_files"),
+        ("{{recipes: [grpo], val_files: [{}]}}", "val_files"),
+        ("{{recipes: [grpo], set: {{{}: 1}}}}", "set"),
+        ("{{recipes: [grpo], grid: {{{}: [1]}}}}", "grid"),
+        ("variants: {{a: {{recipe: grpo, set: {{{}: 1}}}}}}", "variants, a, set"),
+    ],
+)
+@pytest.mark.parametrize("given", ["--help", "-h", "--trust-code", "--out=/tmp/x"])
+def test_no_value_is_taken_as_an_option(text, place, given, tmp_path, real):
+    with pytest.raises(ConfigError) as error:
+        plan(text.format(f'"{given}"'), tmp_path, real)
+    assert str(error.value).startswith(f"{tmp_path / 'sweep.yaml'}, {place}: {given!r} begins as an option does; give")
+
+
+def test_what_train_would_not_take_is_told_with_the_file(tmp_path, real, capsys):
+    with pytest.raises(ConfigError) as error:
+        plan("{recipes: [grpo], testbed: nope}", tmp_path, real)
+    assert str(error.value).startswith(f"{tmp_path / 'sweep.yaml'} (run 'grpo seed=1'): argument --testbed: ")
+    assert "'nope'" in str(error.value) and "'chains'" in str(error.value)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_too_many_runs_are_refused_before_any_is_looked_at(tmp_path):
+    def never(arguments):
+        raise AssertionError
+
+    keys = ", ".join(f"a.x{n}: [{', '.join(map(str, range(100)))}]" for n in range(6))
+    many = ", ".join(f"a.x{n}: [0, 1]" for n in range(3000))
+    for text, count in (
+        (f"{{recipes: [grpo], grid: {{{keys}}}}}", "1,000,000,000,000"),
+        (f"{{recipes: [grpo], grid: {{{many}}}}}", "more than 1,000,000,000,000,000,000"),
+        (f"{{recipes: [grpo], seeds: {[*range(10_001)]}}}", "10,001"),
+        (f"{{recipes: {{grpo: {{a.b: {[*range(101)]}}}, trle: }}, seeds: {[*range(100)]}}}", "10,200"),
+    ):
+        with pytest.raises(ConfigError, match=f"asks for {count} runs: .*; ask for up to 10,000") as error:
+            plan(text, tmp_path, never)
+        assert len(str(error.value)) < 500
+
+
+def test_the_wrong_change_among_very_many_is_not_looked_for_without_end(tmp_path):
+    asked = []
+
+    def wrong(arguments):
+        asked.append(1)
+        raise ConfigError("wrong")
+
+    changes = ", ".join(f"a.x{n}: 1" for n in range(5000))
+    with pytest.raises(ConfigError, match="wrong"):
+        plan(f"{{recipes: [grpo], set: {{{changes}}}}}", tmp_path, wrong)
+    assert len(asked) <= 101
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The real plan, scheduler, store and table over training that only naps: killed, interrupted, failing, collapsing."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -16,8 +17,8 @@ from leanthink.core.errors import StateError
 from leanthink.runs.folder import Run
 from leanthink.sweep.local import Local
 from leanthink.sweep.plan import load_sweep
-from leanthink.sweep.schedule import Scheduler, commit_of, last_words
-from leanthink.sweep.store import Store
+from leanthink.sweep.schedule import Scheduler, last_words
+from leanthink.sweep.store import Status, Store
 
 STUB = Path(sweep_stub.__file__)
 TWO = "recipes: [one, two]\ngrid: {data.x: [1, 2]}\nseeds: [1, 2]\nsteps: 8\n"
@@ -171,6 +172,44 @@ def test_a_run_that_ended_while_no_sweep_looked_has_the_time_it_took_by_its_own_
     assert (status.state, status.attempts, status.seconds) == ("finished", 1, 5.0 + total)
 
 
+@pytest.mark.parametrize("seconds", [{}, {"seconds": {}}])
+def test_a_summary_without_seconds_adds_none(tmp_path, seconds):
+    again = scheduler(write(tmp_path, "recipes: [one]\nsteps: 2\n"), tmp_path / "out")
+    again.run()
+    (planned,) = again.sweep.runs
+    again.store.run(planned).summary.write_text(json.dumps({"recipe": "one", "steps": 2, **seconds}))
+    again.store.save(planned, Status(state="running", seconds=5.0))
+    (status,) = again.run().values()
+    assert (status.state, status.seconds) == ("finished", 5.0)
+
+
+def test_evaluations_that_cannot_be_read_are_told_and_stop_no_other_run(tmp_path):
+    """Once they are mended, the same command takes them into the table."""
+    out = tmp_path / "out"
+    again = scheduler(write(tmp_path, "recipes: [one, two]\nsteps: 2\n"), out, jobs=1)
+    (one, two), (kept, _) = again.sweep.runs, again.run().values()
+    dump = again.store.run(one).validation / "2.jsonl"
+    good = dump.read_text()
+    for place, damage in (
+        (dump, '{"acc": 1}\n'),
+        (dump, "{"),
+        (again.store.run(one).record, '{"facts": {}, "starts": [{"at": "", "from_step": 1, "changed": [{"name": 5, '
+         '"before": 1, "after": 2}]}]}'),
+    ):  # fmt: skip
+        place.write_text(damage)
+        again.store.save(one, Status(state="running"))
+        again.store.save(two, Status(state="running"))
+        first, second = again.run().values()
+        assert (first.state, first.rows) == ("finished", [])
+        assert first.error.startswith(f"its evaluations cannot be read: {place}") and "\n" not in first.error
+        assert second.state == "finished" and len(second.rows) == 2
+        table = pyarrow.parquet.read_table(out / "results.parquet").to_pylist()
+        assert [(row["recipe"], row["step"]) for row in table] == [("one", None), ("two", 0), ("two", 2)]
+        place.write_text(good) if place == dump else place.unlink()
+    first, _ = again.run().values()
+    assert (first.error, first.rows) == ("", kept.rows)
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(StateError, match="not empty and holds no sweep; give another folder with --out"):
@@ -190,13 +229,9 @@ def test_last_words_are_the_error_not_the_warning(tmp_path):
     assert last_words(tmp_path / "none.txt", -9) == "killed by signal 9: it printed nothing"
 
 
-def test_the_commit_says_whether_files_differ(tmp_path):
-    assert commit_of(tmp_path) == ""
-    git = ["git", "-c", "user.name=x", "-c", "user.email=x@y"]
-    (tmp_path / "file").write_text("a")
-    for words in (["init", "-q"], ["add", "file"], ["commit", "-qm", "x"]):
-        subprocess.run([*git, *words], cwd=tmp_path, check=True)
-    clean = commit_of(tmp_path)
-    assert len(clean) == 40
-    (tmp_path / "file").write_text("b")
-    assert commit_of(tmp_path) == clean + "+"
+def test_the_seconds_are_those_of_all_attempts(tmp_path):
+    again = scheduler(write(tmp_path, "recipes: [one]\nsteps: 2\n"), tmp_path / "out")
+    (planned,) = again.sweep.runs
+    again.store.save(planned, Status(state="failed", attempts=1, seconds=5000.0))
+    (status,) = again.run().values()
+    assert (status.state, status.attempts) == ("finished", 2) and 5000 < status.seconds < 6000

@@ -122,6 +122,11 @@ def test_only_runs_that_ended_are_in_the_table(tmp_path):
         ([1, 2.5], [1.0, 2.5]),
         ([True, None], [True, None]),
         ([True, 1], ["true", "1"]),
+        ([10**30, None], [str(10**30), None]),
+        ([2**63 - 1, -(2**63) + 1], [2**63 - 1, -(2**63) + 1]),
+        ([10**30, 0.5], [1e30, 0.5]),
+        ([2**53 + 1, 0.5], [2.0**53, 0.5]),
+        (["\ud800"], ["\ufffd"]),
         (["a", 1, None, [1, 2]], ["a", "1", None, "[1, 2]"]),
         ([None], [None]),
     ],
@@ -164,3 +169,34 @@ def test_the_plan_adds_up_what_is_to_go(tmp_path):
     )
     assert "about 30 min with 7 at a time" in plan_table(sweep, store, cost, 7).caption  # two are all there are
     assert "no finished run to estimate from" in plan_table(sweep, store, Cost(), 1).caption
+
+
+def test_what_a_checkpoint_holds_costs_nothing_more(tmp_path):
+    one = planned("one", "a", steps=40)
+    sweep, store = Sweep(runs=(one,), file=tmp_path / "s.yaml"), Store(folder=tmp_path / "out")
+    store.open(sweep)
+    tracker = store.run(one).checkpoints / "latest_checkpointed_iteration.txt"
+    tracker.parent.mkdir(parents=True)
+    tracker.write_text("30")
+    cost = Cost(start={"": 0.0}, step={"": 60.0}, runs=5)
+    assert "about 10 min with 1 at a time" in plan_table(sweep, store, cost, 1).caption
+
+
+def test_what_others_wrote_into_a_sweeps_folder_is_a_table_all_the_same(tmp_path):
+    """Numbers wider than the table's, halves of surrogate pairs as names and values, no rows."""
+    one, two = planned("one", "a"), planned("two", "b")
+    sweep, store = Sweep(runs=(one, two), file=tmp_path / "s.yaml"), Store(folder=tmp_path / "out")
+    store.open(sweep)
+    rows = [{"step": 10**30, "run": {"a": 1}, "\ud800": "\ud800", "acc": 2**53 + 1}, {"acc": 0.5}]
+    store.save(one, Status(state="finished", attempts=10**30, rows=rows, error="\ud800"))
+    store.save(two, Status(state="finished"))
+    write_results(sweep, store)
+    table = pyarrow.parquet.read_table(store.folder / "results.parquet").to_pylist()
+    assert [row["step"] for row in table] == [str(10**30), None, None]
+    assert [row["run"] for row in table] == ['{"a": 1}', "one-seed-1-a", "two-seed-1-b"]
+    assert table[0]["\ufffd"] == table[0]["error"] == "\ufffd"
+    made(tmp_path / "run", accuracies={0: 1}, steps=1)
+    run = Run(folder=tmp_path / "run")
+    run.summary.write_text(json.dumps({"recipe": "x", "steps": 1, "versions": {"\ud800": "\ud800"}}))
+    store.save(one, Status(state="finished", rows=rows_of(run, "finished")))
+    write_results(sweep, store)

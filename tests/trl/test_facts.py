@@ -136,3 +136,13 @@ def test_rows_with_arguments_of_their_own_for_the_template_are_refused() -> None
 def test_the_first_rows_of_the_data_as_many_as_verl_would_take(limit: int | None, kept: int) -> None:
     rows = [{"prompt": f"{number}", "answer": f"{number}"} for number in range(3)]
     assert list(dataset(rows, limit)) == rows[:kept]
+
+
+def test_the_limit_is_that_of_the_coming_generation() -> None:
+    falling = "limit={per_step: {at_most: {linear: {start: 30, stop: 10, steps: 2}}}}"
+    one = Scorer(Settings.of(load_recipe("grpo", [falling])), Signs(), frozenset({END, TURN}))
+    found = []
+    for done in range(3):
+        one.done = done
+        found += one.limits([{"prompt": "19 x 23?", "answer": "437"}], 25)
+    assert found == [25, 20, 10]  # the first is TRL's own

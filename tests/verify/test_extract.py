@@ -191,3 +191,9 @@ def test_a_long_unmarked_response_is_searched_by_whole_sentences() -> None:
     found = find_answer("1 + " * SEARCH_TAIL + "1. So x = 7", **options)
     assert found == Found(text="So x = 7", form="search")
     assert find_answer("x\n" * SEARCH_TAIL, **options).reason == ""
+
+
+@pytest.mark.parametrize("said", ["The final answer is 18", "#### 18"])
+def test_what_was_cut_is_the_next_question_not_the_answer_before_it(said: str) -> None:
+    assert extract_answer(f"{said}\nQuestion: What is 2 + 2", truncated=True) == "18"
+    assert extract_answer(said, truncated=True) is None

@@ -179,3 +179,9 @@ def test_a_function_says_yes_no_or_nothing() -> None:
     assert judge_function(lambda gold, answer: None, "a", "b")[:2] == ("unknown", "undecided")
     assert judge_function(lambda gold, answer: 0.0, "a", "b")[:2] == ("wrong", "rejected")
     assert "returned 0.5" in judge_function(lambda gold, answer: 0.5, "a", "b")[1]
+
+
+@pytest.mark.parametrize(("answer", "verdict"), [("109.9", "correct"), ("110.5", "wrong"), ("90.1", "correct")])
+def test_a_tolerance_is_a_share_of_the_gold_answer(answer: str, verdict: str) -> None:
+    """A tenth of 100 on either side; 110.5 is within a tenth of itself only."""
+    assert judge_number(r"\sqrt{10000}", answer, "boxed", (0.1, 0.0))[0] == verdict

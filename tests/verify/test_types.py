@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 
 from answers import formulas, number_pairs, respelt, sums
 from leanthink.verify import Verdict, Verifier, type_of
+from leanthink.verify.equality import compare_trees
+from leanthink.verify.grammar import parse
 from leanthink.verify.judge import judge
 from leanthink.verify.symbolic import prove
 from leanthink.verify.typed import told_by_types
@@ -243,3 +245,8 @@ def test_why_nothing_is_read() -> None:
     assert type_of("7 0") == "unreadable: two numbers side by side"
     assert type_of("x" * 3000) == "unreadable: too long"
     assert type_of("(" * 60 + "1" + ")" * 60) == "unreadable: nested too deep"
+
+
+@pytest.mark.parametrize(("gold", "answer", "equal"), [(8130, "0.000123", True), (83333, "0.000012", False)])
+def test_a_rounded_decimal_shows_three_digits_at_least(gold: int, answer: str, equal: bool) -> None:
+    assert compare_trees(parse(rf"\frac{{1}}{{{gold}}}"), parse(answer)).equal is equal

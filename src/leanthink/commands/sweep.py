@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def resolver() -> Resolve:
     """How the arguments of a run are checked, and turned into what the run is."""
-    program = argparse.ArgumentParser(prog="leanthink train")
+    program = _Parser(prog="leanthink train", add_help=False, allow_abbrev=False)
     train.add_arguments(program)
     told: set[str] = set()
 
@@ -121,6 +121,14 @@ def resolver() -> Resolve:
         return Resolved(steps=job.steps, profile=job.profile, facts=identity_of(job, floor))
 
     return resolve
+
+
+class _Parser(argparse.ArgumentParser):
+    """Of what a file says: what is wrong is an error to be told with its place, and no end of the program."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it."""
+        raise ConfigError(f"{message:.300}; give what `leanthink train --help` says")
 
 
 def command(planned: Planned, run: Run, words: Sequence[str] = ()) -> list[str]:

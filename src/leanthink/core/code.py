@@ -37,8 +37,24 @@ _NAME: Final = re.compile(r"[\w.]+:[\w.]+")
 _KEY: Final = re.compile(
     r"(?:^|[._])(?:trust_remote_code|external_lib|custom|\w*class|cls|module|function|hook|command|cmd|fqn|executable"
     r"|runtime_env|py_modules|plugins?|sandbox_fusion|config_path|tool_path|tool_config)(?:$|[._])"
-    r"|(?:^|\.)_target_$|^(?:hydra|ray_kwargs)(?:$|[./@])"
+    r"|(?:^|\.)_target_$|^(?:hydra|ray_kwargs)(?:$|[./@])|[@/:]"
 )
+"""Keys that name code, or files of configuration, whatever their value; ``@`` and ``/`` choose Hydra's groups."""
+
+_WORDS: Final = re.compile(
+    r"(?:^|\.)(?:adv_estimator|attn_implementation|device|exclude_modules|experiment_name|format|image_key|impl_backend"
+    r"|kl_loss_type|kl_penalty|level|load_contents|load_format|logger|logprobs_mode|loss_agg_mode|loss_mode|loss_type"
+    r"|lr_scheduler_type|max_off_policy_strategy|method|metric|mode|model_engine|optimizer|policy_loss_mode"
+    r"|project_name|prompt_key|quantization|resume_mode|reward_fn_key|reweight_method|rollout_is|rollout_rs"
+    r"|rollout_rs_threshold|save_contents|scheduling_policy|strategy|target_modules|teacher_key"
+    r"|tool_response_truncate_side|trainer_mode|truncation|type|video_key|warmup_style|\w*dtype|rollout\.name)$"
+)
+"""Keys whose text is one of verl's own words, or a name that it only writes down."""
+
+_SOURCES: Final = re.compile(r"(?:^|\.)(?:model\.path|model_path|tokenizer_path|hf_config_path|train_files|val_files)$")
+"""Keys that name a model or data: verl hands what begins with ``hdfs:`` to a shell."""
+
+_WORD, _SOURCE = re.compile(r"[\w .,+-]*"), re.compile(r"[\w./~+-]*")
 _FOLDERS: list[str] = []
 _allowed: list[frozenset[str] | None] = [None]  # the innermost block decides; None: whatever is named
 
@@ -54,13 +70,18 @@ def trusting(allowed: Iterable[str] | None) -> Iterator[None]:
 
 
 def named_in(texts: Iterable[str]) -> set[str]:
-    """The names of code, and of keys, in what somebody has typed.
+    """The names of code, and of keys, in what somebody has typed; ``KEY.*`` for what a typed mapping holds.
 
-    >>> sorted(named_in(["train", "mine.yaml", "reward=my.rewards:Mine", "data.custom_cls.path=a.py"]))
-    ['data.custom_cls.path', 'my.rewards:Mine', 'reward']
+    >>> sorted(named_in(["train", "mine.yaml", "reward=my.rewards:Mine", "data.custom_cls={path: a.py}"]))
+    ['data.custom_cls', 'data.custom_cls.*', 'my.rewards:Mine', 'reward']
     """
     names = {name for text in texts for name in _NAME.findall(text)}
-    return names | {text.partition("=")[0].lstrip("+") for text in texts if "=" in text}
+    for key, sign, value in (text.partition("=") for text in texts):
+        if sign:
+            names.add(key := key.lstrip("+~"))
+            if value.lstrip().startswith("{") and key != "reward":  # that is the recipe's, not verl's of this name
+                names.add(f"{key}.*")
+    return names
 
 
 def check_trusted(name: str, place: str) -> None:
@@ -79,22 +100,42 @@ def check_trusted(name: str, place: str) -> None:
 
 
 def check_keys_trusted(keys: Mapping[str, Any], place: str) -> None:
-    """Refuse keys of a trainer that name code, as ``data.custom_cls.path`` does.
+    """Refuse keys of a trainer that name code, as ``data.custom_cls.path`` does, and text that may do so.
+
+    Numbers and switches are free, and so is text under keys that take a word of verl's, or name a model or data.
 
     Raises:
-        TrustError: naming key and place.
+        TrustError: naming key, value and place.
     """
-    if _allowed[-1] is None:
+    allowed = _allowed[-1]
+    if allowed is None:
         return
     for key, value in _flat(keys, ""):
         bare = key.lstrip("+~")
         if bare.partition(".")[0] == "leanthink":
             for text in (word for word in [bare, value] if isinstance(word, str) and _NAME.search(word)):
                 check_trusted(text, f"{place}: {bare}")
-        elif value not in (None, False, "") and _KEY.search(bare):
-            typed = (bare[: match.start()] for match in re.finditer(r"\.|$", bare))
-            if not any(name in (_allowed[-1] or ()) for name in typed):
-                check_trusted(bare, place)
+        elif value in (None, False, "") or bare in allowed or any(f"{above}.*" in allowed for above in _above(bare)):
+            continue
+        elif _KEY.search(bare):
+            check_trusted(bare, place)
+        elif isinstance(value, str) and not _is_harmless(bare, value):
+            raise TrustError(
+                f"{place}: {bare} is {value!r:.80}, text that verl may import, run, read or write to; a file that says "
+                "so can do whatever you can: read it, and give --trust-code if you trust it"
+            )
+
+
+def _above(key: str) -> Iterator[str]:
+    """The keys that hold a key."""
+    return (key[: match.start()] for match in re.finditer(r"\.", key))
+
+
+def _is_harmless(key: str, text: str) -> bool:
+    """Whether text under a key of verl's can only choose among what verl has, or name a model or data."""
+    if _WORDS.search(key):
+        return bool(_WORD.fullmatch(text))
+    return bool(_SOURCES.search(key) and _SOURCE.fullmatch(text))
 
 
 def _flat(node: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -127,7 +127,7 @@ def _rows_at_once(
         longest += sum(_longest(column) for column in first.columns) if first is not None else 0
         if longest * sum(chunk.num_values for chunk in tables) > most:
             _check_texts(lengths, group, head.num_rows, names, path, most)
-    return int(max(1, min(BATCH_ROWS, BATCH_BYTES // (longest + 1))))
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // (int(longest) + 1)))
 
 
 def _check_texts(

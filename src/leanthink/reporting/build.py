@@ -25,7 +25,7 @@ from leanthink.reporting.figures import (
 )
 from leanthink.reporting.fronts import SearchFigures, is_search, lines_of, mix_of, search_figures
 from leanthink.reporting.page import Grid, Picture, Section, page
-from leanthink.reporting.pictures import BEFORE, Budgets, Line, data_uri, pictures, save
+from leanthink.reporting.pictures import BEFORE, Budgets, Line, data_uri, pictures, saved
 from leanthink.reporting.ran import ran_grid
 from leanthink.reporting.sources import Sample, Source
 from leanthink.reporting.tables import interval
@@ -120,14 +120,10 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write ``report.html`` and the PNGs; returns their paths."""
+    """Write ``report.html`` and the PNGs, all or none; returns their paths."""
     shown = pictures(report.variants, report.start, known=report.known, budgets=report.budgets)
-    paths = []
-    addresses: dict[str, Picture] = {}
-    for name, (figure, caption) in shown.items():
-        paths.append(folder / f"{name}.png")
-        save(figure, paths[-1])
-        addresses[name] = Picture(address=data_uri(figure), caption=caption)
+    paths = {folder / f"{name}.png": figure for name, (figure, _) in shown.items()}
+    addresses = {name: Picture(address=data_uri(figure), caption=caption) for name, (figure, caption) in shown.items()}
     sections = [
         Section(title=title, items=items)
         for title, wanted in (
@@ -149,7 +145,8 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     runs = sum(len(variant.sources) for variant in report.variants)
     intro = f"{runs} runs, {len(report.variants)} settings. Accuracy is the raw verdict, never the shaped reward."
     html = folder / "report.html"
-    write_text(html, page("leanthink report", intro, sections, report.notices))
+    with saved(paths):
+        write_text(html, page("leanthink report", intro, sections, report.notices))
     return [html, *paths]
 
 

@@ -7,6 +7,7 @@ import io
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -81,8 +82,21 @@ def pictures(
 
 def save(figure: Figure, path: Path) -> None:
     """Write a picture as PNG."""
-    with whole_file(path) as part:
-        figure.savefig(part, format="png", dpi=150)
+    with saved({path: figure}):
+        pass
+
+
+@contextmanager
+def saved(figures: Mapping[Path, Figure]) -> Iterator[None]:
+    """Write pictures as PNGs, which take their names together when the block ends without an error.
+
+    Raises:
+        WriteError: one cannot be written; then none is.
+    """
+    with ExitStack() as stack:
+        for path, figure in figures.items():
+            figure.savefig(stack.enter_context(whole_file(path)), format="png", dpi=150)
+        yield
 
 
 def data_uri(figure: Figure) -> str:

@@ -11,7 +11,7 @@ from leanthink.core.text import as_label, without_tex
 from leanthink.files.writing import write_text
 from leanthink.replay.analysis import Analysis, Sensitivity
 from leanthink.reporting.page import Grid, Picture, Section, page
-from leanthink.reporting.pictures import COLOURS, MARKS, data_uri, save, subplots
+from leanthink.reporting.pictures import COLOURS, MARKS, data_uri, saved, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -178,11 +178,11 @@ def _draw(axis: Axes, points: Sequence[tuple[float, float]], place: int, name: s
 def write(
     analysis: Analysis, sensitivity: Mapping[str, Sequence[Sensitivity]], html: Path | None, png: Path | None
 ) -> None:
-    """Write the page to ``html`` and the picture into the folder ``png``, whichever is given."""
+    """Write the page to ``html`` and the picture into the folder ``png``, whichever is given; both or none."""
     figure, caption = picture(analysis)
-    if png is not None:
-        save(figure, png / "reward_by_length.png")
-    if html is not None:
+    with saved({} if png is None else {png / "reward_by_length.png": figure}):
+        if html is None:
+            return
         shown = Section(
             title="Reward and advantage against length", items=[Picture(address=data_uri(figure), caption=caption)]
         )

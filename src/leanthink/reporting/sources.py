@@ -13,13 +13,13 @@ from typing import Any, Final
 from leanthink.core.errors import DataError
 from leanthink.core.text import REPLACEMENT, storable
 from leanthink.data.rollouts import words_and_signs
-from leanthink.files.reading import read_jsonl, read_text, whole_number
+from leanthink.files.reading import read_jsonl, read_text
 from leanthink.recipe.keys import PARTS
 from leanthink.recipe.yaml import read_yaml
 from leanthink.reporting.tables import is_number
 from leanthink.rewards.counted import COLUMN_OF
 from leanthink.rewards.effort_length import EFFORT, EFFORT_NAME
-from leanthink.runs.folder import Run, step_of
+from leanthink.runs.folder import LARGEST, Run, dumps_in, is_size, step_number, step_of
 from leanthink.runs.identity import RECIPE, brief, flat, read_record, settings_of
 
 DEPTH: Final = 4  # how far below a folder runs are looked for
@@ -139,7 +139,7 @@ def _sources_of(path: Path) -> list[Source]:
     folders = list(run_folders(path))
     if folders:
         return [replace(_of_run(folder), origin=folder) for folder in folders]
-    dumps = {int(file.stem): file for file in path.glob("*.jsonl") if file.stem.isdigit()}
+    dumps = dumps_in(path)
     if not dumps:
         raise DataError(
             f"{path} holds no run and no dump; give the folder that `leanthink train` wrote, a folder of such, verl's "
@@ -162,9 +162,9 @@ def _of_file(path: Path) -> Source:
         return Source(name=path.stem, label=path.stem, metrics=[rows[step] for step in sorted(rows)], evaluations={})
     if "step" in first and any(key.startswith("leanthink/") for key in first):  # metrics.jsonl of a run's folder
         name = path.parent.name if path.name == Run(folder=path.parent).metrics.name else path.stem
-        flat_rows = {whole_number(row["step"], f"{path}, line {n}, step"): row for n, row in _numbered(path)}
+        flat_rows = {step_number(row["step"], f"{path}, line {n}, step"): row for n, row in _numbered(path)}
         return Source(name=name, label=name, metrics=[flat_rows[step] for step in sorted(flat_rows)], evaluations={})
-    return _of_dumps(path.stem, {whole_number(first.get("step") or 0, f"{path}, line 1, step"): path}, [])
+    return _of_dumps(path.stem, {step_number(first.get("step") or 0, f"{path}, line 1, step"): path}, [])
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -177,7 +177,7 @@ def _of_run(folder: Path) -> Source:
     summary: dict[str, Any] = {}
     if run.summary.exists():
         summary = run.read_summary()
-    dumps = {int(file.stem): file for file in run.validation.glob("*.jsonl") if file.stem.isdigit()}
+    dumps = dumps_in(run.validation)
     stopped = summary.get("stopped")
     record = read_record(run.record)
     told = [
@@ -246,8 +246,8 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
     if length is None:
         length = len(words_and_signs(text))
         notices[f"{name}: lengths are counted in words and signs, not tokens: no 'length' in the dump"] = None
-    elif not is_number(length) or length < 0:
-        raise DataError(f"{place}: length is {length!r:.80}; give a number of tokens, 0 or more")
+    elif not is_size(length) or length < 0:
+        raise DataError(f"{place}: length is {length!r:.80}; give a number of tokens, from 0 to {LARGEST:g}")
     flag = row.get("overthinking")
     question = str(row.get("input", row.get("prompt_id", row.get("group", place))))
     return Sample(
@@ -260,11 +260,18 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
         text=text,
         gold=str(row.get("gts", "")),
         overthinking=None if flag is None else bool(flag),
-        effort=(float(row[EFFORT]), str(row[EFFORT_NAME]))
+        effort=(_counted(row, EFFORT, place), str(row[EFFORT_NAME]))
         if row.get(EFFORT_NAME) and is_number(row.get(EFFORT))
         else None,
-        costs={name: float(row[name]) for name in COSTS if is_number(row.get(name))},
+        costs={name: _counted(row, name, place) for name in COSTS if is_number(row.get(name))},
     )
+
+
+def _counted(row: Mapping[str, Any], name: str, place: str) -> float:
+    """A number of a row that can be added up with others."""
+    if not is_size(row[name]):
+        raise DataError(f"{place}: {name} is {row[name]!r:.80}; give a number up to {LARGEST:g}")
+    return float(row[name])
 
 
 def _settings(run: Run) -> dict[str, str]:

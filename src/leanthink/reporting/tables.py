@@ -11,6 +11,7 @@ from leanthink.core.text import as_label, without_tex
 from leanthink.files.writing import whole_file
 from leanthink.metrics import Interval
 from leanthink.reporting.page import Grid
+from leanthink.runs.folder import is_size
 
 ABREAST = 3
 """Runs whose seconds stand side by side."""
@@ -148,7 +149,7 @@ def plot_runs(metrics: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) ->
     figure, (top, bottom) = pyplot.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
     for colour, (name, rows) in zip(COLOURS * (len(metrics) // len(COLOURS) + 1), metrics.items(), strict=False):
         for axis, key, scale in ((top, "leanthink/accuracy", 100), (bottom, "leanthink/length/all", 1)):
-            points = [(row["step"], scale * row[key]) for row in rows if is_number(row.get(key))]
+            points = [(row["step"], scale * row[key]) for row in rows if is_size(row.get(key))]
             if points:
                 axis.plot(*zip(*points, strict=True), color=colour, alpha=0.35, linewidth=1)
                 axis.plot(

@@ -11,6 +11,7 @@ from typing import Any, Final
 from leanthink.metrics import Interval
 from leanthink.reporting.figures import Figures, figures, last_samples
 from leanthink.reporting.sources import Source
+from leanthink.runs.folder import is_size
 
 SMOOTHED: Final = 9  # steps of the centred moving mean
 
@@ -82,4 +83,4 @@ def smoothed(points: Sequence[tuple[float, float]], width: int = SMOOTHED) -> li
 
 
 def _known(row: Mapping[str, Any], key: str) -> bool:
-    return isinstance(row.get(key), int | float) and math.isfinite(row[key])
+    return is_size(row.get(key))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +39,8 @@ SUMMARY: Final[Mapping[str, Any]] = {
     "versions": dict,
 }
 """What a summary holds, and of which kind."""
+LARGEST: Final = 10**15
+"""The largest step, and the largest number, that a run's files may name: more than any training takes."""
 _EVALUATED: Final = ("val-", "val/", "eval_")
 REQUIRED: Final = ("recipe", "steps")
 """What every one holds, whatever version wrote it."""
@@ -102,12 +104,15 @@ class Run:
     def last_checkpoint(self) -> int:
         """The step of the newest whole checkpoint; 0 without one."""
         try:
-            return int(read_text(self._tracker, 100))
+            step = int(read_text(self._tracker, 100))
+            if not 0 <= step <= LARGEST:
+                raise DataError(f"{self._tracker}: {step} is no step")
+            return step
         except FileNotFoundError:
             return 0
         except (DataError, ValueError):  # verl was killed while it wrote it
-            whole = [path.parent.name.rpartition("_")[2] for path in self.checkpoints.glob(f"global_step_*/{STATE}")]
-            return max((int(step) for step in whole if step.isdecimal()), default=0)
+            names = (path.parent.name.rpartition("_")[2] for path in self.checkpoints.glob(f"global_step_*/{STATE}"))
+            return max((whole for name in names if (whole := named_step(name)) is not None), default=0)
 
     def mend_checkpoints(self) -> None:
         """Have verl find the newest whole checkpoint where it was killed while it wrote down which that is."""
@@ -149,13 +154,17 @@ class Run:
         return [by_step[step] for step in sorted(by_step)]
 
     def evaluations(self, up_to: int | None = None) -> dict[int, list[dict[str, Any]]]:
-        """The validation rows by step, those of later steps than ``up_to`` left out."""
-        wanted = [step for step in self.evaluated_steps() if up_to is None or step <= up_to]
-        return {step: list(read_jsonl(self.validation / f"{step}.jsonl")) for step in wanted}
+        """The validation rows by step, those of later steps than ``up_to`` left out.
+
+        Raises:
+            DataError: a row that `evaluation` could not take, named.
+        """
+        wanted = {step: path for step, path in dumps_in(self.validation).items() if up_to is None or step <= up_to}
+        return {step: list(_evaluated_rows(path)) for step, path in wanted.items()}
 
     def evaluated_steps(self) -> list[int]:
         """The steps of which there are validation rows, in order."""
-        return sorted(int(path.stem) for path in self.validation.glob("*.jsonl") if path.stem.isdigit())
+        return list(dumps_in(self.validation))
 
     def is_locked(self) -> bool:
         """Whether a training process, or verl after its end, still holds the folder."""
@@ -186,6 +195,34 @@ class Run:
         return content
 
 
+def named_step(name: str) -> int | None:
+    """The step that a file or folder is called by; None where it is called otherwise.
+
+    >>> named_step("16"), named_step("x"), named_step("\u00b2")
+    (16, None, None)
+    """
+    return int(name) if name.isascii() and name.isdecimal() and len(name) <= 15 else None
+
+
+def dumps_in(folder: Path) -> dict[int, Path]:
+    """verl's dumps in a folder, ``{step}.jsonl``, by their steps, in order."""
+    found = {step: path for path in sorted(folder.glob("*.jsonl")) if (step := named_step(path.stem)) is not None}
+    return dict(sorted(found.items()))
+
+
+def _evaluated_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a validation dump, each with the figures that it is counted by."""
+    for number, row in enumerate(read_jsonl(path), 1):
+        for name, most in (("acc", 1), ("length", LARGEST), ("truncated", 1)):
+            value = row.get(name)
+            if not row.get("unknown") and not (isinstance(value, int | float) and 0 <= value <= most):
+                raise DataError(
+                    f"{path}, row {number}: {name} is {value!r:.60}; give a number from 0 to {most:g}, or move the "
+                    "file away: the run then has no such evaluation"
+                )
+        yield row
+
+
 def _check_summary(content: Mapping[str, Any], place: str) -> None:
     """Refuse a summary that lacks what every one has, or holds another kind of value than it should."""
     for key, kinds in SUMMARY.items():
@@ -196,6 +233,8 @@ def _check_summary(content: Mapping[str, Any], place: str) -> None:
             continue
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise DataError(f"{place}: {key} is {value!r:.60}, which no summary holds there")
+        if isinstance(value, int | float):
+            _check_size(value, f"{place}: {key}")
     for key in ("before", "after", "seconds"):
         if key in content:
             inner = content[key].get("per_step", {}) if key == "seconds" else content[key]
@@ -212,6 +251,22 @@ def _check_figures(figures: Any, place: str) -> None:
                 _check_figures(inner, f"{place}.by_difficulty.{level:.40}")
         elif not isinstance(value, int | float | None):
             raise DataError(f"{place}.{name:.40} is {value!r:.60}, which no summary holds there")
+        else:
+            _check_size(value or 0, f"{place}.{name:.40}")
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value is a finite number, and so large at most that sums and products of some are numbers, too.
+
+    >>> is_size(0.5), is_size(float("nan")), is_size(1e308), is_size("1")
+    (True, False, False, False)
+    """
+    return isinstance(value, int | float) and -LARGEST <= value <= LARGEST
+
+
+def _check_size(value: float, place: str) -> None:
+    if not is_size(value) and value == value:
+        raise DataError(f"{place} is {value!r:.60}, more than anything that a run counts; up to {LARGEST:g} is allowed")
 
 
 def step_of(row: Mapping[str, Any], place: str) -> tuple[int, Mapping[str, Any]]:
@@ -223,7 +278,19 @@ def step_of(row: Mapping[str, Any], place: str) -> tuple[int, Mapping[str, Any]]
     data = row.get("data")
     if not isinstance(data, Mapping):
         raise DataError(f"{place}: data is {data!r:.60}; give verl's {{'step': 1, 'data': {{...}}}}")
-    return whole_number(row.get("step"), f"{place}, step"), data
+    return step_number(row.get("step"), f"{place}, step"), data
+
+
+def step_number(value: Any, place: str) -> int:
+    """A step, which may be written as a float.
+
+    Raises:
+        DataError: it is none.
+    """
+    step = whole_number(value, place)
+    if not 0 <= step <= LARGEST:
+        raise DataError(f"{place}: {value!r:.60} is no step; give a whole number from 0 to {LARGEST:g}")
+    return step
 
 
 def is_trained(step: int, data: Mapping[str, Any]) -> bool:
@@ -292,12 +359,12 @@ def seconds_by_phase(metrics: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     >>> seconds_by_phase([{"step": 1, "timing_s/gen": 2.0}])
     {'gen': 2.0}
     """
-    rows = [row for row in metrics if "timing_s/gen" in row]
+    rows = [row for row in metrics if is_size(row.get("timing_s/gen"))]
     rows = rows[2:] or rows
     sums: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         for name, value in row.items():
-            if name.startswith("timing_s/"):
+            if name.startswith("timing_s/") and is_size(value):
                 sums[name.removeprefix("timing_s/")].append(float(value))
     return {name: sum(values) / len(rows) for name, values in sums.items()}
 

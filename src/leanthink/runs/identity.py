@@ -246,7 +246,9 @@ def read_record(path: Path) -> Record | None:
             )
             for start in node["starts"]
         )
-        facts: dict[str, Any] = dict(node["facts"])
+        facts: dict[str, Any] = {**node["facts"]}
+        if wrong := [one.name for start in starts for one in start.changed if not isinstance(one.name, str)]:
+            raise TypeError(f"a change is called {wrong[0]!r:.60}")
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
@@ -303,7 +305,7 @@ def shown(value: Any) -> str:
         return ", ".join(map(shown, value))
     if isinstance(value, Mapping) and "path" in value:
         rows = [f"{value['rows']} rows"] if value.get("rows") is not None else []
-        told = [*rows, *(f"{name} {value[name][:8]}" for name in ("sha256", "commit") if name in value)]
+        told = [*rows, *(f"{name} {value[name]!s:.8}" for name in ("sha256", "commit") if name in value)]
         return f"{value['path']} ({', '.join(told)})" if told else str(value["path"])
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +25,10 @@ VARIANT_KEYS: Final = ("recipe", "set", "grid")
 STOP_KEYS: Final = ("below", "evaluations", "every")
 FLAGS: Final = {"profile": str, "testbed": str, "model": str, "steps": int, "nodes": int, "gpus": int}
 FILES: Final = {"train_files": "--train-file", "val_files": "--val-file"}
+MOST: Final = 10_000
+"""The most runs of a sweep: each is checked, and has a folder of its own."""
+ASKED: Final = 100
+"""The most changes of a run that are left out in turn to find the one that is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,15 +132,24 @@ def sweep_from(node: Any, file: Path, resolve: Resolve) -> Sweep:
     common = _common_arguments(node, file)
     grid = _grid(node.get("grid"), f"{file}, grid")
     fixed = _changes(node.get("set"), f"{file}, set")
+    seeds = _seeds(node.get("seeds"), f"{file}, seeds")
+    arms = list(_arms(node, file))
+    count = sum(math.prod(map(len, _axes(arm, grid).values())) for arm in arms) * len(seeds)
+    if count > MOST:
+        told = f"{count:,}" if count < 10**18 else f"more than {10**18:,}"
+        raise ConfigError(
+            f"{file} asks for {told} runs: every value of a grid with every other, recipes and variants: "
+            f"{len(arms):,}, seeds: {len(seeds):,}; ask for up to {MOST:,}"
+        )
     runs: dict[str, Planned] = {}
-    for arm in _arms(node, file):
+    for arm in arms:
         places = {**dict.fromkeys(fixed, "set"), **dict.fromkeys(grid, "grid"), **arm.places}
-        axes = {**{key: values for key, values in grid.items() if key not in arm.fixed}, **arm.grid}
+        axes = _axes(arm, grid)
         for values in itertools.product(*axes.values()):
             chosen = dict(zip(axes, values, strict=True))
             overrides = {**fixed, **arm.fixed, **chosen}
             variant = " ".join([arm.label, *_shown({key: chosen[key] for key in chosen if len(axes[key]) > 1})])
-            for seed in _seeds(node.get("seeds"), f"{file}, seeds"):
+            for seed in seeds:
                 planned = Planned(
                     variant=variant,
                     recipe=arm.recipe,
@@ -156,6 +171,11 @@ def sweep_from(node: Any, file: Path, resolve: Resolve) -> Sweep:
                 runs[planned.key] = planned
     _unique([run.name for run in runs.values()], file)
     return Sweep(runs=tuple(runs.values()), file=file)
+
+
+def _axes(arm: _Arm, grid: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The grid of an arm: its own, and the common one where the arm says nothing of a key."""
+    return {**{key: values for key, values in grid.items() if key not in arm.fixed}, **arm.grid}
 
 
 def _located(recipe: str, file: Path) -> str:
@@ -182,7 +202,8 @@ def _with_key(planned: Planned, resolve: Resolve, file: Path, places: Mapping[st
     try:
         resolved = resolve(planned.arguments)
     except LeanthinkError as error:
-        guilty = next((key for key in planned.overrides if _builds_without(key, planned, resolve)), None)
+        asked = itertools.islice(planned.overrides, ASKED)
+        guilty = next((key for key in asked if _builds_without(key, planned, resolve)), None)
         place = "" if guilty is None else f", {places[guilty]}, {guilty}"
         raise ConfigError(f"{file}{place} (run {planned.name!r}): {error}") from error
     return replace(planned, key=key_of(resolved.facts), steps=resolved.steps, profile=resolved.profile)
@@ -201,29 +222,29 @@ def _builds_without(key: str, planned: Planned, resolve: Resolve) -> bool:
 def _arms(node: Mapping[str, Any], file: Path) -> Iterator[_Arm]:
     recipes = node.get("recipes") or []
     if isinstance(recipes, str):
-        raise ConfigError(f"{file}, recipes: {recipes!r} is no list; write [{recipes}]")
+        raise ConfigError(f"{file}, recipes: {recipes!r:.80} is no list; write [{recipes:.80}]")
     if not isinstance(recipes, Sequence | Mapping):
-        raise ConfigError(f"{file}, recipes: {recipes!r}; give a list of recipes, or {{recipe: {{key: [values]}}}}")
-    own = recipes if isinstance(recipes, Mapping) else dict.fromkeys(map(str, recipes))
-    if len(own) < len(recipes):
-        twice = next(name for name in recipes if list(recipes).count(name) > 1)
-        raise ConfigError(f"{file}, recipes: {twice!r} is given twice; keep one")
-    for name, grid in own.items():
+        raise ConfigError(f"{file}, recipes: {recipes!r:.80}; give a list of recipes, or {{recipe: {{key: [values]}}}}")
+    names = [_word(name, f"{file}, recipes", "a recipe's name, or a path ending in .yaml") for name in recipes]
+    if twice := _twice(names):
+        raise ConfigError(f"{file}, recipes: {twice!r:.80} is given twice; keep one")
+    for name in names:
         place = f"recipes, {name}"
-        axes = _grid(grid, f"{file}, {place}")
-        yield _Arm(label=Path(str(name)).stem, recipe=str(name), fixed={}, grid=axes, places=dict.fromkeys(axes, place))
+        axes = _grid(recipes[name] if isinstance(recipes, Mapping) else None, f"{file}, {place}")
+        yield _Arm(label=Path(name).stem, recipe=name, fixed={}, grid=axes, places=dict.fromkeys(axes, place))
     variants = {} if node.get("variants") is None else node["variants"]
     if not isinstance(variants, Mapping):
-        raise ConfigError(f"{file}, variants: {variants!r}; give {{NAME: {{recipe: R, set: {{key: value}}}}}}")
+        raise ConfigError(f"{file}, variants: {variants!r:.80}; give {{NAME: {{recipe: R, set: {{key: value}}}}}}")
     for name, variant in variants.items():
         place = f"variants, {name}"
         _mapping(variant, f"{file}, {place}", VARIANT_KEYS)
-        if not isinstance(variant.get("recipe"), str):
+        if variant.get("recipe") is None:
             raise ConfigError(f"{file}, {place}: 'recipe' is missing; give recipe: NAME, or a path ending in .yaml")
+        recipe = _word(variant["recipe"], f"{file}, {place}, recipe", "a recipe's name, or a path ending in .yaml")
         fixed = _changes(variant.get("set"), f"{file}, {place}, set")
         axes = _grid(variant.get("grid"), f"{file}, {place}, grid")
         places = {**dict.fromkeys(fixed, f"{place}, set"), **dict.fromkeys(axes, f"{place}, grid")}
-        yield _Arm(label=str(name), recipe=variant["recipe"], fixed=fixed, grid=axes, places=places)
+        yield _Arm(label=str(name), recipe=recipe, fixed=fixed, grid=axes, places=places)
 
 
 def _common_arguments(node: Mapping[str, Any], file: Path) -> list[str]:
@@ -235,22 +256,28 @@ def _common_arguments(node: Mapping[str, Any], file: Path) -> list[str]:
             continue
         if not isinstance(value, kind) or isinstance(value, bool):
             wanted = "a whole number" if kind is int else "text"
-            raise ConfigError(f"{file}, {key}: {value!r} is not {wanted}; give {wanted}")
-        arguments += [f"--{key}", str(value)]
+            raise ConfigError(f"{file}, {key}: {value!r:.80} is not {wanted}; give {wanted}")
+        arguments += [f"--{key}", str(value) if kind is int else _word(value, f"{file}, {key}", "a name or a path")]
     if node.get("profile") not in (None, "cpu", "gpu"):
-        raise ConfigError(f"{file}, profile: {node['profile']!r} is no profile; give cpu or gpu")
+        raise ConfigError(f"{file}, profile: {node['profile']!r:.80} is no profile; give cpu or gpu")
     for key, flag in FILES.items():
         value = node.get(key) or []
+        if not isinstance(value, str | list):
+            raise ConfigError(f"{file}, {key}: {value!r:.80} is no list of paths; write [data/train.parquet]")
         for path in [value] if isinstance(value, str) else value:
-            arguments += [flag, str(path)]
+            arguments += [
+                flag,
+                _word(path, f"{file}, {key}", "a file's path; ./ before a name that begins with -"),
+            ]
     stop = node.get("stop")
     if stop is not None:
         _mapping(stop, f"{file}, stop", STOP_KEYS)
-        if not isinstance(stop.get("below"), float | int):
+        if not isinstance(stop.get("below"), float | int) or isinstance(stop["below"], bool):
             raise ConfigError(f"{file}, stop: 'below' is missing or no number; give the accuracy, as in below: 0.3")
         every, count = stop.get("every", 10), stop.get("evaluations", 2)
-        if not all(isinstance(number, int) and number >= 1 for number in (every, count)):
-            raise ConfigError(f"{file}, stop: every is {every!r}, evaluations {count!r}; give whole numbers from 1")
+        if not all(type(number) is int and number >= 1 for number in (every, count)):
+            told = f"every is {every!r:.80}, evaluations {count!r:.80}"
+            raise ConfigError(f"{file}, stop: {told}; give whole numbers from 1")
         try:
             floor = Floor(below=float(stop["below"]), evaluations=count)
         except ConfigError as error:
@@ -262,11 +289,11 @@ def _common_arguments(node: Mapping[str, Any], file: Path) -> list[str]:
 def _seeds(value: Any, place: str) -> list[int]:
     seeds = [1] if value is None else value
     if not isinstance(seeds, list) or not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
-        raise ConfigError(f"{place}: {value!r} is no list of whole numbers; write [1, 2]")
+        raise ConfigError(f"{place}: {value!r:.80} is no list of whole numbers; write [1, 2]")
     if not seeds:
         raise ConfigError(f"{place}: the list is empty; give at least one seed")
     if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"{place}: {value!r} names a seed twice; keep one")
+        raise ConfigError(f"{place}: {value!r:.80} names a seed twice; keep one")
     return seeds
 
 
@@ -275,28 +302,43 @@ def _grid(value: Any, place: str) -> dict[str, list[Any]]:
     for key, values in axes.items():
         if not isinstance(values, list) or not values:
             raise ConfigError(
-                f"{place}, {key}: {values!r} is no list of values; write [{values}] (and [[1, 2]] for one value that "
-                "is a list itself)"
+                f"{place}, {key}: {values!r:.80} is no list of values; write [{values!s:.80}] (and [[1, 2]] for one "
+                "value that is a list itself)"
             )
-        texts = [json.dumps(item, sort_keys=True, default=str) for item in values]
-        if len(set(texts)) < len(texts):
-            raise ConfigError(f"{place}, {key}: {values!r} holds a value twice; keep one")
+        if _twice([json.dumps(item, sort_keys=True, default=str) for item in values]):
+            raise ConfigError(f"{place}, {key}: {values!r:.80} holds a value twice; keep one")
     return axes
 
 
 def _changes(value: Any, place: str) -> dict[str, Any]:
     changes = {} if value is None else value
     if not isinstance(changes, Mapping) or not all(isinstance(key, str) for key in changes):
-        raise ConfigError(f"{place}: {value!r} is no mapping; give {{key: value}}, as in trainer.save_freq: 10")
+        raise ConfigError(f"{place}: {value!r:.80} is no mapping; give {{key: value}}, as in trainer.save_freq: 10")
+    for key in changes:
+        _word(key, place, "a key of the recipe or of verl, as in trainer.save_freq")
+        if "=" in key:
+            raise ConfigError(f"{place}: the key {key!r:.80} holds a =, at which it would be cut; write {{key: value}}")
     return dict(changes)
+
+
+def _word(value: Any, place: str, wanted: str) -> str:
+    """A text that stands on a command line for itself, and never for an option of ``leanthink train``.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(value, str) or not value or value.startswith("-") or "\0" in value:
+        told = "begins as an option does" if isinstance(value, str) and value.startswith("-") else "is no text"
+        raise ConfigError(f"{place}: {value!r:.80} {told}; give {wanted}")
+    return value
 
 
 def _mapping(node: Any, place: str, allowed: Sequence[str]) -> None:
     if not isinstance(node, Mapping):
-        raise ConfigError(f"{place}: {node!r} is no mapping; its keys are {', '.join(allowed)}")
+        raise ConfigError(f"{place}: {node!r:.80} is no mapping; its keys are {', '.join(allowed)}")
     for key in node:
         if key not in allowed:
-            raise ConfigError(f"{place}: no key {key!r}; {did_you_mean(key, allowed)}")
+            raise ConfigError(f"{place}: no key {key!r:.80}; {did_you_mean(key, allowed)}")
 
 
 def _shown(chosen: Mapping[str, Any]) -> Iterator[str]:
@@ -315,6 +357,10 @@ def _shown(chosen: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unique(names: Sequence[str], file: Path) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"{file}: two runs are called {name!r}; give one of them another name under variants")
+    if twice := _twice(names):
+        raise ConfigError(f"{file}: two runs are called {twice!r:.200}; give one of them another name under variants")
+
+
+def _twice(names: Sequence[str]) -> str | None:
+    """The first name that comes more than once."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)

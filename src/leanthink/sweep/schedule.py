@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from leanthink.files.reading import read_jsonl, whole_number
-from leanthink.runs.folder import Run
+from leanthink.core.errors import LeanthinkError
+from leanthink.files.reading import read_jsonl
+from leanthink.runs.folder import Run, step_number
+from leanthink.sweep.commit import commit_of
 from leanthink.sweep.local import Launcher
 from leanthink.sweep.plan import Planned, Sweep
 from leanthink.sweep.store import FOR_GOOD, Status, Store, outcome
@@ -87,8 +88,8 @@ class Scheduler:
         ended = outcome(self.store.run(planned), planned)
         if ended is not None and (status.state != ended or not status.rows):
             if status.state == "running":  # nobody timed the attempt but the run itself
-                last = self.store.run(planned).read_summary()["seconds"]["total"]
-                status = status.but(seconds=status.seconds + last)
+                last = self.store.run(planned).read_summary().get("seconds") or {}
+                status = status.but(seconds=status.seconds + last.get("total", 0.0))
             self._end(planned, status, 0)
         return ended in FOR_GOOD
 
@@ -134,7 +135,11 @@ class Scheduler:
         run = self.store.run(planned)
         state = outcome(run, planned) or "failed"
         error = "" if state in FOR_GOOD else last_words(self.store.log(planned), code)
-        status = status.but(state=state, handle="", error=error, rows=rows_of(run, state))
+        try:
+            rows = rows_of(run, state)
+        except LeanthinkError as problem:  # the other runs go on, and the next start looks again
+            rows, error = [], f"{error}; " * bool(error) + f"its evaluations cannot be read: {problem}"
+        status = status.but(state=state, handle="", error=error, rows=rows)
         self.store.save(planned, status)
         write_results(self.sweep, self.store)
         self.watcher.on_change(planned, status)
@@ -159,7 +164,7 @@ def steps_done(run: Run) -> int:
         rows = list(read_jsonl(run.metrics))
     except FileNotFoundError:
         return 0
-    return whole_number(rows[-1].get("step"), f"{run.metrics}, step") if rows else 0
+    return step_number(rows[-1].get("step"), f"{run.metrics}, step") if rows else 0
 
 
 def last_words(log: Path, code: int) -> str:
@@ -169,22 +174,3 @@ def last_words(log: Path, code: int) -> str:
     said = (told or [line for line in lines if line.strip()] or ["it printed nothing"])[-1]
     ended = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
     return f"{ended}: {said.partition(': ')[2] if told else said}"
-
-
-def commit_of(folder: Path) -> str:
-    """The git commit of a folder, with ``+`` where files differ from it; empty outside of a repository."""
-    try:
-        head = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True, timeout=30
-        )
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")

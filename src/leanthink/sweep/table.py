@@ -21,6 +21,10 @@ LEADING: Final = ("run", "variant", "recipe", "seed", "status", "moment", "step"
 """What every row begins with. ``moment`` is ``before`` training, ``after`` it, or ``during``."""
 
 
+NOTHING: Final[dict[str, Any]] = {"moment": None, "step": None}
+"""The row of a run without evaluations."""
+
+
 def rows_of(run: Run, state: State) -> list[dict[str, Any]]:
     """A row for each evaluation: held-out figures, and under ``train.`` the metrics of the training step.
 
@@ -33,7 +37,7 @@ def rows_of(run: Run, state: State) -> list[dict[str, Any]]:
     if record is not None and record.changed:
         common["changed"] = ", ".join(dict.fromkeys(one.name for _, one in record.changed))
     if state != "failed" and run.summary.exists():
-        common |= {f"version.{name}": version for name, version in run.read_summary().get("versions", {}).items()}
+        common |= {f"version.{name}": one for name, one in (run.read_summary().get("versions") or {}).items()}
     rows: list[dict[str, Any]] = []
     for step, samples in evaluations.items():
         figures = evaluation(samples)
@@ -48,7 +52,7 @@ def rows_of(run: Run, state: State) -> list[dict[str, Any]]:
                 **common,
             }
         )
-    return rows or [{"moment": None, "step": None, **common}]
+    return rows or [{**NOTHING, **common}]
 
 
 def _is_ours(key: str, value: Any) -> bool:
@@ -64,7 +68,7 @@ def results(sweep: Sweep, statuses: Mapping[str, Status]) -> pyarrow.Table:
             "recipe": planned.recipe,
             "seed": planned.seed,
             "status": statuses[planned.key].state,
-            **row,
+            **storable(row)[0],
             **{f"config.{key}": planned.overrides.get(key) for key in sweep.varied},
             "seconds": statuses[planned.key].seconds,
             "attempts": statuses[planned.key].attempts,
@@ -73,18 +77,19 @@ def results(sweep: Sweep, statuses: Mapping[str, Status]) -> pyarrow.Table:
         }
         for planned in sweep.runs
         if statuses[planned.key].state in ENDED
-        for row in statuses[planned.key].rows
+        for row in statuses[planned.key].rows or [NOTHING]
     ]
     names = list(dict.fromkeys([*LEADING, *(name for row in rows for name in row)]))
     return pyarrow.table({name: _column([row.get(name) for row in rows]) for name in names})
 
 
 def _column(values: Sequence[Any]) -> pyarrow.Array:
-    """Numbers as numbers, text as text; where a column mixes them, or holds lists, JSON."""
+    """Numbers as numbers, text as text; where a column mixes them, or holds lists or wide numbers, JSON."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
-        return pyarrow.array(values, pyarrow.float64())
-    if kinds in ({int}, {float}, {bool}):
+        return pyarrow.array([None if value is None else float(value) for value in values], pyarrow.float64())
+    is_wide = kinds == {int} and any(value is not None and abs(value) >= 2**63 for value in values)
+    if kinds in ({int}, {float}, {bool}) and not is_wide:
         return pyarrow.array(values)
     texts = [value if isinstance(value, str) or value is None else json.dumps(value, default=str) for value in values]
     return pyarrow.array(storable(texts)[0], pyarrow.string())

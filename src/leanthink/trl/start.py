@@ -252,12 +252,13 @@ def split(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any], dict[str
 
 def _started(job: Job, words: Sequence[str]) -> list[str]:
     launcher = job.launcher()
-    python = [sys.executable] if launcher[0] == "python" else [sys.executable, "-m", "accelerate.commands.launch"]
+    python = [sys.executable, "-P", *([] if launcher[0] == "python" else ["-m", "accelerate.commands.launch"])]
     return [*python, *launcher[1 if launcher[0] == "python" else 2 :], "leanthink.trl.main", *words]
 
 
 def _environment(job: Job, run: Run) -> dict[str, str]:
     environment = {**os.environ, code.FOLDERS: os.pathsep.join(code.folders())}
+    environment["PYTHONSAFEPATH"] = "1"  # for what accelerate starts: the current folder hides no module
     environment.setdefault("TENSORBOARD_LOGGING_DIR", str((run.folder / "tensorboard").absolute()))
     if job.profile == "cpu":
         environment.setdefault("OMP_NUM_THREADS", "1")  # a policy so small gains nothing from more threads

@@ -299,3 +299,44 @@ def test_a_loss_of_groups_is_told_who_takes_part_what_was_right_and_what_it_aske
     assert step.reward_N.tolist() == [3.0, 0.0, 0.0]
     assert [one["unknown"] for one in step.facts] == [0, 1, 0]
     assert queue.written["response_mask"] == [[1, 1, 1], [0, 0], [1]]
+
+
+def test_groups_that_go_for_another_reason_are_not_counted_among_the_mixed():
+    """Of four mixed groups one is stale and one has failed: beside the two that are left, one easy one is a third."""
+
+    class Solved:
+        def _terminal_eviction_reasons(self, global_steps, partition_id):
+            return {"m0"}, {"e1", "e2", "e3"}, {"m1"}, Counter({1.0: 3})
+
+    class WithEasy(_Shaping, Solved):
+        pass
+
+    sampler = object.__new__(WithEasy)
+    recipe = load_recipe("decs", ["reward.easy_share.start_share=0.34"])
+    sampler.shaper = Shaper(Settings.of(recipe))
+    sampler._keeps_all_correct, sampler._easy = False, shaping.easy_part(recipe.reward)
+    values = {**dict.fromkeys(("e1", "e2", "e3"), 1.0), **{f"m{number}": None for number in range(4)}}
+    sampler._dapo_classification_cache = {"train": values}
+    assert sampler._terminal_eviction_reasons(1, "train")[1] == {"e2", "e3"}
+
+
+def test_a_step_begins_with_nothing_of_the_step_before(monkeypatch):
+    """Neither what was asked for in place of filtered prompts, nor which groups an earlier state told apart."""
+    monkeypatch.setattr(shaping, "tq", Queue([row(4, fact())]))
+    batch = SimpleNamespace(
+        keys=["k0"], tags=[{"response_len": 4}], partition_id="train", reorder=lambda order: None
+    )  # fmt: skip
+    asked = []
+    buffer = object.__new__(shaping.ShapingReplayBuffer)
+
+    def sample(self, **given):
+        asked.append(self._refill.asked)
+        return batch, {}
+
+    monkeypatch.setattr(shaping.ReplayBuffer, "sample", sample)
+    buffer._group_loss = buffer._rollouts = None
+    buffer._sort_by_length = False
+    buffer._refill, buffer._told_apart = SimpleNamespace(asked=3), {"a": True}
+    buffer.shaper = Shaper(Settings.of(load_recipe("grpo")))
+    buffer.sample(1, "train", 1)
+    assert asked == [0] and buffer._told_apart == {}

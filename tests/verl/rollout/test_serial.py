@@ -21,14 +21,16 @@ ANSWER = TOKENIZER.encode(r"\boxed{ 59 } <eos>")
 CLOSE = TOKENIZER.encode("</think>")
 
 
-def run_group(monkeypatch, *, sessions=4, response_length=96, fail=False, overrides=(), **fields):
+def run_group(
+    monkeypatch, *, sessions=4, response_length=96, fail=False, overrides=(), answer=ANSWER, reason="stop", **fields
+):
     """All sessions of a prompt at once, after a stand-in for the engine."""
     calls = []
 
     async def generate(**call):
         calls.append(call)
         return SimpleNamespace(
-            token_ids=ANSWER, log_probs=[-0.5] * len(ANSWER), stop_reason="stop", extra_fields={"max_global_steps": 3}
+            token_ids=answer, log_probs=[-0.5] * len(answer), stop_reason=reason, extra_fields={"max_global_steps": 3}
         )
 
     async def sampled(self, sampling_params, priority=0, **kwargs):
@@ -117,3 +119,14 @@ def test_the_recipe_sends_its_prompts_there(name):
     from leanthink.verl.rollout.loops import SERIAL, loop_of
 
     assert loop_of(load_recipe(name)) == SERIAL
+
+
+def test_an_exit_that_fills_what_is_left_of_its_limit_is_truncated(monkeypatch):
+    """As verl's vLLM server, which says "completed" of all responses: what is left, not the limit, was filled."""
+    (_, one), _ = run_group(monkeypatch, sessions=2)
+    limit = one.response_ids.index(CLOSE[0]) + 1 + len(ANSWER) - 1
+    for room, cut in ((limit, True), (limit + 1, False)):
+        (_, one), _ = run_group(
+            monkeypatch, sessions=2, response_length=room, answer=ANSWER[:-1], reason="completed"
+        )  # fmt: skip
+        assert one.extra_fields["truncated"] is cut and len(one.response_ids) == limit

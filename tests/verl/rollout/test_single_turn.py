@@ -137,3 +137,17 @@ def test_without_a_limit_the_engine_is_asked_as_verl_asks(monkeypatch):
     output = run_loop(monkeypatch, SimpleNamespace(token_ids=[2], stop_reason="stop"), asked=asked)
     assert asked == [SHARED]
     assert output.extra_fields == {"truncated": False, "limit": 4, "prompt_cut": 0}
+
+
+def test_the_cut_of_a_prompt_is_the_longest_of_its_turns():
+    class Verls:
+        def _cap_text_prompt_length(self, prompt_ids):
+            return prompt_ids[-8:]
+
+    class Loop(rollout.SaysFacts, Verls):
+        pass
+
+    loop = Loop()
+    assert loop._cap_text_prompt_length(list(range(11))) == list(range(3, 11))
+    loop._cap_text_prompt_length(list(range(5)))
+    assert loop.prompt_cut == 3

@@ -1,12 +1,16 @@
 """A run that collapses is stopped for good; verl's place is taken by a program that writes what verl writes."""
 
 import os
+import sys
 import time
 
 import pytest
 
 from leanthink import cli
+from leanthink.files.writing import open_lock
+from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
+from leanthink.runs.following import follow
 from leanthink.verl.start import train as training
 
 VERL = """
@@ -78,3 +82,36 @@ def test_above_the_floor_it_ends_as_ever(tmp_path):
 def test_a_floor_needs_a_share(tmp_path, capsys):
     assert train(tmp_path / "run", "--stop-evaluations", "3") == 1
     assert "give that with --stop-below" in capsys.readouterr().err
+
+
+EARLY = """
+import json, pathlib, sys, time
+
+folder = pathlib.Path(sys.argv[1])
+
+def evaluate(step):
+    row = json.dumps({"acc": 0.0, "length": 9, "truncated": 0.0})
+    (folder / "validation" / f"{step}.jsonl").write_text(row)
+
+def log(step):
+    with (folder / "attempts" / "000.jsonl").open("a") as file:
+        file.write(json.dumps({"step": step, "data": {"timing_s/gen": 1.0}}) + chr(10))
+
+evaluate(2)
+log(2)
+evaluate(4)
+log(3)
+time.sleep(3)
+log(4)
+time.sleep(30)
+"""
+
+
+def test_an_evaluation_that_is_there_before_its_step_counts_once_the_step_is(tmp_path):
+    run = Run(folder=tmp_path / "run")
+    for path in (run.validation, run.attempts):
+        path.mkdir(parents=True)
+    with open_lock(run.folder / "lock") as lock:
+        command = [sys.executable, "-c", EARLY, str(run.folder)]
+        stopped = follow(command, os.environ, run, lock, lambda row: None, Floor(below=0.5), "it")
+    assert stopped is not None and stopped["step"] == 4

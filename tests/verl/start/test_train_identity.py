@@ -12,7 +12,7 @@ import pytest
 from leanthink import cli
 from leanthink.commands.sweep import resolver
 from leanthink.runs.folder import Run
-from leanthink.runs.identity import key_of, read_record
+from leanthink.runs.identity import differences, key_of, read_record
 from leanthink.verl.start import train as training
 
 VERL = """
@@ -332,3 +332,10 @@ def test_a_failure_says_why_what_to_do_and_where_the_rest_is(files, capsys):
     assert "verl ended with exit code 1: ValueError: no luck. Everything it printed: run/log.txt, " in err
     assert f"this in line {lines + 1}. Then run the same command again" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("before", "after", "free"), [("constant", "cosine", False), ("cosine", "constant", True)])
+def test_whether_steps_may_change_goes_by_the_schedule_from_now_on(before, after, free):
+    steps, schedule = "trainer.total_training_steps", "actor_rollout_ref.actor.optim.lr_scheduler_type"
+    found = differences({steps: 2, schedule: before}, {steps: 4, schedule: after})
+    assert {one.name: one.free for one in found} == {steps: free, schedule: False}

@@ -153,3 +153,20 @@ def test_the_driver_installs_the_decoupled_loss(monkeypatch):
 def test_the_corrected_ratio_needs_the_reward_that_gives_first_tokens():
     with pytest.raises(ConfigError, match="reward adapt_think_reward gives"):
         GroupLoss.of(Settings.of(load_recipe("adaptthink", ["reward=correct"])), print)
+
+
+def test_how_many_ratios_are_beyond_the_clip_on_either_side():
+    responses = random_responses(groups=4, rollouts=4, seed=3, drift=0.3)
+    coin = torch.full((16,), math.log(0.5), dtype=torch.float64)
+    data, _, _ = batch_with(responses, **{losses.FORCED: coin})
+    settings = AdaptThink(of=PpoClip(low=0.02, high=0.5))
+    loss = functools.partial(first_token.adapt_think_loss, settings=settings, config=actor_config())
+    _, shown = summed(responses, data, loss)
+    beyond = []
+    for row, new in enumerate(responses.log_probs):
+        old = responses.old[row].clone()
+        old[0] = coin[row]
+        rho = math.exp(float((new.detach() - old).mean())) if responses.valid[row] else 1.0
+        beyond.append(rho < 0.98 or rho > 1.5)
+    share = sum(metrics["adapt_think/beyond_clip"].aggregate() for metrics in shown) / len(shown)
+    assert share == pytest.approx(sum(beyond) / 16) and 0 < share < 1

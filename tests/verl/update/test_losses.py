@@ -176,3 +176,16 @@ def test_nothing_valid_gives_no_gradient():
 def test_a_worker_that_kept_verls_loss_says_so():
     with pytest.raises(DependencyError, match="sampler did not reach the training workers"):
         get_policy_loss_fn("leanthink")(old_log_prob=None, log_prob=None)
+
+
+def test_the_groups_kept_are_those_of_all_ranks(monkeypatch):
+    """verl takes the mean over ranks; two with the same responses keep twice as many as one."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda totals, group=None: totals.mul_(2))
+    responses = random_responses(groups=4, rollouts=ROLLOUTS, seed=1)
+    kept = []
+    for ranks in (1, 2):
+        data = worker_batch(responses, ranks, 4 * ROLLOUTS, ranks * len(responses), **fields(responses))
+        loss = loss_fn(Drpo(length_temperature=0.1, limit=8.0))
+        ((_, metrics, _),) = micro_steps(responses.of, data, loss)
+        kept.append(float(metrics["drpo/kept_groups"].aggregate()))
+    assert kept[1] == 2 * kept[0] > 0

@@ -6,12 +6,13 @@ import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from leanthink.core.text import as_label
 from leanthink.files.reading import lines_of, row_of
-from leanthink.runs.folder import Run, is_trained, step_of
+from leanthink.runs.folder import Run, is_size, is_trained, step_of
 
 CURVES: Final = (
     ("leanthink/accuracy", "accuracy of training rollouts (%)", 100),
@@ -25,6 +26,8 @@ CURVES: Final = (
 PART: Final = "leanthink/part/"
 PARTS: Final = 24
 """The most parts of a reward that are drawn."""
+NAME: Final = 60
+"""The most characters of a part's name."""
 POINTS: Final = 500
 """The most points of a curve: more than a screen has columns for it."""
 
@@ -39,6 +42,29 @@ class _Place:
     begin: int = 0
     lines: int = 0
     first: int | None = None
+
+
+@dataclass(kw_only=True)
+class _New:
+    """What a look found in one file, in its order: steps, the figures that are drawn, the least step of training."""
+
+    steps: array[int] = field(default_factory=lambda: array("q"))
+    columns: dict[str, array[float]] = field(default_factory=dict)
+    first: int | None = None
+
+    def add(self, step: int, figures: Mapping[str, float], trained: bool) -> None:
+        """One more line."""
+        self.steps.append(step)
+        if trained and (self.first is None or step < self.first):
+            self.first = step
+        for key, value in figures.items():
+            self.column(key)[-1] = value
+
+    def column(self, key: str) -> array[float]:
+        """As many values as there are steps, NaN where a line had none."""
+        column = self.columns.setdefault(key, array("d"))
+        column.extend(array("d", [math.nan]) * (len(self.steps) - len(column)))
+        return column
 
 
 class Curves:
@@ -84,31 +110,42 @@ class Curves:
         return self._drawn
 
     def _draw(self) -> Iterator[dict[str, Any]]:
-        parts = [(key, f"part {key.removeprefix(PART)}, mean", 1) for key in sorted(self._columns.keys() - _SHOWN)]
+        keys = sorted(self._columns.keys() - _SHOWN)
+        parts = [(key, f"part {as_label(key.removeprefix(PART), NAME)}, mean", 1) for key in keys]
         for key, label, scale in (*CURVES, *parts):
             if points := self._points(key, scale):
                 yield {"label": label, "points": points}
 
     def _read(self, path: Path, place: _Place) -> None:
-        for line in lines_of(path, whole=False, begin=place.begin, number=place.lines):
-            if line.text.strip():
-                step, data = step_of(row_of(line.text, path, line.number), f"{path}, line {line.number}")
-                self._add(step, data, place)
-            place.begin, place.lines = line.end, line.number
+        new = _New()
+        try:
+            for line in lines_of(path, whole=False, begin=place.begin, number=place.lines):
+                if line.text.strip():
+                    step, data = step_of(row_of(line.text, path, line.number), f"{path}, line {line.number}")
+                    figures = {key: value for key, value in data.items() if is_size(value) and self._is_drawn(key)}
+                    new.add(step, figures, is_trained(step, data))
+                place.begin, place.lines = line.end, line.number
+        finally:  # what lies before a damaged line counts
+            self._take(new, place)
 
-    def _add(self, step: int, data: Mapping[str, Any], place: _Place) -> None:
+    def _take(self, new: _New, place: _Place) -> None:
+        """Sort in what a look found, all at once: line by line it would take the square of their number."""
+        if not new.steps:
+            return
         self._drawn = None
-        if is_trained(step, data) and (place.first is None or step < place.first):
-            place.first = step
-            self._cut(bisect_left(self._steps, step))
-        at = bisect_left(self._steps, step)
-        if at == len(self._steps) or self._steps[at] != step:
-            self._steps.insert(at, step)
-            for column in self._columns.values():
-                column.insert(at, math.nan)
-        for key, value in data.items():
-            if isinstance(value, int | float) and math.isfinite(value) and self._is_drawn(key):
-                self._columns[key][at] = value
+        if new.first is not None and (place.first is None or new.first < place.first):
+            place.first = new.first
+            self._cut(bisect_left(self._steps, new.first))
+        begin = bisect_left(self._steps, min(new.steps))
+        steps = self._steps[begin:] + new.steps
+        self._steps[begin:] = array("q", sorted(set(steps)))
+        rows = {step: row for row, step in enumerate(self._steps[begin:])}
+        for key, column in self._columns.items():
+            values = array("d", [math.nan]) * len(rows)
+            for step, value in zip(steps, column[begin:] + new.column(key), strict=True):
+                if value == value:  # a step's later line adds to its earlier one
+                    values[rows[step]] = value
+            column[begin:] = values
 
     def _is_drawn(self, key: str) -> bool:
         if key not in self._columns:

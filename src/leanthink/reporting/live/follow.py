@@ -14,7 +14,7 @@ from leanthink.core.text import as_label
 from leanthink.reporting.live.curves import Curves
 from leanthink.reporting.live.responses import Index
 from leanthink.reporting.sources import is_run
-from leanthink.runs.folder import Run
+from leanthink.runs.folder import Run, dumps_in
 
 STEPS: Final = 1000
 """The most steps to choose responses from: the newest, and the first."""
@@ -79,8 +79,7 @@ class Followed:
         except FileNotFoundError:
             return []
         if kind not in self._listed or self._listed[kind][0] != changed:
-            names = (path.stem for path in self._folder(kind).glob("*.jsonl"))
-            steps = sorted(int(name) for name in names if name.isdecimal())
+            steps = list(dumps_in(self._folder(kind)))
             told = [*steps[:1], *steps[1:][-STEPS + 1 :]]
             if time.time_ns() - changed < SETTLED:  # another file may come within the same tick of the clock
                 return told

@@ -5,16 +5,22 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.text import as_label
 from leanthink.files.reading import lines_of, row_of
+from leanthink.runs.folder import is_size
 
 PAGE: Final = 50
 """Responses sent at once."""
 TEXT: Final = 20_000
 """Characters of a text that are sent; of a longer one its beginning and its end."""
+PARTS: Final = 100
+"""The most parts of a reward that are sent with a response."""
+NAME: Final = 60
+"""The most characters of a part's name."""
 DIFFICULTIES: Final = 200
 """The most difficulties to choose from."""
 CHOSEN_BY: Final[tuple[str, ...]] = ("acc", "unknown", "difficulty")
@@ -117,6 +123,8 @@ def _shown(row: Mapping[str, Any], shaped: Mapping[str, Any]) -> dict[str, Any]:
     """A response as the page shows it."""
     facts = {**row, **shaped}
     parts = shaped.get("parts")
+    parts = parts if isinstance(parts, Mapping) else {}
+    named = ((as_label(name, NAME), value) for name, value in parts.items() if is_size(value))
     return {
         "prompt": _cut(str(row.get("input", ""))),
         "response": _cut(str(row.get("output", ""))),
@@ -124,12 +132,17 @@ def _shown(row: Mapping[str, Any], shaped: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": _verdict(facts),
         "reason": as_label(facts.get("reason", "")),
         "difficulty": _difficulty(facts),
-        "length": facts.get("length"),
+        "length": _number(facts.get("length")),
         "truncated": bool(facts.get("truncated")),
-        "reward": shaped.get("reward"),
-        "advantage": shaped.get("advantage"),
-        "parts": parts if isinstance(parts, Mapping) else {},
+        "reward": _number(shaped.get("reward")),
+        "advantage": _number(shaped.get("advantage")),
+        "parts": dict(islice(named, PARTS)),
     }
+
+
+def _number(value: Any) -> float | None:
+    """A number, which is no longer than one is; None for anything else."""
+    return value if is_size(value) else None
 
 
 def _cut(text: str) -> str:
