@@ -112,7 +112,7 @@ class Run:
             return 0
         except (DataError, ValueError):  # verl was killed while it wrote it
             whole = [path.parent.name.rpartition("_")[2] for path in self.checkpoints.glob(f"global_step_*/{STATE}")]
-            return max((step for name in whole if (step := named_step(name)) is not None), default=0)
+            return max((named_step(name) or 0 for name in whole), default=0)
 
     def mend_checkpoints(self) -> None:
         """Have verl find the newest whole checkpoint where it was killed while it wrote down which that is."""

@@ -21,7 +21,7 @@ LEADING: Final = ("run", "variant", "recipe", "seed", "status", "moment", "step"
 """What every row begins with. ``moment`` is ``before`` training, ``after`` it, or ``during``."""
 
 
-NOTHING: Final[Mapping[str, Any]] = {"moment": None, "step": None}
+NOTHING: Final[dict[str, Any]] = {"moment": None, "step": None}
 """The row of a run without evaluations."""
 
 
