@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,41 @@ UNREADABLE = {
 def test_a_value_that_python_has_none_for_is_named(tmp_path: Path, column: pa.Array, row: str) -> None:
     with pytest.raises(DataError, match=rf"r\.parquet, {row}: 'odd' is a .* that cannot be read .*; write it as UTF-8"):
         read_records(written(tmp_path, {"odd": column}))
+
+
+DAMAGED_HEADS = """
+import random, sys
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet as pq
+from leanthink.core.errors import DataError
+from leanthink.data.records import read_records
+path, draw = Path(sys.argv[1]), random.Random(5)
+columns = {"a": ["x", "y"] * 9, "b": [[{"c": "z"}], []] * 9, "d": [True, None] * 9, "e": [1, 2] * 9}
+pq.write_table(pa.table(columns), path, store_schema=False, row_group_size=9)
+whole, head = path.read_bytes(), pq.read_metadata(path).serialized_size
+for _ in range(3000):
+    content = bytearray(whole)
+    for _ in range(draw.choice((1, 1, 2, 5))):
+        content[-draw.randrange(1, head + 9)] = draw.choice((0, 127, 128, 255, draw.randrange(256)))
+    path.write_bytes(content)
+    try:
+        read_records(path)
+    except DataError as error:
+        assert "\\n" not in str(error)
+"""
+
+
+def test_a_damaged_head_does_not_end_the_process(tmp_path: Path) -> None:
+    given = [sys.executable, "-P", "-c", DAMAGED_HEADS, str(tmp_path / "r.parquet")]
+    done = subprocess.run(given, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path = written(tmp_path, {"letters": ["a"]}, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"letters", b"le\xffters"))
+    with pytest.raises(DataError, match=r"r\.parquet is no parquet file .*; write it again"):
+        read_records(path)
 
 
 def nested(levels: int, *, lists: bool = True) -> pa.Array:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError
-from leanthink.data.records import read_below
+from leanthink.data.records import read_below, read_records
 from leanthink.files.reading import (
     DEPTH,
     lines_of,
@@ -148,6 +148,18 @@ def test_a_cell_of_a_csv_may_be_as_long_as_a_line(tmp_path: Path) -> None:
     first, second = read_below(tmp_path / "a.csv")
     assert len(first.get("a")) == 200_000 and second.line == 2
     assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("r.csv", "id,length\na,7\nb,8\n"), ("r.jsonl", '{"id": "a"}\n{"id": "b"}\n')]
+)
+def test_the_mark_that_windows_programs_put_before_a_text_is_no_part_of_it(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert [record.fields["id"] for record in read_records(tmp_path / name)] == ["a", "b"]
+    (tmp_path / "r.json").write_bytes(b'\xef\xbb\xbf{"id": 3}')
+    assert read_object(tmp_path / "r.json") == {"id": 3}
 
 
 def test_a_folder_a_missing_file_and_other_letters(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
                             _check_rows(batch, path, number)
                         yield from _in_python(batch, path, number)
                         number += batch.num_rows
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:  # a name of a column may be no text
         raise DataError(f"{path} is no parquet file ({' '.join(str(error).split()):.300}); write it again") from error
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory; write its rows into several files") from error
@@ -75,6 +75,8 @@ def _check_head(file: pyarrow.parquet.ParquetFile, path: Path, size: int, most: 
         )
     if _depth(file.schema_arrow) > DEPTH:
         raise DataError(f"{path}: lists and structs lie more than {DEPTH} deep in each other; write them flatter")
+    for group in range(head.num_row_groups):  # what is damaged is an error here, and below the end of the process
+        list(file.reader.iter_batches(0, row_groups=[group], use_threads=False))
     groups = [head.row_group(group) for group in range(head.num_row_groups)]
     chunks = [group.column(leaf) for group in groups for leaf in range(head.num_columns)]
     if max(sum(one.total_uncompressed_size for one in chunks), _VALUE * sum(one.num_values for one in chunks)) > most:
@@ -191,7 +193,7 @@ def _in_python(batch: pyarrow.RecordBatch, path: Path, before: int) -> Iterator[
     refused = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, pyarrow.ArrowException)
     try:
         rows = batch.to_pylist()
-    except refused:
+    except refused as unknown:
         for row in range(batch.num_rows):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 try:
@@ -202,5 +204,5 @@ def _in_python(batch: pyarrow.RecordBatch, path: Path, before: int) -> Iterator[
                         f"{path}, row {before + row + 1}: {name!r:.80} is a {column.type!s:.80} that cannot be read "
                         f"({what:.200}); write it as UTF-8 text or a number, or leave the column out"
                     ) from error
-        raise
+        raise DataError(f"{path}, row {before + 1} or soon after cannot be read; write it again") from unknown
     yield from rows

@@ -18,6 +18,7 @@ LINE_BYTES: Final = 64 << 20
 """The most that a line of a JSONL file may hold: a response with all that is known of it."""
 DEPTH: Final = 64
 """How deep lists and mappings may lie in each other."""
+BYTE_ORDER_MARK: Final = "\ufeff"  # which Windows programs write before a text, and which is no part of it
 DIGITS: Final = 300
 """The most digits of a number: what has more is no float."""
 
@@ -55,7 +56,7 @@ def read_text(path: Path, most: int = TEXT_BYTES) -> str:
     if len(content) > most:
         raise DataError(f"{path} holds more than {most:,} bytes, the most that is read of such a file; check the path")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}, line {line} is no UTF-8 text; save it as UTF-8") from error
@@ -227,9 +228,10 @@ def lines_of(path: Path, *, whole: bool = True, begin: int = 0, number: int = 0,
             if not whole and not line.endswith(b"\n"):
                 return
             try:
-                yield Line(number, begin, begin + len(line), line.decode("utf-8"))
+                text = line.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise DataError(f"{path}, line {number} is no UTF-8 text ({error}); save it as UTF-8") from error
+            yield Line(number, begin, begin + len(line), text if begin else text.removeprefix(BYTE_ORDER_MARK))
             begin += len(line)
 
 

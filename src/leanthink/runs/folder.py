@@ -111,8 +111,8 @@ class Run:
         except FileNotFoundError:
             return 0
         except (DataError, ValueError):  # verl was killed while it wrote it
-            names = (path.parent.name.rpartition("_")[2] for path in self.checkpoints.glob(f"global_step_*/{STATE}"))
-            return max((whole for name in names if (whole := named_step(name)) is not None), default=0)
+            whole = [path.parent.name.rpartition("_")[2] for path in self.checkpoints.glob(f"global_step_*/{STATE}")]
+            return max((named_step(name) or 0 for name in whole), default=0)
 
     def mend_checkpoints(self) -> None:
         """Have verl find the newest whole checkpoint where it was killed while it wrote down which that is."""
