@@ -23,7 +23,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -185,15 +185,18 @@ def judges(module: Path, key: str) -> list[str]:
     data.read()
     reached = data.contexts_by_lineno(str((CLEAN / module).resolve()))
     lines = [line for changed in differing(module) for line in statement(CLEAN / module, changed)]
-    found = {function(test) for line in lines for name in reached.get(line, []) if (test := name.partition("|")[0])}
-    if not found:  # what runs when the module is imported
-        found = {function(test) for names in reached.values() for name in names if (test := name.partition("|")[0])}
+
+    def tests(contexts: Iterable[Sequence[str]]) -> set[str]:
+        return {function(test) for names in contexts for name in names if (test := name.partition("|")[0])}
+
+    found = tests(reached.get(line, []) for line in lines) or tests(reached.values())  # else what an import runs
     found -= set(json.loads(broken(key).read_text()))
     near = sorted(str(path) for path in Path("tests").rglob("test_*.py") if module.stem in path.stem)
     own = [file for file in near if Path(file).parts[1] not in LEFT_OUT]
+    names = public_names(module)
     others = sorted(
         (test for test in found if test.partition("::")[0] not in own),
-        key=lambda test: (-knows(Path(test.partition("::")[0]), module), test),
+        key=lambda test: (-knows(Path(test.partition("::")[0]), names), test),
     )
     return own + others
 
@@ -217,14 +220,16 @@ def statement(module: Path, line: int) -> range:
     return found
 
 
-@cache
-def knows(test: Path, module: Path) -> float:
-    """How much a file of tests has to do with a module: 2 if it is named after it, else its share of the names."""
-    if module.stem in test.stem:
-        return 2.0
+def public_names(module: Path) -> tuple[str, ...]:
+    """The functions and classes of a module that others may call."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     named = (ast.FunctionDef, ast.ClassDef)
-    names = [node.name for node in tree.body if isinstance(node, named) and not node.name.startswith("_")]
+    return tuple(node.name for node in tree.body if isinstance(node, named) and not node.name.startswith("_"))
+
+
+@cache
+def knows(test: Path, names: tuple[str, ...]) -> float:
+    """The share of a module's names that a file of tests has; asked for each of its tests."""
     text = test.read_text(encoding="utf-8")
     return sum(name in text for name in names) / max(1, len(names))
 

@@ -37,7 +37,7 @@ _NAME: Final = re.compile(r"[\w.]+:[\w.]+")
 _KEY: Final = re.compile(
     r"(?:^|[._])(?:trust_remote_code|external_lib|custom|\w*class|cls|module|function|hook|command|cmd|fqn|executable"
     r"|runtime_env|py_modules|plugins?|sandbox_fusion|config_path|tool_path|tool_config)(?:$|[._])"
-    r"|(?:^|\.)_target_$|^(?:hydra|ray_kwargs)(?:$|[./@])|[@/:]"
+    r"|(?:^|\.)_target_$|^(?:hydra|ray_kwargs)(?:$|\.)|[@/:]"
 )
 """Keys that name code, or files of configuration, whatever their value; ``@`` and ``/`` choose Hydra's groups."""
 

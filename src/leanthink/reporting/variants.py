@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Final
+from typing import Final
 
 from leanthink.metrics import Interval
 from leanthink.reporting.figures import Figures, figures, last_samples
@@ -65,7 +65,8 @@ def curve(sources: Sequence[Source], key: str) -> list[tuple[int, float, float, 
     """A training metric as (step, mean over seeds, least, greatest) of the seeds' smoothed curves."""
     by_step: dict[int, list[float]] = {}
     for source in sources:
-        for step, value in smoothed([(row["step"], float(row[key])) for row in source.metrics if _known(row, key)]):
+        known = [(row["step"], float(row[key])) for row in source.metrics if is_size(row.get(key))]
+        for step, value in smoothed(known):
             by_step.setdefault(int(step), []).append(value)
     return [(step, fmean(values), min(values), max(values)) for step, values in sorted(by_step.items())]
 
@@ -80,7 +81,3 @@ def smoothed(points: Sequence[tuple[float, float]], width: int = SMOOTHED) -> li
     values = [value for _, value in points]
     windows = [values[max(0, place - half) : place + half + 1] for place in range(len(values))]
     return [(step, sum(window) / len(window)) for (step, _), window in zip(points, windows, strict=True)]
-
-
-def _known(row: Mapping[str, Any], key: str) -> bool:
-    return is_size(row.get(key))

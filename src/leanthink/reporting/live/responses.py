@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from leanthink.core.text import as_label
 from leanthink.files.reading import lines_of, row_of
+from leanthink.reporting.live.curves import NAME
 from leanthink.runs.folder import is_size
 
 PAGE: Final = 50
@@ -19,8 +20,6 @@ TEXT: Final = 20_000
 """Characters of a text that are sent; of a longer one its beginning and its end."""
 PARTS: Final = 100
 """The most parts of a reward that are sent with a response."""
-NAME: Final = 60
-"""The most characters of a part's name."""
 DIFFICULTIES: Final = 200
 """The most difficulties to choose from."""
 CHOSEN_BY: Final[tuple[str, ...]] = ("acc", "unknown", "difficulty")
