@@ -88,6 +88,18 @@ def test_what_all_runs_share_becomes_arguments(tmp_path):
     )
 
 
+def test_the_engine_of_the_cpu_profile_is_part_of_what_a_run_is(tmp_path, real):
+    tiny, vllm = (
+        plan(f"recipes: [grpo]\nprofile: cpu\nengine: {name}", tmp_path, real).runs[0] for name in ("tiny", "vllm")
+    )
+    assert " ".join(vllm.arguments) == "grpo --profile cpu --engine vllm --seed 1"
+    assert tiny.key != vllm.key
+    with pytest.raises(
+        ConfigError, match=r"sweep.yaml \(run 'grpo seed=1'\): argument --engine: invalid choice: 'vlm'"
+    ):
+        plan("recipes: [grpo]\nengine: vlm", tmp_path, real)
+
+
 def test_a_recipe_file_lies_beside_the_sweep_file(tmp_path):
     (tmp_path / "mine.yaml").write_text("reward: correct")
     run = plan("recipes: [mine.yaml]", tmp_path).runs[0]

@@ -19,11 +19,11 @@ from leanthink.runs.identity import key_of
 
 KEYS: Final = (
     *("recipes", "variants", "grid", "set", "seeds", "steps", "profile"),
-    *("testbed", "model", "train_files", "val_files", "nodes", "gpus", "stop"),
+    *("testbed", "engine", "model", "train_files", "val_files", "nodes", "gpus", "stop"),
 )
 VARIANT_KEYS: Final = ("recipe", "set", "grid")
 STOP_KEYS: Final = ("below", "evaluations", "every")
-FLAGS: Final = {"profile": str, "testbed": str, "model": str, "steps": int, "nodes": int, "gpus": int}
+FLAGS: Final = {"profile": str, "testbed": str, "engine": str, "model": str, "steps": int, "nodes": int, "gpus": int}
 FILES: Final = {"train_files": "--train-file", "val_files": "--val-file"}
 MOST: Final = 10_000
 """The most runs of a sweep: each is checked, and has a folder of its own."""
