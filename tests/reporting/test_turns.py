@@ -66,7 +66,7 @@ def test_runs_without_tools_or_levels_have_no_row() -> None:
 )
 def test_a_model_obeys_where_levels_are_in_order_and_apart(high: tuple[float, float], told: str) -> None:
     samples = [levelled(0, "low", 5.0 + number % 3, number) for number in range(30)]
-    samples += [levelled(1, "high", high[number % 2], number) for number in range(30)]
+    samples = [levelled(1, "high", high[number % 2], number) for number in range(30)] + samples  # in no order
     rows = efforts_grid([("run", samples)]).rows
     assert [row[:3] for row in rows] == [["run", "low", "30"], ["", "high", "30"]]
     assert rows[0][-1] == told and rows[1][-1] == ""

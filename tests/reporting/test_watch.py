@@ -28,12 +28,12 @@ def run(tmp_path):
     return made_runs.write_run(tmp_path / "run", "short", 1, quality=0.7, tokens=20, questions=40)
 
 
-def keep(run, step, count=3):
+def keep(run, step, count=3, facts=SHAPED):
     (run / "rollouts" / "shaped").mkdir(parents=True, exist_ok=True)
     dump = [{"input": "q", "output": made_runs.SCRIPT, "gts": "1", "score": 0.8, "uid": str(i)} for i in range(count)]
     (run / "rollouts" / f"{step}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in dump))
     shaped = [
-        {"uid": str(i), **SHAPED, "reward": 0.8, "advantage": -0.1, "parts": {"length": -0.2}} for i in range(count)
+        {"uid": str(i), **facts, "reward": 0.8, "advantage": -0.1, "parts": {"length": -0.2}} for i in range(count)
     ]
     (run / "rollouts" / "shaped" / f"{step}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in shaped))
 
@@ -68,6 +68,13 @@ def test_training_rollouts_with_their_parts(run):
     assert (row["verdict"], row["reward"], row["advantage"], row["parts"]) == ("right", 0.8, -0.1, {"length": -0.2})
     (run / "rollouts" / "shaped" / "3.jsonl").unlink()
     assert Followed(run).rollouts("training", 3, "", "", 0)["rows"][0]["verdict"] == "unknown"
+
+
+def test_an_unknown_verdict_is_neither_right_nor_wrong(run):
+    keep(run, 3, facts={**SHAPED, "acc": 0.0, "unknown": 1.0})
+    followed = Followed(run)
+    assert {row["verdict"] for row in followed.rollouts("training", 3, "", "", 0)["rows"]} == {"unknown"}
+    assert followed.rollouts("training", 3, "wrong", "", 0)["total"] == 0
 
 
 def test_numbers_that_json_lacks():

@@ -211,6 +211,13 @@ def test_a_log_that_ends_early_on_a_full_disk():
     assert shown(known, free=0).kind.name == "no usable GPU"
 
 
+def test_of_several_causes_the_likeliest_is_told():
+    port, memory = STATEMENTS["port is taken"][0], STATEMENTS["GPU's memory"][0]
+    for first, then in ((port, memory), (memory, port)):
+        text = made.plain(first) + "\n" + made.others_follow(then)
+        assert shown(text).kind.name == "the GPU's memory is used up"
+
+
 def test_nothing_at_all():
     assert str(cause_of("")) == "it printed nothing"
     assert str(cause_of("one\n\ntwo\n\n")) == "two"

@@ -61,3 +61,9 @@ def test_the_first_two_steps_are_warm_up_to_the_seconds_of_a_phase():
     rows = [{"step": step, "timing_s/gen": seconds} for step, seconds in enumerate([90.0, 50.0, 4.0, 2.0], 1)]
     assert seconds_by_phase(rows) == {"gen": 3.0}
     assert seconds_by_phase(rows[:2]) == {"gen": 70.0}
+
+
+def test_a_phase_that_not_every_step_has_costs_its_share_of_a_step():
+    rows = [{"step": step, "timing_s/gen": 1.0} for step in range(1, 6)]
+    rows[4]["timing_s/testing"] = 30.0
+    assert seconds_by_phase(rows) == {"gen": 1.0, "testing": 10.0}

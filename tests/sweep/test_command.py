@@ -86,6 +86,17 @@ def test_a_failed_run_is_named_with_its_log_and_the_exit_code_says_so(tmp_path, 
     assert (next((out / "logs").iterdir())).read_text() == "leanthink train: no luck\n"
 
 
+def test_one_failed_run_among_finished_ones_is_enough(tmp_path, capsys, monkeypatch):
+    fails = ["sh", "-c", "exit 1"]
+    monkeypatch.setattr(
+        command, "command", lambda planned, run, words: fails if planned.seed == 2 else stub(planned, run, words=words)
+    )
+    file = write(tmp_path, "recipes: [grpo]\nseeds: [1, 2]\nsteps: 3\n")
+    code, printed, _ = sweep(capsys, file, "--out", str(tmp_path / "out"))
+    assert code == 3
+    assert "grpo seed=1: finished after" in printed and "grpo seed=2: failed after" in printed
+
+
 def test_what_may_differ_is_passed_on_to_each_run(tmp_path, capsys, monkeypatch):
     echo = ["sh", "-c", "echo leanthink train: $*; exit 1", "sh"]
     monkeypatch.setattr(command, "command", lambda planned, run, words=(): [*echo, *words])

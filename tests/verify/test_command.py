@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from leanthink import cli
+from leanthink.commands import verify
 
 KEYS = ["verdict", "extracted", "judge", "reason", "seconds", "gold_type", "answer_type"]
 
@@ -64,6 +65,16 @@ def test_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert [one["verdict"] for one in judged] == ["correct", "wrong", "wrong", "wrong", "unknown"]
     assert [one["judge"] for one in judged] == ["number", "extraction", "extraction", "expression", "none"]
     assert [one["reason"] for one in judged][:3] == ["equal", "truncated", "unfinished_thinking"]
+
+
+@pytest.mark.parametrize("chunk", [2, 100])
+def test_each_response_keeps_its_own_flag(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(verify, "CHUNK", chunk)
+    rows = [{"gold": "18", "response": "so x = 18", "truncated": cut} for cut in (False, False, True, False, True)]
+    judged = objects(capsys, write(tmp_path / "rows.jsonl", rows), "--workers", "1", "--deadline", "60")
+    assert [one["verdict"] for one in judged] == ["correct", "correct", "wrong", "correct", "wrong"]
 
 
 def test_a_file_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

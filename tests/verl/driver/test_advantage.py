@@ -157,10 +157,11 @@ def test_tags_can_be_taken_off(counted, correct, left_out):
     assert untagged(tag) == ("a/b", Mark(counted, correct, left_out))
 
 
+@pytest.mark.parametrize("counted", [True, False])
 @pytest.mark.parametrize("node", ["grpo", {"adaptive_top_k": {"k": [3, 2]}}])
-def test_a_response_that_was_left_out_takes_no_part(node):
+def test_a_response_that_was_left_out_takes_no_part(node, counted):
     uids = UIDS.copy()
-    uids[2] = tagged("b", Mark(left_out=True))
+    uids[2] = tagged("b", Mark(left_out=True, counted=counted))
     full = rewards([1.0, 0.5, 99.0, 0.25, 0.0])
     ours, _ = recipe_advantage(full, MASK, uids, config={"leanthink": node})
     rest = [0, 1, 3, 4]

@@ -21,6 +21,7 @@ import json, os, pathlib, sys
 keys = dict(argument.split("=", 1) for argument in sys.argv[1:])
 if os.path.exists("fails"):
     sys.exit("ValueError: no luck")
+print("begun", "goes on", sep=chr(10))
 validation = pathlib.Path(keys["trainer.validation_data_dir"])
 checkpoints = pathlib.Path(keys["trainer.default_local_dir"])
 validation.mkdir(exist_ok=True)
@@ -166,6 +167,11 @@ def test_versions_are_part_of_it(files, capsys):
     assert code == 1
     assert 'was "1.0"; give another folder with --out, or go on with the changes by --allow-changed torch' in err
     assert train(capsys, 3, "--allow-changed", "versions")[0] == 0
+
+
+def test_a_sweep_does_not_train_again_what_other_versions_trained():
+    assert key_of({"seed": 1, "version.torch": "2.7"}) == key_of({"seed": 1, "version.torch": "2.8"})
+    assert key_of({"seed": 1, "version.torch": "2.7"}) != key_of({"seed": 2, "version.torch": "2.7"})
 
 
 def test_a_finished_run_called_otherwise_is_an_error_that_says_both(files, capsys):
@@ -326,6 +332,7 @@ def test_a_wrong_key_is_told_before_anything_starts(files, capsys, change, said)
 def test_a_failure_says_why_what_to_do_and_where_the_rest_is(files, capsys):
     train(capsys, 1)
     lines = (files / "run" / "log.txt").read_text().count("\n")
+    assert lines == 2
     (files / "fails").touch()
     code, _, err = train(capsys, 2)
     assert code == 1
