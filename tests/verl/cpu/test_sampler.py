@@ -101,6 +101,16 @@ def test_a_response_ends_at_a_stop_token_or_at_its_limit(llama: str) -> None:
     assert reasons == {"stop", "length"}
 
 
+def test_an_end_at_the_very_limit_is_an_end(llama: str) -> None:
+    model = load(llama)
+    every = frozenset(range(model.config.vocab_size))
+    asked = [
+        Request(prompt_ids=[5, 9], sampling=Sampling(max_new_tokens=1), seed=1, stop_ids=ids)
+        for ids in (every, frozenset())
+    ]
+    assert [answer.finish_reason for _, answer in sorted(sample(model, asked))] == ["stop", "length"]
+
+
 def test_greedy_takes_the_likeliest_token(llama: str) -> None:
     model = load(llama)
     asked = [Request(prompt_ids=[5, 9], sampling=Sampling(max_new_tokens=6, temperature=0.0), seed=s) for s in (1, 2)]

@@ -41,6 +41,7 @@ folder.mkdir(exist_ok=True)
 (folder / "data.pt").write_text(keys["data.train_files"])
 (folder / "leanthink.json").write_text("{}")
 tracker.write_text(str(steps))
+pathlib.Path("threads.txt").write_text(os.environ["OMP_NUM_THREADS"])
 pathlib.Path("node.txt").write_text(keys["+leanthink"])
 if os.path.exists("dies"):
     os.kill(os.getpid(), 9)
@@ -84,6 +85,15 @@ def test_the_same_command_goes_on_and_a_finished_run_says_so(files, capsys):
     assert "run is finished: 4 steps are done, nothing was trained; differing now, and without effect" in out
     assert "trainer.save_freq is 7, was 20" in out
     assert len(list((files / "run" / "attempts").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("mine", "used"), [("3", "3"), (None, "1")])
+def test_a_variable_that_is_set_wins_over_the_profiles(files, capsys, monkeypatch, mine, used):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if mine is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", mine)
+    train(capsys, 1)
+    assert (files / "threads.txt").read_text() == used
 
 
 def test_another_file_is_refused_by_name_and_allowed_by_name(files, capsys):
