@@ -37,6 +37,15 @@ def failure(capsys, *arguments):
     return captured.err
 
 
+@pytest.mark.parametrize("command", ["train", "show", "list"])
+def test_a_mistyped_option_is_no_override(capsys, command):
+    given = [command, *(["trle"] if command != "list" else []), "--stpes=3"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(given)
+    assert ended.value.code == 2
+    assert f"unrecognized arguments: --stpes=3; see `leanthink {command} --help`" in capsys.readouterr().err
+
+
 def test_list_json_names_everything(capsys):
     assert cli.main(["list", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)

@@ -42,6 +42,13 @@ def test_what_is_within_the_limits_is_read_as_json_reads_it(content: Any) -> Non
     assert parse_json(json.dumps(content), "here") == content
 
 
+@pytest.mark.parametrize("text", ["0.12345678901234567890", "0." + "0" * 300 + "1", "1" * 200 + ".5"])
+def test_a_number_of_many_digits_is_read(text: str) -> None:
+    assert parse_json(text, "here") == float(text)
+    with pytest.raises(DataError, match="1e999 is no finite number"):  # and is not taken for the one that is none
+        parse_json(f"[{text}, 1e999]", "here")
+
+
 WRONG_JSON = [
     ("[" * 100_000, "deep"),
     ("[" * (DEPTH + 1) + "]" * (DEPTH + 1), "deep"),

@@ -17,7 +17,7 @@ from timing import is_within
 SAME = {  # what bash prints, one word a line, is what we read of the command `say`
     "continued": "say a \\\n  b \\\n\tc",
     "quotes": r"""say 'a b' "c d" e\ f 'g'"h"i ''""",
-    "in quotes": 'N=3; say "n=$N" \'n=$N\' "a\\"b" "a\\nb" "\\$N" "x\\\ny"',
+    "in quotes": 'N=3; say "$N a ! $N" "n=$N" \'n=$N\' "a\\"b" "a\\nb" "\\$N" "x\\\ny"',
     "comment behind a blank": "say a b # c d\n",
     "sign within a word": "say a#b 'c # d'",
     "a comment ends a continued command": "say a \\\n  # b \\\n\ntrue",

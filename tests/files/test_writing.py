@@ -126,6 +126,15 @@ with whole_file(Path(sys.argv[1]) / "a") as part, whole_folder(Path(sys.argv[1])
 """
 
 
+@pytest.mark.parametrize(("age", "stays"), [(0.0, True), (60.0, False)])
+def test_a_part_that_has_just_been_made_may_not_have_its_lock_yet(tmp_path: Path, age: float, stays: bool) -> None:
+    part = tmp_path / ".a.01234567.part"
+    part.write_text("half")
+    os.utime(part, (time.time() - age,) * 2)
+    write(tmp_path / "a", "mine")
+    assert part.exists() is stays
+
+
 def test_what_a_killed_process_left_goes_with_the_next_write_and_what_another_writes_stays(tmp_path: Path) -> None:
     line = [sys.executable, "-c", KILLED, str(tmp_path)]
     with subprocess.Popen(line, stdout=subprocess.PIPE) as process:

@@ -172,6 +172,12 @@ def test_filters_agree_with_a_slow_loop() -> None:
         assert set(found[row].nonzero().flatten().tolist()) == wanted
 
 
+def test_a_mass_that_is_reached_needs_no_further_token() -> None:
+    probs = torch.tensor([[0.5, 0.25, 0.25]]).double()
+    for top_p, kept in ((0.5, [True, False, False]), (0.75, [True, True, False]), (0.76, [True, True, True])):
+        assert kept_tokens(probs, torch.tensor([top_p]).double(), torch.tensor([0])).tolist() == [kept]
+
+
 def test_choices_follow_the_distribution() -> None:
     logits = torch.tensor([1.0, float("-inf"), 0.0, 2.0, float("-inf")]).expand(40_000, -1)
     uniform = torch.rand(40_000, generator=torch.Generator().manual_seed(0))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -27,6 +28,8 @@ def test_rows_have_budgets_that_no_prompt_says() -> None:
     assert set(kinds) == {0, 1} and 0.45 < sum(kinds) / 2000 < 0.55
     levels = [info["length_level"] for info in columns]
     assert all(600 < levels.count(level) < 730 for level in (0, 1, 2))
+    pairs = Counter((info["length_level"], info["effort"]) for info in columns)
+    assert len(pairs) == 9 and all(160 < count < 285 for count in pairs.values()), "two columns, each by itself"
     assert not any("Think" in row["prompt"][0]["content"] for row in rows("train", 20, 0))
     by_question: dict[str, set[int]] = {}
     for row in rows("train", 2000, 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import mpmath
 import pytest
 
 from leanthink.verify.arithmetic import PRIMES, TooLarge, Undefined, exact, modular, numeric
@@ -81,6 +82,23 @@ def test_machine_numbers_and_residues_agree(text: str, value: Fraction) -> None:
             assert "/3}" in text  # a power that is not whole
         else:
             assert residue * value.denominator % prime == value.numerator % prime
+
+
+INVERSES = {"cot": mpmath.cot, "sec": mpmath.sec, "csc": mpmath.csc, "coth": mpmath.coth, "sech": mpmath.sech}
+INVERSES |= {"csch": mpmath.csch, "arccot": mpmath.acot, "arcsec": mpmath.asec, "arccsc": mpmath.acsc}
+SAME = {name: getattr(mpmath, name) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "ln", "exp")}
+SAME |= {"arcsin": mpmath.asin, "arccos": mpmath.acos, "arctan": mpmath.atan, "lg": mpmath.log10}
+
+
+NOT_REAL = {("arcsin", 1.7), ("arccos", 1.7), ("arcsec", 0.4), ("arccsc", 0.4)}  # either side of a cut may be meant
+
+
+@pytest.mark.parametrize(
+    ("name", "at"), [(name, at) for name in (*INVERSES, *SAME) for at in (0.4, 1.7) if (name, at) not in NOT_REAL]
+)
+def test_functions_have_the_values_that_another_library_gives(name: str, at: float) -> None:
+    found = numeric(("fn", name, ("sym", "x")), {"x": at})[0]
+    assert found == pytest.approx(complex((INVERSES | SAME)[name](at)), abs=1e-12)
 
 
 def test_letters_have_the_values_that_they_are_given() -> None:

@@ -73,6 +73,8 @@ def test_letter() -> None:
         ("+1,234", "1234", None),
         (r"\frac{1}{0}", "0", None),
         ("1" * (LONGEST + 1), "1" * (LONGEST + 1), None),
+        ("x^2 " + " " * LONGEST + "- 3x", "x^2-3x", None),
+        ("x^2-3x", "x^2 " + " " * LONGEST + "- 3x", None),
         ("I", r"\text{I}", None),
         ("B", "b", None),
         ("6-5 i", "6-5i", None),
