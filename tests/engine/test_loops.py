@@ -260,8 +260,11 @@ def test_a_budget_of_thinking_holds_to_the_token(engine: Engine, budget):
 
 async def _all_but(engine: Engine, config, resuming: bool, then) -> list:
     """Sessions that never end by themselves, with something done to the server while they run."""
+    before = await engine.server.begun.remote()
     running = asyncio.ensure_future(engine.sessions(config, NAME, n=4, params=ENDLESS, resuming=resuming))
-    await asyncio.sleep(1.5)
+    while await engine.server.begun.remote() < before + 4 * len(SUMS):
+        assert not running.done()
+        await asyncio.sleep(0.01)
     assert not running.done()
     await then(running)
     return await running

@@ -56,15 +56,21 @@ class WatchedServer(vLLMHttpServer):
     async def launch_server(self, *args: Any, **kwargs: Any) -> None:
         await super().launch_server(*args, **kwargs)
         self._finished: dict[str, str | None] = {}
+        self._begun = 0
         generate = self.engine.generate
 
         async def watched(*, request_id: str, **call: Any) -> Any:
+            self._begun += 1
             async for step in generate(request_id=request_id, **call):
                 if step.outputs:
                     self._finished[request_id] = step.outputs[0].finish_reason
                 yield step
 
         self.engine.generate = watched
+
+    async def begun(self) -> int:
+        """How many requests the engine has been given."""
+        return self._begun
 
     async def generate(self, prompt_ids: list[int], sampling_params: dict, request_id: str, **kwargs: Any) -> Any:
         reply = await super().generate(prompt_ids, sampling_params, request_id, **kwargs)
