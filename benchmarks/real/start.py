@@ -44,7 +44,7 @@ RANK: Final = 4
 WARM: Final = 20
 """Steps until the learning rate is reached; it falls to 0 along half a cosine from there."""
 SEED: Final = 20
-TRAIN, HELD_OUT, LOOKED_AT = 4096, 256, 256
+TRAIN, HELD_OUT, LOOKED_AT = 4096, 512, 256
 LONGEST: Final = 192
 """Tokens of a response."""
 END: Final = "<|im_end|>"

@@ -14,7 +14,9 @@ import pytest
 
 from leanthink.core.installed import version_of
 from leanthink.runs.folder import Run
+from leanthink.testbed import policy_path
 from leanthink.verl.cpu import vllm
+from wider_heads import with_wider_heads
 
 pytestmark = [
     pytest.mark.engine,
@@ -37,7 +39,6 @@ FAMILIES = {  # one recipe of each, and what its way of sampling or its loss bri
     "s_grpo": "groups/size",
     "adaptive_deep": "mode/long_preferred_share",
     "drpo": "drpo/shortest_weight",
-    "tool_cost": "tools/calls",
 }
 
 
@@ -67,6 +68,14 @@ def test_a_recipe_of_each_family(recipe, tmp_path):
         if recipe != "adaptive_deep":  # where a token follows another text, it has another probability
             # The weights that were trained are those that sample: in step 2 they are no longer the file's.
             assert row["training/rollout_probs_diff_max"] < 1e-3
+
+
+def test_tools(tmp_path):
+    """verl's tool loop on vLLM; the testbed's policy has heads for which vLLM has no kernel on the CPU."""
+    model = with_wider_heads(policy_path("tools"), tmp_path / "model")
+    for row in trained("tool_cost", tmp_path, "--model", str(model)):
+        assert row["leanthink/tools/calls"] > 0.5
+        assert row["training/rollout_probs_diff_max"] < 1e-3
 
 
 def test_stop_bias(tmp_path):

@@ -211,6 +211,25 @@ def test_a_log_that_ends_early_on_a_full_disk():
     assert shown(known, free=0).kind.name == "no usable GPU"
 
 
+def test_behind_a_step_without_responses_stands_what_ended_the_engine():
+    ray, engine = "\x1b[36m(vLLMHttpServer pid=70)\x1b[0m ", "(EngineCore pid=71) ERROR 11-30 17:35:20 [core.py:1351] "
+    loop = "\x1b[36m(AgentLoopWorkerTQ pid=72)\x1b[0m "
+    said = "RuntimeError: Unsupported CPU attention configuration: head_dim=16 isa=2 kv_cache_idx=0"
+    text = made.START + "".join(
+        f"{who}{line}\n"
+        for who, line in [
+            *((ray + engine, line) for line in ("Traceback (most recent call last):", "  File x, line 3, in y", said)),
+            (loop, "Traceback (most recent call last):"),
+            (loop, "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue."),
+        ]
+    )
+    cause = shown(
+        f"{text}{made.OVERRIDES}\nTraceback (most recent call last):\n{made.FRAMES}"
+        f"ValueError: Received an empty list as keys.\n{made.HYDRA_ENDS}"
+    )
+    assert cause.said == said and said in text.split("\n")[cause.line - 1]
+
+
 def test_of_several_causes_the_likeliest_is_told():
     port, memory = STATEMENTS["port is taken"][0], STATEMENTS["GPU's memory"][0]
     for first, then in ((port, memory), (memory, port)):

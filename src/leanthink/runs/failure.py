@@ -175,6 +175,13 @@ KINDS: Final = (
         follows=True,
     ),
     Kind(
+        name="no response came back",
+        # What verl's trainer says when every agent loop of a step has failed; each has logged its own error.
+        pattern=r"Received an empty list as keys",
+        cure="look further up for the first error of an agent loop or of the engine",
+        follows=True,
+    ),
+    Kind(
         name="the rollout engine ended",
         pattern=r"EngineDeadError|Engine core initialization failed|EngineCore|BrokenPipeError|ConnectionResetError"
         r"|EOFError|CalledProcessError|SystemExit|RaySystemError",
@@ -269,7 +276,8 @@ OVERRIDES: Final = "Error executing job with overrides:"
 HYDRAS_END: Final = "Set the environment variable HYDRA_FULL_ERROR=1"
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_PREFIX = re.compile(r"^\((?:[\w.:-]{1,200} ){0,8}(?:pid=\d+|raylet|autoscaler)[^)]{0,200}\) ?")
+# Ray's name of a process, and that of a process of its own, as vLLM's engine and its workers have it.
+_PREFIX = re.compile(r"^(?:\((?:[\w.:-]{1,200} ){0,8}(?:pid=\d+|raylet|autoscaler)[^)]{0,200}\) ?){1,3}")
 _LEVEL = re.compile(r"^(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?")
 _HEAD = re.compile(
     r"^\s*(?:\|\s*)?(?:Traceback \(most recent call last\):|(?:ray\.exceptions\.\w+\(\w+\): )?ray::\S+\(\) \(pid=)"

@@ -1,5 +1,7 @@
 """The CPU profile on verl's own vLLM server: its keys, its processes, and what is said where it cannot run."""
 
+import dataclasses
+
 import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
@@ -62,6 +64,19 @@ def test_variables_of_the_processes():
     assert job().environment == {**profile.ENVIRONMENT, **vllm.ENVIRONMENT}
     assert "TORCH_COMPILE_DISABLE=1" in job().command()
     assert job(engine="tiny", kind="gpu").environment == {}
+
+
+@pytest.mark.parametrize("task", ["search", "tools", "effort"])
+def test_a_model_that_vllm_has_no_kernel_for_is_told_before_verl_starts(task):
+    small = job()
+    for engine, said in (("vllm", r"heads of .* have 16 numbers, .* take 32, 64, .*--engine tiny"), ("tiny", None)):
+        asked = dataclasses.replace(small, model=str(policy_path(task)), engine=engine)
+        if said is None:
+            train.check_model(asked)
+        else:
+            with pytest.raises(ConfigError, match=said):
+                train.check_model(asked)
+    train.check_model(small)
 
 
 def test_an_engine_is_chosen_on_the_cpu_only():

