@@ -54,6 +54,7 @@ def test_a_testbed_is_of_the_cpu_and_not_beside_data_of_ones_own(tmp_path: Path)
         ("tool_cost", (), True),
         ("tool_cost", ("--testbed", "tools"), True),
         ("grpo", ("--testbed", "tools"), True),
+        ("tool_cost", ("--model", "mine/tools"), True),
         ("grpo", ("agent=tools",), True),
         ("grpo", (), False),
         ("effort", ("--testbed", "effort"), False),
@@ -70,6 +71,12 @@ def test_tools_come_with_their_testbed_and_the_other_way_round(
         assert Path(keys["actor_rollout_ref.rollout.multi_turn.function_tool_path"]).is_file()
         assert keys["actor_rollout_ref.rollout.multi_turn.max_assistant_turns"] == 12
     jobs.check(made)
+
+
+@pytest.mark.parametrize(("recipe", "named"), [("tool_cost", "tools"), ("grpo", "chains")])
+def test_the_questions_that_a_pasted_command_needs_are_those_it_is_for(tmp_path: Path, recipe: str, named: str) -> None:
+    _, made = job(tmp_path, recipe=recipe)
+    assert f"rows --testbed {named} " in jobs.testbed_notice(made, tmp_path / "data", None)
 
 
 def test_what_the_caller_says_wins_over_the_testbed_with_tools(tmp_path: Path) -> None:

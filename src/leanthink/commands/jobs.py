@@ -174,7 +174,7 @@ def recipe_of(args: argparse.Namespace, overrides: list[str], profile: Profile) 
 
 def uses_tools(args: argparse.Namespace, recipe: Recipe, profile: Profile) -> bool:
     """Whether the run is on the testbed with tools, which a recipe that wants tools has by itself."""
-    own = args.model or args.train_file or args.val_file
+    own = args.train_file or args.val_file  # a model of one's own, without, answers the testbed's questions
     return args.testbed == TOOLS.name or (profile == "cpu" and recipe.agent is not None and not own)
 
 
@@ -255,5 +255,5 @@ def testbed_notice(job: Any, data: Path, testbed: str | None) -> str:
         return ""
     return (
         "`leanthink train` writes the testbed's questions first; before you paste this, write them with `python -m "
-        f"leanthink.testbed.rows --testbed {testbed or DEFAULT} {quoted(str(data))}`"
+        f"leanthink.testbed.rows --testbed {testbed_of(testbed, job.recipe)} {quoted(str(data))}`"
     )
