@@ -46,7 +46,7 @@ coverage: setup ## which lines the unit tests reach, one file at a time
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 verl-tests: setup ## a real verl run of a few steps, killed and resumed
-	$(BIN)/pytest -m verl
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m verl tests/verl
 
 bench: setup ## the verifier beside math-verify alone; FILE=rollouts.jsonl (gold and response) or made-up responses
 	$(BIN)/python benchmarks/verify.py $(FILE)
