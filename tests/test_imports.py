@@ -202,6 +202,13 @@ print(sorted(hosts & {name.partition(".")[0] for name in sys.modules}))
     assert result.stdout == "[]\n[]\n", result.stderr
 
 
+def test_what_starts_verl_lies_where_it_is_looked_for() -> None:
+    """`make verl-tests` collects tests/verl alone: all others take a minute to collect."""
+    mark = "pytest.mark." + "verl"
+    marked = {path.relative_to(ROOT).parts[:2] for path in ROOT.glob("tests/**/*.py") if mark in path.read_text("utf-8")}
+    assert marked == {("tests", "verl")}
+
+
 def test_public_names_are_there() -> None:
     """Those that type checkers see are those that are found when asked for."""
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
