@@ -292,6 +292,18 @@ def test_data_sets_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         read_source("openai/gsm8k")
 
 
+def test_no_script_of_a_data_set_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions that know such scripts ask on the terminal where nobody says."""
+
+    def load_dataset(name: str, subset: str | None, *, split: str, trust_remote_code: bool | None = None) -> list[Row]:
+        assert trust_remote_code is False
+        return SUMS[:3]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    assert len(read_source("openai/gsm8k")) == 3
+
+
 def test_wrong_sources(tmp_path: Path) -> None:
     (tmp_path / "d.tsv").write_text("a\n")
     for source, message in (

@@ -7,8 +7,9 @@ one side however often it stands in the data.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -137,7 +138,7 @@ def read_source(source: str, *, subset: str | None = None, split: str = "train")
             "run `pip install datasets`, or give a file"
         ) from error
     try:
-        rows = datasets.load_dataset(source, subset, split=split)
+        rows = datasets.load_dataset(source, subset, split=split, **_without_code(datasets.load_dataset))
     except Exception as error:  # of every kind: no network, no such name, a subset to choose, a broken file
         raise DataError(
             f"no file {source}, and no data set from the Hub (subset {subset!r}, split {split!r}): "
@@ -148,6 +149,12 @@ def read_source(source: str, *, subset: str | None = None, split: str = "train")
     if not records:
         raise DataError(f"{source}, split {split!r}, is empty; choose another split")
     return records
+
+
+def _without_code(load: Callable[..., Any]) -> dict[str, bool]:
+    """What keeps ``datasets`` from offering to run a script of the data set's; its newer versions run none."""
+    name = "trust_remote_code"
+    return {name: False} if name in inspect.signature(load).parameters else {}
 
 
 def prepare(records: Sequence[Record], settings: Settings) -> Prepared:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 from leanthink.core.batch import PROMPT_KEY, RolloutBatch
-from leanthink.core.errors import ConfigError, DataError, DependencyError
+from leanthink.core.errors import ConfigError, DataError
 from leanthink.core.text import listed
 from leanthink.data.fields import (
     IDS,
@@ -34,6 +34,7 @@ from leanthink.data.fields import (
     truncated_of,
 )
 from leanthink.data.records import Record, number_of, source_of, text_of
+from leanthink.files.models import reading, tokenizer_of
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verify.extract import opening_of, opens
 
@@ -296,20 +297,10 @@ def _response_ids(records: Sequence[Record]) -> list[list[int]] | None:
 
 
 def _tokenized(texts: Sequence[str], name: str) -> list[list[int]]:
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise DependencyError(
-            "--tokenizer needs transformers, which is not installed; run `pip install transformers`"
-        ) from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"--tokenizer {name}: no tokenizer there ({' '.join(str(error).split())[:200]}); give a folder that holds "
-            "tokenizer.json, or the name of a model on the Hub"
-        ) from error
-    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    place = f"--tokenizer {name}"
+    tokenizer = tokenizer_of(name, place)
+    with reading(place, "tokenizer", "give another folder, or the name of a model on the Hub"):
+        ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return ids
 
 
