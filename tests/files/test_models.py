@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ def test_a_context_that_is_no_number_is_told(tmp_path: Path) -> None:
 def test_a_program_of_the_model_is_run_for_who_trusts_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_program(tmp_path / "m")
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("somebody is asked whether to run it"))
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "copies"))
+    monkeypatch.setattr("sys.path", [*sys.path])
     for read, what in ((tokenizer_of, "tokenizer"), (config_of, "configuration")):
         with pytest.raises(ConfigError, match=rf"here: no {what} there .*contains custom code"):
             read(str(folder), "here")

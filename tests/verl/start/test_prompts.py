@@ -1,5 +1,7 @@
 """What is said of prompts and of the context before verl starts."""
 
+import sys
+
 import pytest
 
 from leanthink.core.errors import ConfigError
@@ -93,6 +95,8 @@ def test_of_a_damaged_model_nothing_is_told(tmp_path):
 
 def test_a_program_of_the_model_is_run_where_verls_key_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("somebody is asked whether to run it"))
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "copies"))
+    monkeypatch.setattr("sys.path", [*sys.path])
     model = str(save_program(tmp_path / "m"))
     assert tokenizer_of(job(model=model)) is None
     assert list(context_notice(job(model=model))) == []
