@@ -14,8 +14,9 @@ import pytest
 from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError, DependencyError, WriteError
 from leanthink.data.prepare import Prepared, held_out, prepare, read_source, verl_row, write_rows
-from leanthink.data.questions import Settings
+from leanthink.data.questions import Settings, audited
 from leanthink.data.records import Record
+from timing import is_within
 
 Row = dict[str, Any]
 
@@ -290,6 +291,15 @@ def test_data_sets_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DependencyError, match="run `pip install datasets`"):
         read_source("openai/gsm8k")
+
+
+def test_bad_answers_are_dropped_in_time_linear_in_the_rows() -> None:
+    """Not in its square, as where what is dropped is gathered anew for each row."""
+    rows = records([{"question": f"{n}", "answer": "2" if n % 2 else "proof"} for n in range(40_000)])
+    answers = [row.fields["answer"] for row in rows]
+    settings = Settings(data_source="sums", question_field="question", answer_field="answer", bad_golds="drop")
+    assert audited(rows[:4], answers[:4], settings)[0] == [1, 3]
+    assert is_within(1.0, audited, rows, answers, settings)
 
 
 def test_no_script_of_a_data_set_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,14 +123,23 @@ def preferred_style(long: Sequence[Candidate], short: Sequence[Candidate], setti
 
 def group_candidates(
     preferred: Sequence[Candidate], other: Sequence[Candidate], settings: PairSettings
-) -> list[tuple[Candidate, Candidate]]:
-    """Every pair of a preferred response and one of the other style, less what the filters leave out."""
+) -> tuple[list[Candidate], list[Candidate]]:
+    """What the filters leave of the preferred style and of the other: any of those over any of these is a pair."""
     chosen, rejected = list(preferred), list(other)
     if settings.chosen_correct_only or settings.released:
         chosen = [one for one in preferred if one.correct] or chosen
     if settings.rejected_wrong_first or settings.released:
         rejected = [one for one in other if not one.correct] or rejected
-    return [(better, worse) for better in chosen for worse in rejected]
+    return chosen, rejected
+
+
+def drawn_pairs(
+    chosen: Sequence[Candidate], rejected: Sequence[Candidate], most: int, draw: random.Random
+) -> list[tuple[Candidate, Candidate]]:
+    """Some of all pairs, each at most once; the pairs are numbered, for there may be too many to hold them."""
+    every = range(len(chosen) * len(rejected))
+    places = (divmod(number, len(rejected)) for number in draw.sample(every, min(most, len(every))))
+    return [(chosen[better], rejected[worse]) for better, worse in places]
 
 
 def instance_candidates(preferred: Sequence[Candidate], settings: PairSettings) -> list[tuple[Candidate, Candidate]]:
@@ -167,8 +176,8 @@ def problem_pairs(
         return []
     style = preferred_style(long, short, settings)
     preferred, other = (long, short) if style == "long" else (short, long)
-    between = group_candidates(preferred, other, settings)
-    drawn = random.Random(f"{settings.seed}/{name}").sample(between, min(settings.group_pairs, len(between)))
+    chosen, rejected = group_candidates(preferred, other, settings)
+    drawn = drawn_pairs(chosen, rejected, settings.group_pairs, random.Random(f"{settings.seed}/{name}"))
     kinds: list[tuple[Kind, list[tuple[Candidate, Candidate]]]] = [
         ("group", drawn),
         ("instance", instance_candidates(preferred, settings)),
