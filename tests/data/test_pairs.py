@@ -385,6 +385,27 @@ def test_texts_and_messages_do_not_fit_into_one_parquet(tmp_path: Path, capsys: 
     assert main(["pairs", *map(str, files), "--out", str(tmp_path / "pairs.jsonl")]) == 0
 
 
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ({"id": 2**70}, "pairs.parquet, row 1: 'prompt[0].id' is 1180591620717411303424, which takes more than the 64"),
+        ({"id": {}}, "pairs.parquet: the prompts do not fit into one column (Cannot write struct type"),
+    ],
+)
+def test_messages_that_no_column_holds_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], beside: dict[str, Any], told: str
+) -> None:
+    files = [Path(rollouts(tmp_path, "long", LONG)), Path(rollouts(tmp_path, "short", SHORT))]
+    for file in files:
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for row in rows:
+            row["prompt"] = [{"role": "user", "content": row["group"], **beside}]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["pairs", *map(str, files), "--out", str(tmp_path / "pairs.parquet")]) == 1
+    assert told in capsys.readouterr().err.replace("\n", " ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.jsonl", "short.jsonl"]
+
+
 def test_a_problem_is_known_by_its_prompts_key_where_groups_are_new_in_every_run(tmp_path: Path) -> None:
     paths = []
     for name, lengths in (("long", [90, 95]), ("short", [9, 8])):

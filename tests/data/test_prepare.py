@@ -270,6 +270,34 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
         write_rows(tmp_path / "file", {"train": [good]})
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**250])
+def test_numbers_that_no_column_holds_are_told_by_row_and_name(
+    tmp_path: Path, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = [*SUMS[:3], {"question": "How many?", "answer": "3", "level": 1, "more": {"ids": [1, number]}}]
+    source, out = write(tmp_path / "d.jsonl", wide), tmp_path / "out"
+    command = ["prepare", str(source), "--out", str(out), "--test-share", "0"]
+    assert main(command) == 0
+    assert main([*command, "--keep", "more", "--force"]) == 1
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert f"cannot write {out / 'train.parquet'}, row 4: 'extra_info.more.ids[1]' is {str(number)[:40]}" in told
+    assert "more than the 64 bits of a column; write it as text, or leave it out" in told
+    assert [path.name for path in out.iterdir()] == ["train.parquet"]
+
+
+def test_a_wide_difficulty_is_text_as_others_that_are_no_numbers(tmp_path: Path) -> None:
+    rows = [{**row, "level": level} for row, level in zip(SUMS, (1, 2**63 - 1, -(2**63), 2**63), strict=False)]
+    paths = write_rows(tmp_path / "a", prepared(rows[:3], test_share=0).rows)
+    assert [row["difficulty"] for row in pq.read_table(paths["train"])["extra_info"].to_pylist()] == [
+        1,
+        2**63 - 1,
+        -(2**63),
+    ]
+    paths = write_rows(tmp_path / "b", prepared(rows, test_share=0).rows)
+    levels = [row["difficulty"] for row in pq.read_table(paths["train"])["extra_info"].to_pylist()]
+    assert levels == [str(row["level"]) for row in rows]
+
+
 def test_data_sets_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
 

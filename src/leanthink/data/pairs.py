@@ -19,6 +19,7 @@ from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.core.text import first_unstorable
 from leanthink.data.fields import USUAL
+from leanthink.data.parquet import write_parquet
 from leanthink.data.records import Record
 from leanthink.data.rollouts import Rollouts
 from leanthink.files.writing import whole_file
@@ -29,6 +30,10 @@ Kind = Literal["group", "instance"]
 Prompt = str | list[dict[str, Any]]
 
 WRITTEN: Final = (".jsonl", ".parquet")
+FORMS: Final = (
+    "the prompts do not fit into one column",
+    "give all of them as text, or all as messages of one form, or write JSONL",
+)
 CHOICE: Final = re.compile(r"\(?[A-F]\)?")
 
 
@@ -275,17 +280,7 @@ def write_pairs(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     try:
         with whole_file(path) as part:
             if path.suffix.lower() == ".parquet":
-                import pyarrow as pa
-                import pyarrow.parquet as pq
-
-                try:
-                    table = pa.Table.from_pylist([dict(row) for row in rows])
-                except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                    raise DataError(
-                        f"--out {path}: the prompts do not fit into one column ({error}); give all of them as text, or "
-                        "all as messages of one form, or write JSONL"
-                    ) from error
-                pq.write_table(table, part)
+                write_parquet(rows, part, f"--out {path}", *FORMS)
             else:
                 lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
                 part.write_text("".join(lines), encoding="utf-8")

@@ -14,11 +14,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from leanthink.core.errors import DataError, DependencyError
 from leanthink.core.text import first_unstorable
 from leanthink.data.fields import SOURCE
+from leanthink.data.parquet import is_wide, write_parquet
 from leanthink.data.questions import (
     ANSWERS,
     DIFFICULTY,
@@ -33,6 +34,8 @@ from leanthink.data.questions import (
 )
 from leanthink.data.records import ENDINGS, Record, read_records
 from leanthink.files.writing import whole_file
+
+TYPES: Final = ("a field has values of different types", "give every field that is kept one type")
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -90,18 +93,16 @@ def write_rows(
     """Write ``train.parquet`` and ``test.parquet`` into a folder, made if missing; whole files or none.
 
     Raises:
-        DataError: a file is there already and ``force`` is not set, or a field has values of different types.
+        DataError: a file is there already and ``force`` is not set, or a field has values of different types, or whole
+            numbers that are too wide.
         WriteError: the folder cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     paths = free_paths(folder, rows, force=force)
     try:
         with ExitStack() as stack:
             parts = {split: stack.enter_context(whole_file(path)) for split, path in paths.items()}
             for split, part in parts.items():
-                pq.write_table(pa.Table.from_pylist([dict(row) for row in rows[split]]), part)
+                write_parquet(rows[split], part, f"cannot write {paths[split]}", *TYPES)
     except UnicodeEncodeError as error:
         split, place = next(
             (split, place) for split, own in rows.items() if (place := first_unstorable(own)) is not None
@@ -109,11 +110,6 @@ def write_rows(
         raise DataError(
             f"cannot write to {folder}: row {place + 1} of {split} holds half of a surrogate pair ({error.reason}); "
             "replace it, as leanthink.core.text.storable does"
-        ) from error
-    except pa.ArrowException as error:
-        raise DataError(
-            f"cannot write to {folder}: {' '.join(str(error).split())}; a field has values of different types: "
-            "give every field that is kept one type"
         ) from error
     return paths
 
@@ -285,8 +281,8 @@ def _extra_info(records: Sequence[Record], settings: Settings) -> list[dict[str,
 
 
 def _one_type(values: Iterable[Any]) -> list[Any]:
-    """Whole numbers where all are, else text; empty where there is none: a parquet column has one type."""
+    """Whole numbers of 64 bits where all are, else text; empty where there is none: a parquet column has one type."""
     values = list(values)
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+    if all(isinstance(value, int) and not isinstance(value, bool) and not is_wide(value) for value in values):
         return values
     return ["" if value is None else str(value) for value in values]
