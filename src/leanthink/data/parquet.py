@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from leanthink.core.errors import DataError
-from leanthink.files.reading import DEPTH, LINE_BYTES, regular_file
+from leanthink.files.reading import DEPTH, LINE_BYTES, regular_file, repeated
 
 if TYPE_CHECKING:
     import pyarrow
@@ -120,6 +120,8 @@ def _check_head(file: pyarrow.parquet.ParquetFile, path: Path, size: int, most: 
             f"{path} has {head.num_rows:,} rows in {size:,} bytes; up to {ROWS:,} are read, or as many as the file has "
             "bytes; write fewer rows a file"
         )
+    if (name := repeated(file.schema_arrow.names)) is not None:
+        raise DataError(f"{path}: two columns are called {name!r:.80}; give each a name of its own")
     if _depth(file.schema_arrow) > DEPTH:
         raise DataError(f"{path}: lists and structs lie more than {DEPTH} deep in each other; write them flatter")
     for group in range(head.num_row_groups):  # what is damaged is an error here, and below the end of the process
