@@ -278,6 +278,8 @@ def test_one_of_several_is_named_by_its_line(capsys: pytest.CaptureFixture[str],
     assert "custom_reward_function." in capsys.readouterr().out
     assert cli.main(["show", "trle", "--verl", "--diff", f"{path}:2"]) == 1
     assert "no verl command begins on line 2; they begin on 1, 13" in capsys.readouterr().err
+    assert cli.main(["show", "trle", "--verl", "--diff", f"{path}:²"]) == 1  # a digit, and no number
+    assert "theirs.sh:²" in capsys.readouterr().err
     assert cli.main(["show", "trle", "--verl", "--diff", "none.sh"]) == 1
     assert "none.sh" in capsys.readouterr().err
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import tracemalloc
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +27,7 @@ from leanthink.data.pairs import (
 from leanthink.data.records import read_records
 
 
-def style(letter: str, correct: list[int], length: list[int]) -> list[Candidate]:
+def style(letter: str, correct: Sequence[int], length: Sequence[int]) -> list[Candidate]:
     rows = enumerate(zip(correct, length, strict=True))
     return [Candidate(text=f"{letter}{row}", correct=bool(right), length=tokens) for row, (right, tokens) in rows]
 
@@ -34,6 +35,8 @@ def style(letter: str, correct: list[int], length: list[int]) -> list[Candidate]
 LONG, SHORT = style("L", [1, 1, 1, 0], [90, 80, 70, 160]), style("S", [0, 0, 1, 0], [10, 12, 14, 9])
 PAPER, RELEASED = PairSettings(), PairSettings(released=True)
 CORRECT = PairSettings(chosen_correct_only=True, rejected_wrong_first=True)
+
+Response = tuple[bool, int]  # correct, tokens
 
 
 def texts(pairs: list[tuple[Candidate, Candidate]]) -> list[tuple[str, str]]:
@@ -43,9 +46,9 @@ def texts(pairs: list[tuple[Candidate, Candidate]]) -> list[tuple[str, str]]:
 def test_worked_example() -> None:
     assert preferred_style(LONG, SHORT, PAPER) == preferred_style(LONG, SHORT, RELEASED) == "long"
     assert released_gain(LONG, SHORT) == pytest.approx(0.047535, abs=1e-6)
-    assert len(group_candidates(LONG, SHORT, PAPER)) == 16
-    nine = [(f"L{row}", f"S{other}") for row in (0, 1, 2) for other in (0, 1, 3)]
-    assert texts(group_candidates(LONG, SHORT, RELEASED)) == texts(group_candidates(LONG, SHORT, CORRECT)) == nine
+    assert group_candidates(LONG, SHORT, PAPER) == (LONG, SHORT)
+    nine = LONG[:3], [SHORT[0], SHORT[1], SHORT[3]]
+    assert group_candidates(LONG, SHORT, RELEASED) == group_candidates(LONG, SHORT, CORRECT) == nine
     assert texts(instance_candidates(LONG, PAPER)) == [("L2", "L3"), ("L2", "L0")]
     assert texts(instance_candidates(LONG, RELEASED)) == [("L2", "L0"), ("L2", "L1")]
 
@@ -157,7 +160,33 @@ def test_agrees_with_the_loop() -> None:
         assert [(pair.chosen, pair.rejected) for pair in pairs if pair.kind == "instance"] == instance
 
 
-Response = tuple[bool, int]  # correct, tokens
+@pytest.mark.parametrize("settings", [PAPER, CORRECT, PairSettings(group_pairs=50, seed=7)])
+def test_the_draw_is_one_of_all_pairs(settings: PairSettings) -> None:
+    """Those that a list of all of them would give by the same seed, without that list."""
+    draw = random.Random(5)
+    for number in range(200):
+        long, short = (style(letter, *zip(*_drawn(draw), strict=True)) for letter in "LS")
+        pairs = problem_pairs(long, short, settings, number)
+        preferred, other = (long, short) if preferred_style(long, short, settings) == "long" else (short, long)
+        chosen, rejected = group_candidates(preferred, other, settings)
+        every = [(better.text, worse.text) for better in chosen for worse in rejected]
+        expected = random.Random(f"{settings.seed}/{number}").sample(every, min(settings.group_pairs, len(every)))
+        assert [(pair.chosen, pair.rejected) for pair in pairs if pair.kind == "group"] == expected
+
+
+def _drawn(draw: random.Random) -> list[Response]:
+    return [(draw.random() < 0.5, draw.randint(1, 6)) for _ in range(draw.choice((1, 3, 8, 40)))]
+
+
+def test_many_responses_of_a_problem_take_memory_as_they_are_many() -> None:
+    count = 1500
+    long, short = (style(letter, [1] * count, [9] * count) for letter in "LS")
+    tracemalloc.start()
+    try:
+        assert len(problem_pairs(long, short, PAPER)) == 6
+        assert tracemalloc.get_traced_memory()[1] < 5e6  # all pairs would take 160 MB
+    finally:
+        tracemalloc.stop()
 
 
 def slow_released_pairs(
@@ -354,6 +383,27 @@ def test_texts_and_messages_do_not_fit_into_one_parquet(tmp_path: Path, capsys: 
     assert "pairs.parquet: the prompts do not fit into one column" in capsys.readouterr().err.replace("\n", " ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.jsonl", "short.jsonl"]
     assert main(["pairs", *map(str, files), "--out", str(tmp_path / "pairs.jsonl")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ({"id": 2**70}, "pairs.parquet, row 1: 'prompt[0].id' is 1180591620717411303424, which takes more than the 64"),
+        ({"id": {}}, "pairs.parquet: the prompts do not fit into one column (Cannot write struct type"),
+    ],
+)
+def test_messages_that_no_column_holds_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], beside: dict[str, Any], told: str
+) -> None:
+    files = [Path(rollouts(tmp_path, "long", LONG)), Path(rollouts(tmp_path, "short", SHORT))]
+    for file in files:
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for row in rows:
+            row["prompt"] = [{"role": "user", "content": row["group"], **beside}]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["pairs", *map(str, files), "--out", str(tmp_path / "pairs.parquet")]) == 1
+    assert told in capsys.readouterr().err.replace("\n", " ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.jsonl", "short.jsonl"]
 
 
 def test_a_problem_is_known_by_its_prompts_key_where_groups_are_new_in_every_run(tmp_path: Path) -> None:

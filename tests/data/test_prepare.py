@@ -14,8 +14,9 @@ import pytest
 from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError, DependencyError, WriteError
 from leanthink.data.prepare import Prepared, held_out, prepare, read_source, verl_row, write_rows
-from leanthink.data.questions import Settings
+from leanthink.data.questions import Settings, audited
 from leanthink.data.records import Record
+from timing import is_within
 
 Row = dict[str, Any]
 
@@ -269,6 +270,34 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
         write_rows(tmp_path / "file", {"train": [good]})
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**250])
+def test_numbers_that_no_column_holds_are_told_by_row_and_name(
+    tmp_path: Path, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = [*SUMS[:3], {"question": "How many?", "answer": "3", "level": 1, "more": {"ids": [1, number]}}]
+    source, out = write(tmp_path / "d.jsonl", wide), tmp_path / "out"
+    command = ["prepare", str(source), "--out", str(out), "--test-share", "0"]
+    assert main(command) == 0
+    assert main([*command, "--keep", "more", "--force"]) == 1
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert f"cannot write {out / 'train.parquet'}, row 4: 'extra_info.more.ids[1]' is {str(number)[:40]}" in told
+    assert "more than the 64 bits of a column; write it as text, or leave it out" in told
+    assert [path.name for path in out.iterdir()] == ["train.parquet"]
+
+
+def test_a_wide_difficulty_is_text_as_others_that_are_no_numbers(tmp_path: Path) -> None:
+    rows = [{**row, "level": level} for row, level in zip(SUMS, (1, 2**63 - 1, -(2**63), 2**63), strict=False)]
+    paths = write_rows(tmp_path / "a", prepared(rows[:3], test_share=0).rows)
+    assert [row["difficulty"] for row in pq.read_table(paths["train"])["extra_info"].to_pylist()] == [
+        1,
+        2**63 - 1,
+        -(2**63),
+    ]
+    paths = write_rows(tmp_path / "b", prepared(rows, test_share=0).rows)
+    levels = [row["difficulty"] for row in pq.read_table(paths["train"])["extra_info"].to_pylist()]
+    assert levels == [str(row["level"]) for row in rows]
+
+
 def test_data_sets_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
 
@@ -290,6 +319,27 @@ def test_data_sets_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DependencyError, match="run `pip install datasets`"):
         read_source("openai/gsm8k")
+
+
+def test_bad_answers_are_dropped_in_time_linear_in_the_rows() -> None:
+    """Not in its square, as where what is dropped is gathered anew for each row."""
+    rows = records([{"question": f"{n}", "answer": "2" if n % 2 else "proof"} for n in range(40_000)])
+    answers = [row.fields["answer"] for row in rows]
+    settings = Settings(data_source="sums", question_field="question", answer_field="answer", bad_golds="drop")
+    assert audited(rows[:4], answers[:4], settings)[0] == [1, 3]
+    assert is_within(1.0, audited, rows, answers, settings)
+
+
+def test_no_script_of_a_data_set_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions that know such scripts ask on the terminal where nobody says."""
+
+    def load_dataset(name: str, subset: str | None, *, split: str, trust_remote_code: bool | None = None) -> list[Row]:
+        assert trust_remote_code is False
+        return SUMS[:3]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    assert len(read_source("openai/gsm8k")) == 3
 
 
 def test_wrong_sources(tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from leanthink.cli import main
 from leanthink.core.errors import DataError, LeanthinkError
-from leanthink.data.records import read_records
+from leanthink.data.records import files_of, read_records
 from leanthink.data.rollouts import read_rollouts
 
 
@@ -51,6 +54,36 @@ def test_wrong_rows_are_named(tmp_path: Path, content: str, message: str) -> Non
     path.write_text(content)
     with pytest.raises(DataError, match=message):
         read_rollouts(read_records(path))
+
+
+def test_a_name_given_twice_is_refused_in_files_of_every_kind(tmp_path: Path) -> None:
+    """The last would win without a word."""
+    (tmp_path / "r.csv").write_text("group,length,correct,correct\na,3,1,0\n")
+    (tmp_path / "r.jsonl").write_text('\n{"group": "a", "length": 3, "correct": 1, "correct": 0}\n')
+    (tmp_path / "deep.jsonl").write_text('{"group": "a", "length": 3, "correct": 1, "more": [{"x": 1e999, "x": 0}]}\n')
+    columns = [pa.array([one]) for one in ("a", 3, 1, 0)]
+    pq.write_table(pa.table(columns, ["group", "length", "correct", "correct"]), tmp_path / "r.parquet")
+    for name, told in (
+        ("r.csv", "r.csv: the first line names 'correct' twice; give each column a name of its own"),
+        ("r.jsonl", "r.jsonl, line 2: key 'correct' is given twice in an object; keep one"),
+        ("deep.jsonl", "deep.jsonl, line 1: key 'x' is given twice in an object; keep one"),
+        ("r.parquet", "r.parquet: two columns are called 'correct'; give each a name of its own"),
+    ):
+        with pytest.raises(DataError, match=re.escape(told)):
+            read_records(tmp_path / name)
+
+
+def test_columns_without_a_name_are_none_that_is_given_twice(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("group,length,correct,,\na,3,1,,\n")
+    assert read_records(tmp_path / "r.csv")[0].get("correct") == "1"
+
+
+@pytest.mark.parametrize("names", [["2.jsonl", "10.jsonl", "1²2.jsonl", "²³.jsonl", "٣.jsonl"]])
+def test_files_are_sorted_by_the_numbers_in_their_names_alone(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_text('{"group": 1}\n')
+    found = [file.name for file in files_of(tmp_path)]
+    assert sorted(found) == sorted(names) and found.index("2.jsonl") < found.index("10.jsonl")
 
 
 def test_wrong_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,6 +176,37 @@ def test_a_configuration_means_the_same_in_whatever_signs(
     assert written["odd"] == json.loads(json.dumps(value)) and written[json.loads(json.dumps(value))] == 1
 
 
+def rename_shards(folder: Path, *names: str) -> Path:
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    called = dict(zip(sorted(set(content["weight_map"].values())), names, strict=True))
+    for old, new in called.items():
+        (folder / old).rename(folder / new)
+    content["weight_map"] = {tensor: called[file] for tensor, file in content["weight_map"].items()}
+    index.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("source", ["base", "trained"])
+def test_weights_that_are_called_as_a_tokenizer_are_weights(
+    tmp_path: Path, save: Save, models: tuple[Model, Model], source: str
+) -> None:
+    """Those that are merged are not copied over, and those that are not are not copied beside them."""
+    folders = (
+        rename_shards(save("base", models[0], BY_LAYER), "tokenizer-00001.safetensors", "vocab.safetensors"),
+        rename_shards(save("trained", models[1], BY_LAYER), "LICENSE.safetensors", "chat_template.safetensors"),
+    )
+    settings = SelectiveMerging(density=0.4)
+    merge_folders(*folders, tmp_path / "out", merging=settings, files_from=source)
+    assert_same(load_model(tmp_path / "out"), expected(*models, settings))
+    written = {path.name for path in (tmp_path / "out").glob("*.safetensors")}
+    assert written == {path.name for path in folders[0].glob("*.safetensors")}
+    for folder in folders:
+        (folder / "tokenizer.json").unlink()
+    manifest = merge_folders(*folders, tmp_path / "again", merging=settings, files_from=source)
+    assert any("no tokenizer" in notice for notice in manifest["notices"])
+
+
 def test_a_missing_tokenizer_is_noticed(tmp_path: Path, save: Save, models: tuple[Model, Model]) -> None:
     base, trained = save("base", models[0]), save("trained", models[1])
     (trained / "tokenizer.json").unlink()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import numpy
 import pytest
 import torch
 
@@ -59,6 +61,16 @@ def test_tokens_cuts_and_steps_as_given() -> None:
     )
     assert batch.length.tolist() == [2, 3, 1, 0] and batch.truncated.tolist() == cut and batch.step == 7
     assert not any("words" in notice for notice in notices)
+
+
+@pytest.mark.parametrize("made", [torch.tensor, numpy.array], ids=["torch", "numpy"])
+def test_tokens_may_be_arrays(made: Callable[[list[int]], Any]) -> None:
+    reward, ids = Repetition(), [[7, 8] * 60, list(range(120))]
+    plain, arrays = (
+        batch_from_texts(["1", "1"], ["1", "1"], ["a", "a"], reward=reward, token_ids=given).batch
+        for given in (ids, [made(one) for one in ids])
+    )
+    assert reward(arrays)[0].tolist() == reward(plain)[0].tolist() != [0, 0]
 
 
 def test_a_gold_that_cannot_be_read_leaves_its_responses_out_and_says_so() -> None:

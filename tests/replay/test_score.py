@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -379,6 +380,18 @@ def test_token_rewards_are_measured_on_ids_or_on_words(tmp_path: Path) -> None:
         replay(recipe, read(tmp_path / "r.jsonl", ROWS))
     with pytest.raises(DataError, match=r"line 1: 'response_ids' is 'x'; give a list of token ids"):
         read(tmp_path / "r.jsonl", [row | {"response_ids": "x"} for row in ids])
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, "1", None, True, 1.5])
+def test_token_ids_are_whole_numbers(tmp_path: Path, value: object) -> None:
+    rows = [
+        {"group": 0, "correct": 1, "response_ids": [1, 2.0]},
+        {"group": 0, "correct": 1, "response_ids": [1, value]},
+    ]
+    assert read(tmp_path / "r.jsonl", rows[:1]).tokens == [[1, 2]]
+    shown = re.escape(repr(value))
+    with pytest.raises(DataError, match=rf"line 2, token ids 'response_ids': {shown} is no whole number; give one"):
+        read(tmp_path / "r.jsonl", rows)
 
 
 GATE = "{gate: {column: budget, of: correct}}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import select
 import socket
 import threading
 import urllib.error
@@ -163,6 +165,58 @@ def test_another_users_name_or_a_website_is_told_apart_from_this_machine(run):
             if host:
                 assert refused(f"{address}/api/state?{token}", host)[0] == 400
         assert answer(f"{address}/api/state?{token}", "localhost:80")[0] == 200
+
+
+def knock(address, said=b"GET / HT"):
+    """A connection that begins to ask, and waits."""
+    sock = socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=20)
+    sock.sendall(said)
+    return sock
+
+
+def all_of(sock):
+    return b"".join(iter(lambda: sock.recv(4096), b""))
+
+
+def is_let_go(sock):
+    try:
+        return sock.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_who_asks_nothing_keeps_nobody_out_and_fills_no_log(run, tmp_path):
+    with watched(run, files=128, errors=tmp_path / "errors") as (address, token), contextlib.ExitStack() as stack:
+        for _ in range(150):
+            stack.enter_context(knock(address))
+        for said in (b"\x00 nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"):
+            for _ in range(10):
+                stack.enter_context(knock(address, said))
+        assert answer(f"{address}/api/state?{token}")[0] == 200
+    assert (tmp_path / "errors").stat().st_size == 0
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HT"])
+def test_a_request_has_to_come_in_time(run, said):
+    with watched(run, limits=(64, 0.3)) as (address, token), knock(address, said) as sock:
+        assert is_let_go(sock)
+        assert answer(f"{address}/api/state?{token}")[0] == 200
+
+
+def test_the_oldest_of_too_many_connections_is_let_go(run):
+    with watched(run, limits=(3, 600.0)) as (address, token), contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(knock(address)) for _ in range(4)]
+        assert is_let_go(socks[0])
+        socks[3].sendall(f"TP/1.1\r\nHost: localhost\r\nAuthorization: token {token[6:]}\r\n\r\n".encode())
+        assert all_of(socks[3]).startswith(b"HTTP/1.1 200")
+        assert answer(f"{address}/api/state?{token}")[0] == 200
+        assert not select.select(socks[1:3], [], [], 0)[0]  # these still may ask
+
+
+def test_a_connection_is_of_one_request_so_none_is_held_by_the_next(run):
+    with watched(run) as (address, _), knock(address, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") as sock:
+        said = all_of(sock)
+        assert said.startswith(b"HTTP/1.1 403") and b"connection: close" in said.lower()
 
 
 def grow(run, first, last, file="000.jsonl", value=0.5):

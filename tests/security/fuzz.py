@@ -20,7 +20,7 @@ import leanthink
 from fuzzing import SEEDS, faults
 
 INPUTS = 100_000
-SLOW = ("metrics", "validation", "summary")  # a whole report each
+SLOW = ("metrics", "validation", "summary", "tokenizer")  # a whole report each, or a tokenizer
 GROWTH = 300  # MiB that importing and the largest allowed input may take
 
 GUIDED = """

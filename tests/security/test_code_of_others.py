@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from leanthink.core import code
 from leanthink.core.errors import TrustError
 from leanthink.doctor import run_probe
 from leanthink.recipe.definition import load_recipe, recipe_from, recipe_names
+from model_folders import save_program
 
 SOURCE = str(Path(cli.__file__).parents[1])
 REWARD = """
@@ -100,6 +102,45 @@ def test_an_empty_entry_of_the_path_is_dropped(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     assert cli.main(["show", "grpo"]) == 0
     assert "" not in sys.path
+
+
+def test_no_model_is_loaded_without_saying_whether_its_code_is_trusted() -> None:
+    """transformers asks on the terminal where nobody said, and a script that answers yes to all runs it."""
+    loads = {"from_pretrained", "from_config", "pipeline"}
+    plain = {"GenerationConfig"}  # JSON alone
+    silent = []
+    for folder, _, names in os.walk(Path(SOURCE) / "leanthink", followlinks=True):
+        for path in (Path(folder) / name for name in names if name.endswith(".py")):
+            nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+            calls = [node for node in nodes if isinstance(node, ast.Call)]
+            said = {id(call.func) for call in calls if any(word.arg == "trust_remote_code" for word in call.keywords)}
+            found = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr in loads]
+            silent += [
+                f"{path}:{node.lineno} {ast.unparse(node)}"
+                for node in found
+                if id(node) not in said and ast.unparse(node.value) not in plain
+            ]
+    assert silent == []
+
+
+def test_a_tokenizers_own_code_is_not_run_whoever_says_yes(hostile: Path) -> None:
+    save_program(hostile / "tokenizer")
+    (hostile / "rows.jsonl").write_text('{"group": "a", "response": "x y", "correct": 1}\n' * 2)
+    program = (
+        "from leanthink.cli import main; raise SystemExit(main(['score', 'rows.jsonl', '--tokenizer', 'tokenizer']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=hostile,
+        env={**os.environ, "PYTHONPATH": SOURCE},
+        input="y\n" * 20,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == cli.FAILED and "[y/N]" not in done.stdout + done.stderr
+    assert "--tokenizer tokenizer: no tokenizer there" in done.stderr and "custom code" in done.stderr
+    assert not (hostile / "ran").exists()
 
 
 def test_show_tells_of_code_and_imports_none(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,5 +11,5 @@ from fuzzing import SEEDS, faults
 
 @pytest.mark.parametrize("kind", SEEDS)
 def test_a_damaged_file_is_told(tmp_path: Path, kind: str) -> None:
-    slow = kind in ("metrics", "validation", "summary")
+    slow = kind in ("metrics", "validation", "summary", "tokenizer")
     assert list(faults(tmp_path, kind, 60 if slow else 500, 1))[:5] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +12,19 @@ from leanthink.core import code
 from leanthink.core.errors import LeanthinkError
 from leanthink.data.records import iter_records
 from leanthink.data.rollouts import read_rollouts
+from leanthink.files.models import tokenizer_of
 from leanthink.merge.weights import INDEX, read_weights
-from leanthink.recipe.definition import apply_overrides, recipe_from
+from leanthink.recipe.definition import apply_overrides, load_recipe, recipe_from
 from leanthink.recipe.yaml import read_yaml
 from leanthink.reporting.build import report_of
 from leanthink.reporting.live.follow import Followed
 from leanthink.reporting.sources import read_sources
 from leanthink.runs.folder import Run
+from leanthink.testbed import policy_path
 from leanthink.training.settings import Settings
 from leanthink.training.state import FILE, load_states
+from leanthink.verl.start.launch import Job
+from leanthink.verl.start.memory import Model, estimate, lines_of
 
 SECONDS = 20.0
 """The most that one input may take."""
@@ -36,6 +41,14 @@ SEEDS: dict[str, list[bytes]] = {
         b'{"input": "q", "output": "o", "gts": "1", "score": 1.0, "acc": 1, "uid": "u_0_0", "step": 1}\n',
         b'{"group": 1, "length": 10, "correct": 1}\n{"group": 1, "length": 20, "correct": 0, "truncated": 1}\n',
     ],
+    "csv": [b'group,response,gold,length,correct\na,"x, ""y""",2,9,1\na,"two\nlines",2,8,0\n', b"a,b,b\n1,2,3\n"],
+    "sizes": [
+        b'{"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4, '
+        b'"vocab_size": 113, "num_key_value_heads": 2, "head_dim": 32, "tie_word_embeddings": true}',
+        b'{"text_config": {"hidden_size": 8, "intermediate_size": 9, "num_hidden_layers": 1, "num_attention_heads": 1, '
+        b'"vocab_size": 2, "head_dim": null, "attention_bias": null, "max_position_embeddings": 9}}',
+    ],
+    "tokenizer": [(policy_path() / name).read_bytes() for name in ("tokenizer_config.json", "tokenizer.json")],
     "metrics": [b'{"step": 1, "data": {"leanthink/accuracy": 0.5, "x": NaN}}\n{"step": 2, "data": {}}\n'],
     "validation": [b'{"acc": 1, "length": 9, "difficulty": "3", "input": "q", "output": "a", "gts": "1"}\n' * 3],
     "summary": [
@@ -84,6 +97,11 @@ def readers(folder: Path) -> dict[str, Callable[[bytes], object]]:
     run = write_run(folder / "run", "short", 1, quality=0.9, tokens=20, questions=3, steps=2)
     model = save_model(folder / "model", {"w": torch.zeros(2)}, [["w"]])
     (model / "model-00001-of-00001.safetensors").rename(model / "model-1.safetensors")
+    policy = shutil.copytree(policy_path(), folder / "policy")
+    files = {name: (policy / name).read_bytes() for name in ("tokenizer_config.json", "tokenizer.json")}
+    job = Job(
+        recipe=load_recipe("grpo"), profile="gpu", model="M", train_files=("T",), val_files=("V",), folder="r", gpus=2
+    )
     settings = Settings(recipe="x", reward="correct", advantage="grpo", loss="ppo_clip")
     node = {"reward": {"sum": {"a": "correct", "b": {"scale": {"by": 1.0, "of": "correct"}}}}}
 
@@ -102,6 +120,22 @@ def readers(folder: Path) -> dict[str, Callable[[bytes], object]]:
         records = list(iter_records(written("a.jsonl", content)))
         given = all(record.has("correct") for record in records)
         return read_rollouts(records) if given else len(records)
+
+    def csv(content: bytes) -> object:
+        records = list(iter_records(written("a.csv", content)))
+        return read_rollouts(records) if all(record.has("correct") for record in records) else len(records)
+
+    def sizes(content: bytes) -> object:
+        model = Model.read(str(written("sizes.json", content)))
+        return estimate(job, model, 80.0), list(lines_of(estimate(job, model, 80.0), model))
+
+    def tokenizer(content: bytes) -> object:
+        for name, whole in files.items():
+            (policy / name).write_bytes(whole)
+        (policy / ("tokenizer_config.json" if b"model_max_length" in content else "tokenizer.json")).write_bytes(
+            content
+        )
+        return tokenizer_of(str(policy), "here")
 
     def in_run(name: str) -> Callable[[bytes], object]:
         kept = (run / name).read_bytes()
@@ -129,6 +163,9 @@ def readers(folder: Path) -> dict[str, Callable[[bytes], object]]:
         "recipe": recipe,
         "override": override,
         "rollouts": rollouts,
+        "csv": csv,
+        "sizes": sizes,
+        "tokenizer": tokenizer,
         "metrics": in_run("attempts/000.jsonl"),
         "validation": in_run("validation/2.jsonl"),
         "summary": in_run("summary.json"),

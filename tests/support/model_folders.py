@@ -40,3 +40,13 @@ def load_model(folder: Path) -> Model:
     for path in sorted(folder.glob("*.safetensors")):
         tensors |= load_file(path)
     return tensors
+
+
+def save_program(folder: Path) -> Path:
+    """A model folder whose tokenizer and configuration are a program, which leaves ``ran`` beside the folder."""
+    folder.mkdir(parents=True)
+    (folder / "evil.py").write_text(f"open({str(folder.parent / 'ran')!r}, 'w').close()\nclass Evil:\n    pass\n")
+    named = {"auto_map": {"AutoTokenizer": ["evil.Evil", None], "AutoConfig": "evil.Evil"}}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**named, "tokenizer_class": "Evil"}))
+    (folder / "config.json").write_text(json.dumps({**named, "model_type": "evil", "eos_token_id": 4}))
+    return folder

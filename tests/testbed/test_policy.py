@@ -76,7 +76,7 @@ def test_a_damaged_policy_is_refused(copy: Path) -> None:
         verify_policy(copy)
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", "{}"])
+@pytest.mark.parametrize("text", [None, "{", "[]", "{}", "[" * 100_000])
 def test_a_policy_without_a_manifest_is_refused(copy: Path, text: str | None) -> None:
     (copy / "manifest.json").unlink()
     if text is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 
-from leanthink.core.errors import ConfigError
-from leanthink.verify import Verifier, bad_golds, gold_text
+from leanthink.core.errors import ConfigError, DataError
+from leanthink.data.fields import gold_of
+from leanthink.data.records import Record
+from leanthink.verify import Verdict, Verifier, bad_golds, gold_text
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,22 @@ def test_one_answer_or_several(value: Any, any_of: str, all_of: str) -> None:
 def test_what_is_no_answer_says_the_cure(value: Any, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         gold_text(value)
+
+
+DEEP = '["a",' + "[" * 100_000  # deeper than Python's own calls may lie in each other
+
+
+def test_lists_without_end_are_no_answer(verifier: Verifier) -> None:
+    with pytest.raises(
+        ValueError, match=r'^\["a",\[+\.\.\., lists within lists, is no answer; give one answer as text'
+    ):
+        gold_text(DEEP)
+    record = Record(fields={"gold": DEEP}, file=Path("d.jsonl"), line=3)
+    with pytest.raises(DataError, match=r"^d.jsonl, line 3: 'gold' is \[") as caught:
+        gold_of(record, "gold")
+    assert len(str(caught.value)) < 300
+    assert verifier.check(DEEP, r"\boxed{a}").verdict is Verdict.UNKNOWN
+    assert bad_golds([DEEP, "4"], verifier) == {}  # as any text, it matches itself
 
 
 def test_lists_are_meant_one_way_or_the_other() -> None:

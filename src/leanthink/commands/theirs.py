@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, width: int) -> int:
 def read(given: str) -> Theirs:
     """The command in a file, or on one line of it, as ``FILE`` or ``FILE:LINE``."""
     name, colon, line = given.rpartition(":")
-    if colon and line.isdigit() and not Path(given).exists():
+    if colon and line.isdecimal() and not Path(given).exists():
         return find_command(read_text(Path(name), SIZE), name, int(line))
     return find_command(read_text(Path(given), SIZE), given)
 

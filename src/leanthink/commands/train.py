@@ -144,7 +144,7 @@ def check_golds(files: Sequence[str], settings: Settings, bad_golds: str) -> Ite
 
 def check_prompts(files: Sequence[str], job: Job) -> Iterator[str]:
     """What is to be said of prompts that are too long; nothing where the tokenizer is not on this machine."""
-    tokenizer = tokenizer_of(job.model)
+    tokenizer = tokenizer_of(job)
     if tokenizer is None or getattr(tokenizer, "chat_template", None) is None:
         return
     name = str(job.keys().get("data.prompt_key", PROMPT))

@@ -19,6 +19,7 @@ from leanthink.core.batch import PROMPT_KEY
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.core.text import first_unstorable
 from leanthink.data.fields import USUAL
+from leanthink.data.parquet import write_parquet
 from leanthink.data.records import Record
 from leanthink.data.rollouts import Rollouts
 from leanthink.files.writing import whole_file
@@ -29,6 +30,10 @@ Kind = Literal["group", "instance"]
 Prompt = str | list[dict[str, Any]]
 
 WRITTEN: Final = (".jsonl", ".parquet")
+FORMS: Final = (
+    "the prompts do not fit into one column",
+    "give all of them as text, or all as messages of one form, or write JSONL",
+)
 CHOICE: Final = re.compile(r"\(?[A-F]\)?")
 
 
@@ -123,14 +128,23 @@ def preferred_style(long: Sequence[Candidate], short: Sequence[Candidate], setti
 
 def group_candidates(
     preferred: Sequence[Candidate], other: Sequence[Candidate], settings: PairSettings
-) -> list[tuple[Candidate, Candidate]]:
-    """Every pair of a preferred response and one of the other style, less what the filters leave out."""
+) -> tuple[list[Candidate], list[Candidate]]:
+    """What the filters leave of the preferred style and of the other: any of those over any of these is a pair."""
     chosen, rejected = list(preferred), list(other)
     if settings.chosen_correct_only or settings.released:
         chosen = [one for one in preferred if one.correct] or chosen
     if settings.rejected_wrong_first or settings.released:
         rejected = [one for one in other if not one.correct] or rejected
-    return [(better, worse) for better in chosen for worse in rejected]
+    return chosen, rejected
+
+
+def drawn_pairs(
+    chosen: Sequence[Candidate], rejected: Sequence[Candidate], most: int, draw: random.Random
+) -> list[tuple[Candidate, Candidate]]:
+    """Some of all pairs, each at most once; the pairs are numbered, for there may be too many to hold them."""
+    every = range(len(chosen) * len(rejected))
+    places = (divmod(number, len(rejected)) for number in draw.sample(every, min(most, len(every))))
+    return [(chosen[better], rejected[worse]) for better, worse in places]
 
 
 def instance_candidates(preferred: Sequence[Candidate], settings: PairSettings) -> list[tuple[Candidate, Candidate]]:
@@ -167,8 +181,8 @@ def problem_pairs(
         return []
     style = preferred_style(long, short, settings)
     preferred, other = (long, short) if style == "long" else (short, long)
-    between = group_candidates(preferred, other, settings)
-    drawn = random.Random(f"{settings.seed}/{name}").sample(between, min(settings.group_pairs, len(between)))
+    chosen, rejected = group_candidates(preferred, other, settings)
+    drawn = drawn_pairs(chosen, rejected, settings.group_pairs, random.Random(f"{settings.seed}/{name}"))
     kinds: list[tuple[Kind, list[tuple[Candidate, Candidate]]]] = [
         ("group", drawn),
         ("instance", instance_candidates(preferred, settings)),
@@ -266,17 +280,7 @@ def write_pairs(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     try:
         with whole_file(path) as part:
             if path.suffix.lower() == ".parquet":
-                import pyarrow as pa
-                import pyarrow.parquet as pq
-
-                try:
-                    table = pa.Table.from_pylist([dict(row) for row in rows])
-                except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                    raise DataError(
-                        f"--out {path}: the prompts do not fit into one column ({error}); give all of them as text, or "
-                        "all as messages of one form, or write JSONL"
-                    ) from error
-                pq.write_table(table, part)
+                write_parquet(rows, part, f"--out {path}", *FORMS)
             else:
                 lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
                 part.write_text("".join(lines), encoding="utf-8")

@@ -1,13 +1,13 @@
-"""Rows of a parquet file, within limits: a file of some kilobytes can stand for terabytes."""
+"""Rows of a parquet file: read within limits, for a file of some kilobytes can stand for terabytes; and written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from leanthink.core.errors import DataError
-from leanthink.files.reading import DEPTH, LINE_BYTES, regular_file
+from leanthink.files.reading import DEPTH, LINE_BYTES, regular_file, repeated
 
 if TYPE_CHECKING:
     import pyarrow
@@ -65,6 +65,53 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path} does not fit into memory; write its rows into several files") from error
 
 
+def write_parquet(rows: Sequence[Mapping[str, Any]], path: Path, place: str, what: str, cure: str) -> None:
+    """Write rows, each name a column.
+
+    Args:
+        rows: their values, plain ones.
+        path: the file.
+        place: what it will be called, for errors.
+        what: what it is where a column has values of different types.
+        cure: what to do then.
+
+    Raises:
+        DataError: they do not fit into columns: a whole number is wider than a column's, or types differ.
+        UnicodeEncodeError: a text is none.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows]), path)
+    except (pyarrow.ArrowException, OverflowError) as error:
+        for number, row in enumerate(rows, 1):
+            for name, value in _wide(row):
+                raise DataError(
+                    f"{place}, row {number}: {name!r:.80} is {value!s:.40}, which takes more than the 64 bits of "
+                    "a column; write it as text, or leave it out"
+                ) from error
+        raise DataError(f"{place}: {what} ({' '.join(str(error).split()):.300}); {cure}") from error
+
+
+def is_wide(number: int) -> bool:
+    """Whether a whole number takes more than the 64 bits that a column has for one."""
+    return not -(1 << 63) <= number < 1 << 63
+
+
+def _wide(value: Any, path: str = "") -> Iterator[tuple[str, int]]:
+    """The whole numbers in a value that no column can hold, each with the path to it."""
+    if isinstance(value, int):
+        if is_wide(value):
+            yield path, value
+    elif isinstance(value, Mapping):
+        for name, below in value.items():
+            yield from _wide(below, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple):
+        for place, below in enumerate(value):
+            yield from _wide(below, f"{path}[{place}]")
+
+
 def _check_head(file: pyarrow.parquet.ParquetFile, path: Path, size: int, most: int) -> None:
     """Refuse what the file itself says to be beyond the limits, before any of it is read."""
     head = file.metadata
@@ -73,6 +120,8 @@ def _check_head(file: pyarrow.parquet.ParquetFile, path: Path, size: int, most: 
             f"{path} has {head.num_rows:,} rows in {size:,} bytes; up to {ROWS:,} are read, or as many as the file has "
             "bytes; write fewer rows a file"
         )
+    if (name := repeated(file.schema_arrow.names)) is not None:
+        raise DataError(f"{path}: two columns are called {name!r:.80}; give each a name of its own")
     if _depth(file.schema_arrow) > DEPTH:
         raise DataError(f"{path}: lists and structs lie more than {DEPTH} deep in each other; write them flatter")
     for group in range(head.num_row_groups):  # what is damaged is an error here, and below the end of the process

@@ -7,17 +7,19 @@ one side however often it stands in the data.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from leanthink.core.errors import DataError, DependencyError
 from leanthink.core.text import first_unstorable
 from leanthink.data.fields import SOURCE
+from leanthink.data.parquet import is_wide, write_parquet
 from leanthink.data.questions import (
     ANSWERS,
     DIFFICULTY,
@@ -32,6 +34,8 @@ from leanthink.data.questions import (
 )
 from leanthink.data.records import ENDINGS, Record, read_records
 from leanthink.files.writing import whole_file
+
+TYPES: Final = ("a field has values of different types", "give every field that is kept one type")
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -89,18 +93,16 @@ def write_rows(
     """Write ``train.parquet`` and ``test.parquet`` into a folder, made if missing; whole files or none.
 
     Raises:
-        DataError: a file is there already and ``force`` is not set, or a field has values of different types.
+        DataError: a file is there already and ``force`` is not set, or a field has values of different types, or whole
+            numbers that are too wide.
         WriteError: the folder cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     paths = free_paths(folder, rows, force=force)
     try:
         with ExitStack() as stack:
             parts = {split: stack.enter_context(whole_file(path)) for split, path in paths.items()}
             for split, part in parts.items():
-                pq.write_table(pa.Table.from_pylist([dict(row) for row in rows[split]]), part)
+                write_parquet(rows[split], part, f"cannot write {paths[split]}", *TYPES)
     except UnicodeEncodeError as error:
         split, place = next(
             (split, place) for split, own in rows.items() if (place := first_unstorable(own)) is not None
@@ -108,11 +110,6 @@ def write_rows(
         raise DataError(
             f"cannot write to {folder}: row {place + 1} of {split} holds half of a surrogate pair ({error.reason}); "
             "replace it, as leanthink.core.text.storable does"
-        ) from error
-    except pa.ArrowException as error:
-        raise DataError(
-            f"cannot write to {folder}: {' '.join(str(error).split())}; a field has values of different types: "
-            "give every field that is kept one type"
         ) from error
     return paths
 
@@ -137,7 +134,7 @@ def read_source(source: str, *, subset: str | None = None, split: str = "train")
             "run `pip install datasets`, or give a file"
         ) from error
     try:
-        rows = datasets.load_dataset(source, subset, split=split)
+        rows = datasets.load_dataset(source, subset, split=split, **_without_code(datasets.load_dataset))
     except Exception as error:  # of every kind: no network, no such name, a subset to choose, a broken file
         raise DataError(
             f"no file {source}, and no data set from the Hub (subset {subset!r}, split {split!r}): "
@@ -148,6 +145,12 @@ def read_source(source: str, *, subset: str | None = None, split: str = "train")
     if not records:
         raise DataError(f"{source}, split {split!r}, is empty; choose another split")
     return records
+
+
+def _without_code(load: Callable[..., Any]) -> dict[str, bool]:
+    """What keeps ``datasets`` from offering to run a script of the data set's; its newer versions run none."""
+    name = "trust_remote_code"
+    return {name: False} if name in inspect.signature(load).parameters else {}
 
 
 def prepare(records: Sequence[Record], settings: Settings) -> Prepared:
@@ -278,8 +281,8 @@ def _extra_info(records: Sequence[Record], settings: Settings) -> list[dict[str,
 
 
 def _one_type(values: Iterable[Any]) -> list[Any]:
-    """Whole numbers where all are, else text; empty where there is none: a parquet column has one type."""
+    """Whole numbers of 64 bits where all are, else text; empty where there is none: a parquet column has one type."""
     values = list(values)
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+    if all(isinstance(value, int) and not isinstance(value, bool) and not is_wide(value) for value in values):
         return values
     return ["" if value is None else str(value) for value in values]

@@ -133,7 +133,7 @@ def audited(records: Sequence[Record], answers: Sequence[str], settings: Setting
     notice = f"{len(bad)} answers that no response can match were {'kept' if keeps else 'dropped'}: {told}; {first}"
     if keeps:
         return list(range(len(records))), [notice]
-    left = [row for row in range(len(records)) if row not in set(bad)]
+    left = [row for row, answer in enumerate(answers) if answer not in reasons]
     if not left:
         raise DataError(f"no row is left: none of {len(answers)} answers can be matched ({told}; {first})")
     return left, [notice]

@@ -5,21 +5,22 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from leanthink.core.errors import DataError
 from leanthink.core.text import REPLACEMENT, storable
 from leanthink.data.parquet import rows_of
-from leanthink.files.reading import LINE_BYTES, lines_of, row_of
+from leanthink.files.reading import LINE_BYTES, lines_of, repeated, row_of
 
 ENDINGS: Final = (".jsonl", ".parquet", ".csv")
 ROLLOUTS: Final = "rollouts"
 """Where a run's folder has the dumps of its training rollouts; ``shaped`` in it holds their facts and rewards."""
 SHAPED: Final = "shaped"
+_Read = TypeVar("_Read")
 _STEP: Final = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(-?\d+)\]")
 
 
@@ -171,7 +172,7 @@ def _read_jsonl(path: Path, named: bool) -> Iterator[Record]:
 def _read_csv(path: Path, named: bool) -> Iterator[Record]:
     lines = (line.text for line in lines_of(path, named=named))
     try:
-        for number, fields in enumerate(_csv_rows(lines), 1):
+        for number, fields in enumerate(_csv_rows(lines, path), 1):
             if None in fields or None in fields.values():
                 raise DataError(f"{path}, row {number}: more or fewer cells than names in the first line; quote commas")
             yield Record(fields={name: value or None for name, value in fields.items()}, file=path, line=number)
@@ -179,18 +180,22 @@ def _read_csv(path: Path, named: bool) -> Iterator[Record]:
         raise DataError(f"{path} is no CSV ({error}); write it again, or as JSONL") from error
 
 
-def _csv_rows(lines: Iterator[str]) -> Iterator[dict[str, str]]:
-    """The rows, with cells as long as lines may be: csv's own limit is one for the whole process, so it is put back."""
+def _csv_rows(lines: Iterator[str], path: Path) -> Iterator[dict[str, str]]:
     rows = csv.DictReader(lines)
-    while True:
-        most = csv.field_size_limit(LINE_BYTES)
-        try:
-            row = next(rows, None)
-        finally:
-            csv.field_size_limit(most)
-        if row is None:
-            return
+    named = filter(None, _with_long_cells(lambda: rows.fieldnames or ()))  # a sheet's empty columns have empty names
+    if (name := repeated(named)) is not None:
+        raise DataError(f"{path}: the first line names {name!r:.80} twice; give each column a name of its own")
+    while (row := _with_long_cells(lambda: next(rows, None))) is not None:
         yield row
+
+
+def _with_long_cells(read: Callable[[], _Read]) -> _Read:
+    """What is read where cells may be as long as lines: csv's own limit is one for all readers, so it is put back."""
+    most = csv.field_size_limit(LINE_BYTES)
+    try:
+        return read()
+    finally:
+        csv.field_size_limit(most)
 
 
 def _read_parquet(path: Path, named: bool) -> Iterator[Record]:
@@ -264,4 +269,4 @@ def text_of(record: Record, name: str) -> str:
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """A key that puts 2.jsonl before 10.jsonl."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import index
 from typing import Any, Final
 
 from leanthink.core.batch import PROMPT_KEY, RolloutBatch
-from leanthink.core.errors import ConfigError, DataError, DependencyError
+from leanthink.core.errors import ConfigError, DataError
 from leanthink.core.text import listed
 from leanthink.data.fields import (
     IDS,
@@ -34,6 +35,8 @@ from leanthink.data.fields import (
     truncated_of,
 )
 from leanthink.data.records import Record, number_of, source_of, text_of
+from leanthink.files.models import reading, tokenizer_of
+from leanthink.files.reading import whole_number
 from leanthink.verify import Judgement, Verdict, Verifier
 from leanthink.verify.extract import opening_of, opens
 
@@ -289,27 +292,33 @@ def _response_ids(records: Sequence[Record]) -> list[list[int]] | None:
     if name is None:
         return None
     assert isinstance(name, str)
-    for record in records:
-        if not isinstance(record.get(name), list):
-            raise DataError(f"{record.place}: {name!r} is {record.get(name)!r:.80}; give a list of token ids")
-    return [record.get(name) for record in records]
+    return [_ids(record, name) for record in records]
+
+
+def _ids(record: Record, name: str) -> list[int]:
+    """The token ids of a row as numbers of Python's own, by which repetition is told: tensors are equal to nothing."""
+    ids: list[Any] = record.get(name)
+    if not isinstance(ids, list):
+        raise DataError(f"{record.place}: {name!r} is {ids!r:.80}; give a list of token ids")
+    if set(map(type, ids)) <= {int}:
+        return ids
+    place = f"{record.place}, token ids {name!r}"
+    return [whole_number(_plain(value), place) for value in ids]
+
+
+def _plain(value: Any) -> Any:
+    """A whole number of numpy's or torch's as Python's; anything else as it is."""
+    try:
+        return value if isinstance(value, bool) else index(value)
+    except TypeError:
+        return value
 
 
 def _tokenized(texts: Sequence[str], name: str) -> list[list[int]]:
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise DependencyError(
-            "--tokenizer needs transformers, which is not installed; run `pip install transformers`"
-        ) from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"--tokenizer {name}: no tokenizer there ({' '.join(str(error).split())[:200]}); give a folder that holds "
-            "tokenizer.json, or the name of a model on the Hub"
-        ) from error
-    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    place = f"--tokenizer {name}"
+    tokenizer = tokenizer_of(name, place)
+    with reading(place, "tokenizer", "give another folder, or the name of a model on the Hub"):
+        ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return ids
 
 

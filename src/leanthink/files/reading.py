@@ -6,7 +6,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, NoReturn
 
@@ -98,8 +98,14 @@ def parse_json(text: str, place: str, *, line: int | None = None, nan: bool = Fa
             refuse(f"{word} is no finite number; give one, or null", _line_of(text, word))
         return float(word.lower().replace("infinity", "inf"))
 
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            refuse(f"key {repeated(name for name, _ in pairs)!r:.80} is given twice in an object; keep one")
+        return made
+
     try:
-        content = json.loads(text, parse_constant=constant)
+        content = json.loads(text, parse_constant=constant, object_pairs_hook=unique)
         if not _plain(content):  # a call for each number would take most of the time, so only where one is strange
             content = json.loads(text, parse_int=whole, parse_float=decimal, parse_constant=constant)
     except DataError:
@@ -113,6 +119,20 @@ def parse_json(text: str, place: str, *, line: int | None = None, nan: bool = Fa
             raise DataError(f"{place} is no JSON ({error})") from error
         refuse(f"no JSON ({error}); write one JSON object a line")
     return content
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that comes a second time; None where each comes once.
+
+    >>> repeated("abcb"), repeated("abc")
+    ('b', None)
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _plain(content: Any) -> bool:

@@ -26,7 +26,8 @@ from leanthink.core.errors import DataError
 from leanthink.files.reading import read_json
 from leanthink.files.writing import write_text
 
-WEIGHTS: Final = "model.safetensors"
+ENDING: Final = ".safetensors"
+WEIGHTS: Final = f"model{ENDING}"
 INDEX: Final = f"{WEIGHTS}.index.json"
 BLOCK: Final = 1 << 20  # bytes read at a time for a checksum
 MERGE_CHECKPOINT: Final = "python -m verl.model_merger merge --backend fsdp --local_dir {} --target_dir {}"

@@ -25,7 +25,7 @@ from leanthink.core.errors import DataError
 from leanthink.core.text import storable
 from leanthink.files.writing import copy_file, make_folder, whole_folder, write_text
 from leanthink.merge.plan import CONFIG, HEAD, Plan
-from leanthink.merge.weights import WeightWriter, own_file, write_index
+from leanthink.merge.weights import ENDING, WeightWriter, own_file, write_index
 
 MANIFEST: Final = "leanthink_merge.json"
 METHOD: Final = "update-selective merging (DLER: Doing Length pEnalty Right, arXiv 2510.15110, Sec. 4.6)"
@@ -162,7 +162,8 @@ def _write_weights(plan: Plan, writer: WeightWriter, on_bytes: Callable[[int], N
 def _copy_files(plan: Plan, part: Path) -> list[str]:
     """Copy what belongs to a model beside weights and configuration; returns notices."""
     job = plan.job
-    names = sorted(path.name for path in job.source.iterdir() if _fits(path.name, FILES) and not path.is_dir())
+    found = sorted(path.name for path in job.source.iterdir() if _fits(path.name, FILES) and not path.is_dir())
+    names = [name for name in found if not name.endswith(ENDING)]  # weights, whatever they are called
     for name in names:
         copy_file(own_file(job.source / name), part / name)
     templates = job.source / TEMPLATES

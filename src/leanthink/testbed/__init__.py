@@ -9,12 +9,12 @@ differences. It re-checks its steps too often on short chains, and needs re-chec
 from __future__ import annotations
 
 import hashlib
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from leanthink.core.errors import DataError
+from leanthink.files.reading import read_object
 from leanthink.testbed.beds import testbed_named
 from leanthink.testbed.task import Question, Task, Trace, answer, questions, sample_question, sample_trace
 
@@ -48,7 +48,7 @@ def policy_path(testbed: str = "chains") -> Path:
 def verify_policy(folder: Path) -> dict[str, Any]:
     """Check a policy's files against its manifest, which is returned; raise a `DataError` where they differ."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_object(folder / MANIFEST)
         sums = dict(manifest["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"testbed policy: no readable {MANIFEST} in {folder} ({error!r}); {CURE}") from error

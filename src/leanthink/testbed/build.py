@@ -56,7 +56,7 @@ def load(folder: Path) -> Any:
     """A policy that `save` wrote."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(folder)
+    return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
 
 
 def begun(training: Training, task: AnyTask, seed: int) -> Any:

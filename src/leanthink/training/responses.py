@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from leanthink.core.errors import ConfigError
+from leanthink.files.models import config_of
+
 if TYPE_CHECKING:
     from transformers import GenerationConfig
 
@@ -52,11 +55,11 @@ def end_ids(model_path: str, eos_token_id: int) -> frozenset[int]:
 
 def _settings_of_config(model_path: str) -> GenerationConfig | None:
     """The generation settings within a model's ``config.json``; None where there is none."""
-    from transformers import AutoConfig, GenerationConfig, PretrainedConfig
+    from transformers import GenerationConfig, PretrainedConfig
 
     try:
-        config = AutoConfig.from_pretrained(model_path)
-    except (OSError, ValueError):  # no model, or one that brings its own code
+        config = config_of(model_path, f"model {model_path}")
+    except ConfigError:  # no model, or one that brings its own code
         try:
             config, _ = PretrainedConfig.get_config_dict(model_path)
         except OSError:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from leanthink.algorithms import Grpo, PpoClip, Rloo
 from leanthink.core.errors import ConfigError, DependencyError, StateError
+from leanthink.files.models import tokenizer_of
 from leanthink.recipe.definition import Recipe, load_recipe
 from leanthink.recipe.keys import Profile
 from leanthink.recipe.registry import name_of
@@ -44,6 +45,7 @@ def reward(
     n: int | None = None,
     gold: str | None = None,
     options: Mapping[str, Any] | None = None,
+    trust_remote_code: bool = False,
 ) -> RecipeReward:
     """A reward function by a recipe: ``reward_funcs=[trle]``, and ``callbacks=[trle.callback]``.
 
@@ -55,9 +57,11 @@ def reward(
         n: responses to a prompt; only needed where the callback cannot be given, and then for training only.
         gold: the column of the gold answer, where it has none of the usual names.
         options: as `leanthink.training.Settings` has them.
+        trust_remote_code: whether the model's own Python files may be run, as TRL's argument of this name.
 
     Raises:
-        ConfigError: what a reward function cannot carry of the recipe: its advantage, its loss, its limit.
+        ConfigError: what a reward function cannot carry of the recipe: its advantage, its loss, its limit; or the model
+            has no tokenizer that can be read.
     """
     changes = list(overrides)
     if not isinstance(recipe, Recipe):
@@ -72,7 +76,7 @@ def reward(
         )
     for line in told(recipe, keys):
         logger.warning("%s", line)
-    return RecipeReward(recipe, settings, model, n, gold)
+    return RecipeReward(recipe, settings, model, n, gold, trust_remote_code)
 
 
 def lost_by_a_function(recipe: Recipe, settings: Settings) -> list[str]:
@@ -104,13 +108,19 @@ class RecipeReward:
         callback: to be given to the trainer: it tells training from evaluation, and keeps the state.
     """
 
-    def __init__(self, recipe: Recipe, settings: Settings, model: str, n: int | None, gold: str | None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        settings: Settings,
+        model: str,
+        n: int | None,
+        gold: str | None,
+        trust_remote_code: bool = False,
+    ) -> None:
         """See :func:`reward`."""
-        from transformers import AutoTokenizer
-
         self.__name__ = recipe.name
         self.recipe = recipe
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = tokenizer_of(model, f"model {model}", trust_remote_code=trust_remote_code)
         prompt = end_of_prompt(tokenizer)
         self.scorer = Scorer(settings, tokenizer, end_ids(model, tokenizer.eos_token_id), prompt=prompt, gold=gold)
         self.callback = StateCallback(self)

@@ -19,6 +19,7 @@ Lists = Literal["any", "all"]
 PROSE_WORDS: Final = 6
 """From so many words on, a gold answer that no rule reads as a value is prose, which no response repeats."""
 
+CURE: Final = "give one answer as text or a number, or a list of alternatives"
 OTHER: Final = r"\boxed{71993}"
 """A response that is about no gold answer: what is unknown of it, the gold answer is to blame for."""
 
@@ -44,6 +45,8 @@ def gold_text(value: Any, lists: Lists = "any") -> str:
             value = json.loads(value)
         except ValueError:
             return str(value)
+        except RecursionError as error:
+            raise ValueError(f"{value:.40}..., lists within lists, is no answer; {CURE}") from error
     if not isinstance(value, list | tuple):
         return _one(value)
     if not value:
@@ -53,15 +56,15 @@ def gold_text(value: Any, lists: Lists = "any") -> str:
 
 
 def _one(value: Any) -> str:
-    shown, cure = f"{value!r:.80}", "give one answer as text or a number, or a list of alternatives"
+    shown = f"{value!r:.80}"
     if isinstance(value, bool):
         raise ValueError(f"{shown} is no answer; write it as responses do, as text (Yes, True)")
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError(f"{shown} stands for no answer; drop the row, or {cure}")
+        raise ValueError(f"{shown} stands for no answer; drop the row, or {CURE}")
     if isinstance(value, Mapping):
-        raise ValueError(f"{shown} is a mapping; name the field within it, as in reward_model.ground_truth, or {cure}")
+        raise ValueError(f"{shown} is a mapping; name the field within it, as in reward_model.ground_truth, or {CURE}")
     if not isinstance(value, str | int | float):
-        raise ValueError(f"{shown} is no answer; {cure}")
+        raise ValueError(f"{shown} is no answer; {CURE}")
     return str(value)
 
 

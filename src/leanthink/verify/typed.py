@@ -98,7 +98,7 @@ def _listed(gold: str) -> list[str]:
         return []
     try:
         listed = json.loads(gold)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return listed if all(isinstance(one, str) for one in listed) else []
 

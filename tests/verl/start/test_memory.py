@@ -149,6 +149,9 @@ def test_what_will_not_fit_is_told_with_a_cure_that_cures(
     [
         ("nowhere", "no such folder or file; give a folder with config.json, or sizes as in hidden_size=N"),
         ("hidden_size=big", "hidden_size=big is no size"),
+        (f"hidden_size={'9' * 200}", "9 is no size; give a whole number up to 1,000,000,000"),
+        (f"{STATED},head_dim=0", "--model: head_dim is 0; give a whole number from 1 to 1,000,000,000"),
+        (f"{STATED.replace('1536', '4')}", "--model: head_dim is 0; give a whole number"),  # 4 / 12
         ("hidden_size=10", "intermediate_size is None; give a whole number"),
         (f"{STATED},num_experts=8", "num_experts is 8; a mixture of experts is not estimated"),
     ],
@@ -156,6 +159,40 @@ def test_what_will_not_fit_is_told_with_a_cure_that_cures(
 def test_what_is_no_model_is_refused(given: str, told: str) -> None:
     with pytest.raises((DataError, ConfigError), match=told):
         Model.read(given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"text_config": []}, r"text_config is \[\]; give an object of sizes, or leave it out"),
+        ({"text_config": "x"}, "text_config is 'x'; give an object"),
+        ({"text_config": {"hidden_size": 8}}, "intermediate_size is None; give a whole number from 1 to 1,000,000,000"),
+        ({"hidden_size": 10**200}, "hidden_size is 10{39}; give a whole number from 1"),
+        ({"hidden_size": 2.0}, "hidden_size is 2.0; give a whole number"),
+        ({"num_attention_heads": True}, "num_attention_heads is True; give a whole number"),
+        ({"num_key_value_heads": "x"}, "num_key_value_heads is 'x'; give a whole number"),
+        ({"num_key_value_heads": -4}, "num_key_value_heads is -4; give a whole number"),
+        ({"head_dim": -5}, "head_dim is -5; give a whole number"),
+        ({"head_dim": [1]}, r"head_dim is \[1\]; give a whole number"),
+        ({"head_dim": 0}, "head_dim is 0; give a whole number"),
+        ({"max_position_embeddings": "x"}, "max_position_embeddings is 'x'; give a whole number"),
+        ({"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no'; give true or false"),
+        ({"attention_bias": [1]}, r"attention_bias is \[1\]; give true or false"),
+        ({"num_experts": ["x" * 100]}, r"num_experts is \['x{38}; a mixture of experts"),
+    ],
+)
+def test_what_is_no_size_in_a_file_is_refused(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**QWEN, **changes}))
+    with pytest.raises(DataError, match=rf"^{tmp_path}/config\.json: {told}"):
+        Model.read(str(tmp_path))
+
+
+def test_what_a_file_leaves_open_is_as_transformers_has_it(tmp_path: Path) -> None:
+    names = ("text_config", "head_dim", "num_key_value_heads", "max_position_embeddings", "attention_bias")
+    (tmp_path / "config.json").write_text(json.dumps({**QWEN, **dict.fromkeys(names)}))
+    read = Model.read(str(tmp_path))
+    assert (read.head_dim, read.num_key_value_heads, read.attention_bias) == (128, 12, True)
+    assert read.max_position_embeddings is None
 
 
 def test_parallelism_that_does_not_divide_is_refused() -> None:

@@ -1,5 +1,7 @@
 """What is said of prompts and of the context before verl starts."""
 
+import sys
+
 import pytest
 
 from leanthink.core.errors import ConfigError
@@ -9,6 +11,7 @@ from leanthink.testbed.effort import Effort
 from leanthink.testbed.tokenizer import build_tokenizer
 from leanthink.verl.start.launch import Job
 from leanthink.verl.start.prompts import context_notice, prompt_notice, tokenizer_of
+from model_folders import save_program
 
 TOKENIZER = build_tokenizer()
 
@@ -79,8 +82,28 @@ def test_a_context_that_is_too_short_is_told():
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "hdfs://a/b"])
 def test_of_a_model_that_is_not_here_nothing_is_told(name):
-    assert tokenizer_of(name) is None
+    assert tokenizer_of(job(model=name)) is None
     assert list(context_notice(job(model=name))) == []
+
+
+def test_of_a_damaged_model_nothing_is_told(tmp_path):
+    for name in ("tokenizer_config.json", "config.json"):
+        (tmp_path / name).write_text("[]")
+    assert tokenizer_of(job(model=str(tmp_path))) is None
+    assert list(context_notice(job(model=str(tmp_path)))) == []
+
+
+def test_a_program_of_the_model_is_run_where_verls_key_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("somebody is asked whether to run it"))
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "copies"))
+    monkeypatch.setattr("sys.path", [*sys.path])
+    model = str(save_program(tmp_path / "m"))
+    assert tokenizer_of(job(model=model)) is None
+    assert list(context_notice(job(model=model))) == []
+    assert not (tmp_path / "ran").exists()
+    trusting = job(model=model, actor_rollout_ref__model__trust_remote_code=True)
+    assert tokenizer_of(trusting) is None  # what it runs makes no tokenizer
+    assert (tmp_path / "ran").exists()
 
 
 def test_a_rows_own_arguments_for_the_template_count_and_have_to_be_read():

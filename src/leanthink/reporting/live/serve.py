@@ -1,13 +1,16 @@
 """The page's server: for this machine only, and there only for whoever has the address.
 
 It listens on 127.0.0.1, where every user of the machine can knock: so each request needs the token that the printed
-address holds. It answers to no other name, so that no website reaches it through a browser.
+address holds. It answers to no other name, so that no website reaches it through a browser. Whoever knocks and asks
+nothing is let go, so that nobody without the token keeps out who has it, nor fills the disk with complaints.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hmac
+import logging
 import secrets
 import socket
 from collections.abc import Callable
@@ -26,6 +29,11 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+CONNECTIONS: Final = 64
+"""The most connections at once; a page needs one or two."""
+HEAD_S: Final = 10.0
+"""Seconds in which the head of a request has to be whole."""
+BACKLOG: Final = 8  # of connections that are taken at once, before any of them counts
 FILES: Final = {
     "/": ("page.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
@@ -122,12 +130,59 @@ def listening(port: int) -> socket.socket:
     return sock
 
 
-def serve(followed: Followed, sock: socket.socket, token: str) -> None:
-    """Answer until interrupted."""
+def serve(
+    followed: Followed, sock: socket.socket, token: str, *, connections: int = CONNECTIONS, head_s: float = HEAD_S
+) -> None:
+    """Answer until interrupted.
+
+    Args:
+        followed: the run.
+        sock: where to listen; closed at the end.
+        token: what every request has to bring.
+        connections: the most at once; one more takes the place of the oldest that has not asked yet.
+        head_s: seconds after which a connection without the whole head of a request is closed.
+
+    Raises:
+        DependencyError: Starlette or uvicorn is not installed.
+    """
     app = application(followed, token)
     try:
         import uvicorn
     except ImportError as error:
         raise DependencyError("watch needs starlette and uvicorn; run `pip install 'leanthink[watch]'`") from error
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # like uvicorn's warnings, what anybody can cause
+    config = uvicorn.Config(
+        app,
+        http=_guarded(connections, head_s),
+        ws="none",
+        backlog=BACKLOG,
+        headers=[("Connection", "close")],  # one request each: none is kept open for a second that never comes
+        log_level="error",
+        access_log=False,
+    )
     with contextlib.closing(sock):
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[sock])
+        uvicorn.Server(config).run(sockets=[sock])
+
+
+def _guarded(most: int, head_s: float) -> type[asyncio.Protocol]:
+    """uvicorn's HTTP, which by itself waits for ever, and for any number of connections."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Guarded(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.deadline = self.loop.call_later(head_s, self.let_go)
+            if len(self.connections) > most:  # the oldest, for whoever has the token asks at once
+                waiting = [one for one in self.connections if isinstance(one, Guarded) and one.cycle is None]
+                min(waiting, key=lambda one: one.deadline.when()).let_go()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.deadline.cancel()
+            super().connection_lost(exc)
+
+        def let_go(self) -> None:
+            if self.cycle is None:  # no request yet
+                self.connections.discard(self)
+                self.transport.abort()
+
+    return Guarded

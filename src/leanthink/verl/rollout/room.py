@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from leanthink.files.models import config_of, reading
+
 UNBOUNDED: Final = 1 << 30
 """The context of a model that names none; verl's own engines refuse it."""
 
@@ -46,15 +48,15 @@ def model_context(path: str, trust_remote_code: bool = False, local_files_only: 
     """The context that a model's configuration names (tokens); `UNBOUNDED` where it names none.
 
     Raises:
-        OSError: there is no such model.
+        ConfigError: there is no such model, or none that can be read.
     """
-    from transformers import AutoConfig
-
+    place = f"model {path}"
     where = {"trust_remote_code": trust_remote_code, "local_files_only": local_files_only}
-    config = AutoConfig.from_pretrained(local_path(path), **where)
+    config = config_of(local_path(path), place, **where)
     for one in (config, getattr(config, "text_config", None)):
         if (positions := getattr(one, "max_position_embeddings", None)) is not None:
-            return int(positions)
+            with reading(place, "context", "max_position_embeddings has to be a whole number"):
+                return int(positions)
     return UNBOUNDED
 
 

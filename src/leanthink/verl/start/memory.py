@@ -32,6 +32,8 @@ GIB: Final = 2**30
 OVERHEAD: Final = 3 * GIB
 CHUNK: Final = 512  # tokens whose logits verl's fused kernels hold at once
 SIZES: Final = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+LARGEST: Final = 10**9
+"""The most that any size may be."""
 REFERENCE: Final = (f"{ACTOR}.use_kl_loss", "algorithm.use_kl_in_reward")
 
 
@@ -62,7 +64,10 @@ class Model:
         path = path / "config.json" if path.is_dir() else path
         if path.is_file():
             content = read_object(path)
-            return cls.of(content.get("text_config", content), str(path))
+            text = content if content.get("text_config") is None else content["text_config"]
+            if not isinstance(text, Mapping):
+                raise DataError(f"{path}: text_config is {text!r:.40}; give an object of sizes, or leave it out")
+            return cls.of(text, str(path))
         if "=" not in given:
             raise DataError(
                 f"--model {given}: no such folder or file; give a folder with config.json, or sizes as in "
@@ -78,20 +83,32 @@ class Model:
         Raises:
             DataError: a size is missing, or none; or the model has experts.
         """
-        for name in SIZES:
-            if not isinstance(config.get(name), int) or config[name] < 1:
-                raise DataError(f"{place}: {name} is {config.get(name)!r:.40}; give a whole number, 1 or more")
+
+        def size(name: str, default: int | None = None) -> int:
+            found = default if config.get(name) is None and default is not None else config.get(name)
+            if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= LARGEST:
+                raise DataError(f"{place}: {name} is {found!r:.40}; give a whole number from 1 to {LARGEST:,}")
+            return found
+
+        def switch(name: str, default: bool) -> bool:
+            found = default if config.get(name) is None else config[name]
+            if not isinstance(found, int) or found not in (0, 1):
+                raise DataError(f"{place}: {name} is {found!r:.40}; give true or false")
+            return bool(found)
+
+        sizes = {name: size(name) for name in SIZES}
         if experts := next((name for name in ("num_experts", "num_local_experts") if config.get(name)), None):
-            raise DataError(f"{place}: {experts} is {config[experts]}; a mixture of experts is not estimated here")
-        heads = config["num_attention_heads"]
-        bias = config.get("attention_bias")
+            raise DataError(
+                f"{place}: {experts} is {config[experts]!r:.40}; a mixture of experts is not estimated here"
+            )
+        heads, longest = sizes["num_attention_heads"], "max_position_embeddings"
         return cls(
-            **{name: config[name] for name in SIZES},
-            num_key_value_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-            tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
-            attention_bias=config.get("model_type") == "qwen2" if bias is None else bool(bias),
-            max_position_embeddings=config.get("max_position_embeddings"),
+            **sizes,
+            num_key_value_heads=size("num_key_value_heads", heads),
+            head_dim=size("head_dim", sizes["hidden_size"] // heads),
+            tie_word_embeddings=switch("tie_word_embeddings", False),
+            attention_bias=switch("attention_bias", config.get("model_type") == "qwen2"),
+            max_position_embeddings=None if config.get(longest) is None else size(longest),
         )
 
     @property
@@ -277,6 +294,6 @@ def _gib(size: float) -> str:
 
 
 def _stated(name: str, value: str) -> int:
-    if not value.isdecimal():
-        raise ConfigError(f"--model: {name}={value} is no size; give a whole number")
+    if not value.isdecimal() or len(value) > len(str(LARGEST)):
+        raise ConfigError(f"--model: {name}={value} is no size; give a whole number up to {LARGEST:,}")
     return int(value)

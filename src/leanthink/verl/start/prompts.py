@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from leanthink.core.errors import ConfigError
+from leanthink.files import models
 from leanthink.rewards.opened import MANY, OpenedReward
 from leanthink.training.names import own_arguments
 from leanthink.training.sampling import only_part
@@ -19,19 +21,19 @@ LOOKED_AT: Final = 1000
 
 PROMPT, RESPONSE = "data.max_prompt_length", "data.max_response_length"
 CONTEXT: Final = "actor_rollout_ref.rollout.max_model_len"
+TRUST: Final = "actor_rollout_ref.model.trust_remote_code"
 TEMPLATE: Final = "actor_rollout_ref.model.custom_chat_template"
 ARGUMENTS: Final = "data.apply_chat_template_kwargs"
 
 Messages = Sequence[Mapping[str, Any]]
 
 
-def tokenizer_of(model: str) -> Any | None:
-    """A model's tokenizer; None where it is not on this machine, or is a program of somebody's."""
-    from transformers import AutoTokenizer
-
+def tokenizer_of(job: Job) -> Any | None:
+    """The model's tokenizer; None where it is not on this machine, or a program that the job does not trust."""
+    trusts = _is_trusted(job)
     try:
-        return AutoTokenizer.from_pretrained(model, local_files_only=True)
-    except (OSError, ValueError):
+        return models.tokenizer_of(job.model, "--model", trust_remote_code=trusts, local_files_only=True)
+    except ConfigError:
         return None
 
 
@@ -41,8 +43,8 @@ def context_notice(job: Job) -> Iterator[str]:
     if "://" in job.model:
         return  # verl fetches it
     try:
-        own = model_context(job.model, local_files_only=True)
-    except (OSError, ValueError):
+        own = model_context(job.model, _is_trusted(job), local_files_only=True)
+    except ConfigError:
         return
     context = min(own, int(keys.get(CONTEXT) or own))
     if context < keys[PROMPT] + keys[RESPONSE]:
@@ -84,6 +86,11 @@ def prompt_notice(
         f"longest {max(longer)}, with what the recipe adds): verl cuts them from the left, where the question begins; "
         f"raise {PROMPT}, or leave them out (leanthink/prompt_cut_share counts them in training)"
     )
+
+
+def _is_trusted(job: Job) -> bool:
+    """Whether verl's own key says that the model's Python files may be run."""
+    return job.keys().get(TRUST) is True
 
 
 def _told(job: Job, messages: Messages, keys: Mapping[str, Any]) -> Iterator[Messages]:
