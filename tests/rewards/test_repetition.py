@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -13,7 +14,8 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.placement import token_rewards
 from leanthink.rewards import CosineLength, Repetition, Sum, TokenRepetition, WordRepetition
-from leanthink.rewards.repetition import repeated
+from leanthink.rewards.repetition import ngrams, repeated
+from timing import is_within
 
 EXAMPLES = [
     Repetition(size=1),
@@ -70,6 +72,31 @@ def test_agrees_with_the_loop() -> None:
         text = " ".join(draw.choice("AaBb") for _ in tokens)
         slow_word = slow_word_repetition(text, size, -2.0)
         assert WordRepetition(max_penalty=-2.0, size=size).measure(text) == pytest.approx(slow_word, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000, 1999, 2000, 2001, 10**18])
+def test_n_grams_of_any_size_agree_with_tuples(size: int) -> None:
+    draw = random.Random(6)
+    half = [draw.randrange(3) for _ in range(1000)]
+    tokens = half + half
+    places = range(len(tokens) - size + 1)
+    first = [tuple(tokens[start : start + size]) for start in places]
+    seen: dict[tuple[int, ...], int] = {}
+    numbers = [seen.setdefault(one, place) for place, one in enumerate(first)]
+    found = ngrams(tokens, size).tolist()
+    assert [found.index(one) for one in found] == numbers
+    again = [place for place, one in enumerate(numbers) if one != place]
+    assert repeated(tokens, size) == [any(at - size < start <= at for start in again) for at in range(len(tokens))]
+
+
+def test_a_large_n_gram_takes_no_more_time_or_memory() -> None:
+    tokens = list(range(30_000)) * 4
+    tracemalloc.start()
+    try:
+        assert is_within(5, lambda: [repeated(tokens, size) for size in (40, 30_000, 60_000)])
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("tokens", [[], [1], [1, 1]])
