@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -96,14 +97,37 @@ def discounted_return(
     tensor([-0.0975, -0.0985, -0.0995, -0.0500,  0.0000,  0.0000],
            dtype=torch.float64)
     """
-    token_T = torch.arange(length + 1, dtype=torch.float64)
+    left_T = torch.arange(length, -1, -1, dtype=torch.float64)
+    power_T = discount**left_T
+    sum_T = left_T if discount == 1 else (1 - power_T) / (1 - discount)
     return_T = torch.zeros(length + 1, dtype=torch.float64)
     for start, end in spans:
-        first_T = token_T.clamp(min=start)
-        count_T = (end - first_T).clamp(min=0)
-        sum_T = count_T if discount == 1 else (1 - discount**count_T) / (1 - discount)
-        return_T += penalty * discount ** (first_T - token_T) * sum_T
+        if end > length:
+            first = max(start, length)
+            count = max(end - first, 0)
+            total = count if discount == 1 else (1 - discount**count) / (1 - discount)
+            return_T[length] += penalty * discount ** (first - length) * total
+    for begin, end, depth in reversed(_covered(spans, length)):
+        part = slice(length - (end - begin), length)
+        return_T[begin:end] = penalty * depth * sum_T[part] + power_T[part] * return_T[end]
     return return_T
+
+
+def _covered(spans: Sequence[tuple[int, int]], length: int) -> list[tuple[int, int, int]]:
+    """The stretches of a response in order, from 0 to ``length``, and how many spans lie over each."""
+    changes: Counter[int] = Counter()
+    for start, end in spans:
+        if start < end:
+            changes.update({start: 1})
+            changes.update({end: -1})
+    stretches, begin, depth = [], 0, 0
+    for place, change in [*sorted(changes.items()), (length, 0)]:
+        end = min(max(place, 0), length)
+        if end > begin:
+            stretches.append((begin, end, depth))
+            begin = end
+        depth += change
+    return stretches
 
 
 @final

@@ -14,7 +14,7 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.placement import token_rewards
 from leanthink.rewards import CosineLength, Repetition, Sum, TokenRepetition, WordRepetition
-from leanthink.rewards.repetition import ngrams, repeated
+from leanthink.rewards.repetition import discounted_return, ngrams, repeated
 from timing import is_within
 
 EXAMPLES = [
@@ -97,6 +97,24 @@ def test_a_large_n_gram_takes_no_more_time_or_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 100 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_returns_of_any_spans_are_those_of_the_loop() -> None:
+    draw = random.Random(9)
+    for _ in range(500):
+        length, discount = draw.randrange(12), draw.choice((0.5, 0.99, 1.0))
+        spans = [(draw.randrange(-3, 16), draw.randrange(-3, 18)) for _ in range(draw.randrange(4))]
+        dense = [-0.3 * sum(start <= token < end for start, end in spans) for token in range(18)]
+        slow = slow_two_discounts(0.0, dense, discount)
+        found = discounted_return(spans, length, -0.3, discount).tolist()
+        assert found == pytest.approx(slow[: length + 1], abs=1e-9)
+
+
+def test_many_ranges_are_paid_in_time_in_proportion() -> None:
+    reward = TokenRepetition(size=1)
+    tokens = [token for new in range(20_000) for token in (0, new + 1)]
+    batch = batch_of(reward, [reward.measure(tokens)], [len(tokens)], [0])
+    assert is_within(8, reward.place, batch)
 
 
 @pytest.mark.parametrize("tokens", [[], [1], [1, 1]])

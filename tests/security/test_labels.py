@@ -144,10 +144,13 @@ def test_what_is_no_key_is_refused_wherever_it_is_read(
         assert cli.main(["show", str(tmp_path / "theirs.yaml"), *PASTED, "--trainer", trainer]) == cli.FAILED
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1 and "recipe theirs, verl: " in err and len(err) < 300
-    for block in ({"cpu": {key: 1}}, {"verl": {"+x": {"y": [{key * 5: 1} if len(key) > 200 else None]}}, "cpu": {key: 1}}):
-        with pytest.raises(ConfigError, match="is no key of verl's configuration|signs; give up to 200"):
+    for block in (
+        {"cpu": {key: 1}},
+        {"verl": {"+x": {"y": [{key * 5: 1} if len(key) > 200 else None]}}, "cpu": {key: 1}},
+    ):
+        with pytest.raises(ConfigError, match=r"is no key of verl's configuration|signs; give up to 200"):
             recipe_from({"reward": "correct", **block}, "mine")
-    with pytest.raises(ConfigError, match="no key of verl's configuration|give up to 200|is no override"):
+    with pytest.raises(ConfigError, match=r"no key of verl's configuration|give up to 200|is no override"):
         read_override(f"{key}=1")
     with pytest.raises(ConfigError, match="verl's command: "):
         overrides({key: 1})

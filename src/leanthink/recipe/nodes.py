@@ -232,8 +232,8 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
             and value.keys() <= REGISTRY["schedule"].keys()
         ):
             raise ConfigError(
-                f"{place}: {value!r:.80} is a schedule, and this takes {wanted} only; in a class of your own, declare it "
-                "`Number` and read it with `at(self.argument, batch.step)` (from leanthink import Number, at)"
+                f"{place}: {value!r:.80} is a schedule, and this takes {wanted} only; in a class of your own, declare "
+                "it `Number` and read it with `at(self.argument, batch.step)` (from leanthink import Number, at)"
             )
         if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
             share = _SHARE if hint in (int, float) and _means_a_share(value) else ""

@@ -102,7 +102,9 @@ def _set(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
         elif below == path[depth + 1]:  # `reward: correct` before it
             below = {below: {}}
         if not isinstance(below, dict):
-            raise ConfigError(f"{place}: {'.'.join(path[: depth + 1])} is {below!r:.80}, which has no {path[depth + 1]!r}")
+            raise ConfigError(
+                f"{place}: {'.'.join(path[: depth + 1])} is {below!r:.80}, which has no {path[depth + 1]!r}"
+            )
         here[name] = below
         here = below
     here[path[-1]] = value

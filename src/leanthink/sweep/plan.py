@@ -365,7 +365,9 @@ def _shown(chosen: Mapping[str, Any]) -> Iterator[str]:
 
 def _unique(names: Sequence[str], file: Path) -> None:
     if twice := _twice(names):
-        raise ConfigError(f"{file}: two runs are called {as_label(twice)!r}; give one of them another name under variants")
+        raise ConfigError(
+            f"{file}: two runs are called {as_label(twice)!r}; give one of them another name under variants"
+        )
 
 
 def _twice(names: Sequence[str]) -> str | None:

@@ -85,6 +85,7 @@ _NAMES = {
 _RENAMED = re.compile(rf"\\({'|'.join(_NAMES)})(?![A-Za-z])")
 _PLAIN_RENAMED = {"<", ">", "*", "[", "]", "|", ":", "i"}
 _INNER_MATHS = re.compile(r"(?<!\\)\$(?=\S)([^$]*[^\s$\\])\$(?!\d)")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _MARKS = (('"', '"'), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("`", "`"))
 
 
@@ -125,20 +126,44 @@ def unwrapped(text: str) -> str:
     >>> unwrapped("**$4$**."), unwrapped("{4}"), unwrapped("{4}{5}")
     ('4', '4', '{4}{5}')
     """
-    before = None
-    while before != text:
-        before = text
-        text = text.strip()
-        if text.endswith((".", ",", ";")) and not text.endswith(("..", "m.")):
-            text = text[:-1].rstrip()
-        text = text.rstrip("\\ ")
+    begin, end, before = 0, len(text), None
+    closes = _closed(text) if "{" in text else {}
+    while before != (begin, end):
+        before = (begin, end)
+        begin, end = _stripped(text, begin, end)
+        if text.endswith((".", ",", ";"), begin, end) and not text.endswith(("..", "m."), begin, end):
+            _, end = _stripped(text, begin, end - 1)
+        while end > begin and text[end - 1] in "\\ ":
+            end -= 1
         for left, right in _MARKS:
-            inner = text[len(left) : len(text) - len(right)]
-            if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:
-                text = inner
-        if text.startswith("{") and text.endswith("}") and closing(text, 0) == len(text) - 1:
-            text = text[1:-1]
-    return text
+            inner = begin + len(left), end - len(right)
+            marked = text.startswith(left, begin, end) and text.endswith(right, begin, end) and inner[0] < inner[1]
+            if marked and text.find(left, *inner) < 0 and text.find(right, *inner) < 0:
+                begin, end = inner
+        if end > begin and closes.get(begin) == end - 1:
+            begin, end = begin + 1, end - 1
+    return text[begin:end]
+
+
+def _stripped(text: str, begin: int, end: int) -> tuple[int, int]:
+    """The part of a text from ``begin`` to ``end``, without white space around it."""
+    while begin < end and text[begin].isspace():
+        begin += 1
+    while begin < end and text[end - 1].isspace():
+        end -= 1
+    return begin, end
+
+
+def _closed(text: str) -> dict[int, int]:
+    r"""Where each brace that closes does so; `\{` is no brace."""
+    closes: dict[int, int] = {}
+    opened: list[int] = []
+    for found in _BRACE.finditer(text):
+        if found[0] == "{":
+            opened.append(found.start())
+        elif found[0] == "}" and opened:
+            closes[opened.pop()] = found.start()
+    return closes
 
 
 def closing(text: str, start: int) -> int:

@@ -242,9 +242,7 @@ def _runs_on(text: str, boxes: list[Box]) -> int | None:
 
 _TURNS = ("Question", "Problem", "Exercise", "Instruction", "Human", "User", "Q:", "Q ", "<|")
 _TAG = ("<answer>", "</answer>")
-_HASHES = re.compile(
-    r"^####[ \t]*+((?:[-+(]|\\?\$|\\[a-z])*\d(?!\d*[.)][ \t]+\S)[^\n]*+)(\n|\Z)", re.MULTILINE
-)
+_HASHES = re.compile(r"^####[ \t]*+((?:[-+(]|\\?\$|\\[a-z])*\d(?!\d*[.)][ \t]+\S)[^\n]*+)(\n|\Z)", re.MULTILINE)
 _SOLUTION = re.compile(r"\\boxed|^#### ?\S|(?i:final answer)", re.MULTILINE)
 _FINAL = re.compile(
     r"(?:final\s+answer[^.\n:=]{0,80}?(?:\bis\b|[:=])|(?:^|(?<=\[)|(?<=\$)|(?<=\\\())[ \t*_]*answer[ \t*_]*:)[\s:*_]*"

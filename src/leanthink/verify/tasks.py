@@ -105,7 +105,7 @@ def _told_value(gold: str, text: str, *, marked: bool) -> str:
             prose = not marked and isinstance(value, Formula) and _PROSE.search(text)
             if _is_text(gold) or not (prose or _holds_text(value)):
                 return text
-        except Unreadable:
+        except (Unreadable, RecursionError):
             pass
     return value_in(text) or (text if marked else "")
 
@@ -117,7 +117,7 @@ def _holds_text(value: Value) -> bool:
 def _is_text(gold: str) -> bool:
     try:
         return isinstance(read(gold), Text)
-    except Unreadable:
+    except (Unreadable, RecursionError):
         return True
 
 
