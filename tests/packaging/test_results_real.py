@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import runpy
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ from leanthink.recipe.yaml import read_yaml
 from leanthink.sweep.plan import Planned, Sweep
 from leanthink.sweep.store import Store
 
-REAL = Path(__file__).parents[2] / "benchmarks" / "real"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 START = {"lessons": 1600, "start": {"accuracy": 0.6, "tokens": 112.3}}
 
 
 @pytest.fixture(name="script")
-def _script() -> dict[str, Any]:
-    return runpy.run_path(str(REAL / "table.py"))
+def _script(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield runpy.run_path(str(BENCHMARKS / "results_real.py"))
+    del sys.modules["kept_runs"]
 
 
 def figures(accuracy: float, tokens: float) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def sweep_of(*variants: str) -> Sweep:
         Planned(variant=name, recipe="grpo", overrides={}, seed=1, arguments=(), steps=30, key=f"{name}1")
         for name in variants
     ]
-    return Sweep(runs=tuple(runs), file=REAL / "sweep.yaml")
+    return Sweep(runs=tuple(runs), file=BENCHMARKS / "results_real.yaml")
 
 
 def test_a_line_for_each_run_and_what_is_missing_by_name(script: dict[str, Any], tmp_path: Path) -> None:
@@ -59,10 +63,12 @@ def test_a_line_for_each_run_and_what_is_missing_by_name(script: dict[str, Any],
 def test_a_run_whose_folder_is_gone_is_shown_as_it_was_kept(script: dict[str, Any], tmp_path: Path) -> None:
     kept = [run_of(script, "grpo"), run_of(script, "no longer asked for")]
     again = [script["Ended"](**node) for node in json.loads(json.dumps([vars(one) for one in kept]))]
-    assert script["ended_runs"](sweep_of("grpo", "dler"), Store(folder=tmp_path), again) == kept[:1]
+    assert (
+        script["ended_runs"](sweep_of("grpo", "dler"), Store(folder=tmp_path), again, script["ended_run"]) == kept[:1]
+    )
 
 
 def test_the_sweep_asks_for_one_start_and_verls_vllm() -> None:
-    node = read_yaml(REAL / "sweep.yaml")
+    node = read_yaml(BENCHMARKS / "results_real.yaml")
     assert set(node["variants"]) >= {"grpo", "grpo_lambda", "drpo"} and len(node["variants"]) == 5
     assert (node["engine"], node["profile"], node["model"]) == ("vllm", "cpu", "runs/real/start/model")

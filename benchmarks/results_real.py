@@ -1,9 +1,10 @@
 """Write ``docs/explanation/results_real.md``: five methods on a real pretrained model and verl's vLLM server.
 
-    python benchmarks/real/table.py runs/real/sweep
+    python benchmarks/results_real.py runs/real/sweep
 
-``make results-real`` makes the start, trains the runs of ``sweep.yaml`` that are not there yet, and calls this. What a
-run came to is kept in ``results.json``, so that runs may be made one after the other, and shown without their folders.
+``make results-real`` makes the start, trains the runs of ``results_real.yaml`` that are not there yet, and calls this.
+What a run came to is kept in ``results_real.json``, so that runs may be made one after the other, and are shown without
+their folders.
 """
 
 from __future__ import annotations
@@ -11,20 +12,23 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from kept_runs import ended_runs
+
 from leanthink.commands.sweep import resolver
 from leanthink.files.reading import read_json
 from leanthink.reporting.pictures import save, styles, subplots
-from leanthink.sweep.plan import Sweep, load_sweep
-from leanthink.sweep.store import Store, outcome
+from leanthink.runs.folder import Run
+from leanthink.sweep.plan import Planned, Sweep, load_sweep
+from leanthink.sweep.store import Store
 
 HERE: Final = Path(__file__).resolve().parent
-SWEEP, KEPT, START = HERE / "sweep.yaml", HERE / "results.json", HERE / "start" / "start.json"
-PAGE: Final = HERE.parents[1] / "docs" / "explanation" / "results_real.md"
+SWEEP, KEPT, START = HERE / "results_real.yaml", HERE / "results_real.json", HERE / "real" / "start" / "start.json"
+PAGE: Final = HERE.parent / "docs" / "explanation" / "results_real.md"
 CURVES: Final = {"tokens": "leanthink/length/all", "accuracy": "leanthink/accuracy"}
 WINDOW: Final = 5
 """Steps over which the picture averages: a batch has 64 responses only."""
@@ -36,7 +40,7 @@ TEXT: Final = (
     "at {tokens:.0f} tokens. Then {steps} steps of {rollouts} rollouts each, from that same start, with real verl, "
     "verl's vLLM server on a CPU, in bf16. 512 held-out questions at temperature 1, which no setting was chosen on; "
     "± is the standard error of one evaluation over its questions. `make results-real` trains what is not trained "
-    "yet; `benchmarks/real/sweep.yaml` has the settings, `benchmarks/real/results.json` what each run came to."
+    "yet; `benchmarks/results_real.yaml` has the settings, `benchmarks/results_real.json` what each run came to."
 )
 READING: Final = (
     "What it shows: the recipes train a model with a real tokenizer, chat template and vocabulary on the stack that "
@@ -66,23 +70,12 @@ class Ended:
     curves: dict[str, list[float]]
 
 
-def ended_runs(sweep: Sweep, store: Store, kept: Iterable[Ended]) -> list[Ended]:
-    """The runs of the plan that ended, from their folders where these are there, else as they were kept."""
-    before = {one.key: one for one in kept}
-    found = []
-    for planned in sweep.runs:
-        run = store.run(planned)
-        if outcome(run, planned) == "finished":
-            rows = [row for row in run.read_metrics() if row["step"] > 0]
-            curves = {name: [row[key] for row in rows] for name, key in CURVES.items()}
-            summary = dict(run.read_summary())
-            own = Ended(
-                variant=planned.variant, key=planned.key, seed=planned.seed, summary=summary, curves=curves
-            )  # fmt: skip
-            found.append(own)
-        elif planned.key in before:
-            found.append(before[planned.key])
-    return found
+def ended_run(run: Run, planned: Planned) -> Ended:
+    """What is kept of a run."""
+    rows = [row for row in run.read_metrics() if row["step"] > 0]
+    curves = {name: [row[key] for row in rows] for name, key in CURVES.items()}
+    summary = dict(run.read_summary())
+    return Ended(variant=planned.variant, key=planned.key, seed=planned.seed, summary=summary, curves=curves)
 
 
 def row_of(run: Ended) -> list[str]:
@@ -158,7 +151,7 @@ def main() -> None:
         warnings.simplefilter("ignore")  # `leanthink sweep` has told what is to be said about the recipes
         sweep = load_sweep(SWEEP, resolver())
     kept = [Ended(**node) for node in read_json(KEPT)] if KEPT.exists() else []
-    runs = ended_runs(sweep, Store(folder=args.sweep), kept)
+    runs = ended_runs(sweep, Store(folder=args.sweep), kept, ended_run)
     if not runs:
         raise SystemExit(f"{args.sweep} holds no run of {SWEEP} that ended; train them with `make results-real`")
     KEPT.write_text(json.dumps([asdict(run) for run in runs], indent=1, allow_nan=False) + "\n", encoding="utf-8")
