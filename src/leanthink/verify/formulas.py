@@ -18,7 +18,7 @@ def formulas_in(text: str, dollars: re.Pattern[str]) -> Iterator[tuple[str, int,
         dollars: how a formula between dollars looks; one group of its takes what it says.
 
     >>> list(formulas_in(r"\(a \(b\) $c$", re.compile(r"\$([^$]+)\$")))
-    [('a \\(b', 0, 8), ('c', 9, 12)]
+    [('a \\(b', 0, 9), ('c', 10, 13)]
     """
     opening = _with_brackets(dollars)
     last = {"\\(": text.rfind("\\)"), "\\[": text.rfind("\\]")}
