@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import final
@@ -24,14 +25,36 @@ def repeated(tokens: Sequence[Hashable], size: int) -> list[bool]:
     >>> repeated([5, 6, 7, 5, 6, 7, 8], size=3)
     [False, False, False, True, True, True, False]
     """
-    flags = [False] * len(tokens)
-    seen = set()
-    for start in range(len(tokens) - size + 1):
-        ngram = tuple(tokens[start : start + size])
+    seen: set[int] = set()
+    flags, end = [], 0
+    for start, ngram in enumerate(numbered(tokens, size)):
         if ngram in seen:
-            flags[start : start + size] = [True] * size
+            end = start + size
         seen.add(ngram)
-    return flags
+        flags.append(start < end)
+    return flags + [place < end for place in range(len(flags), len(tokens))]
+
+
+def numbered(tokens: Sequence[Hashable], size: int) -> list[int]:
+    """A number for each n-gram of ``size`` tokens, the same for two n-grams where they are equal.
+
+    An n-gram of twice as many tokens is a pair of n-grams, so that a long one costs hardly more than a short one.
+
+    >>> numbered([5, 6, 7, 5, 6, 7, 8], size=3)
+    [0, 1, 2, 0, 3]
+    """
+    if size > len(tokens):
+        return []
+    numbers, width = _numbers(tokens), 1
+    while width < size:
+        step = min(width, size - width)  # the last pair may overlap
+        numbers, width = _numbers(zip(numbers, numbers[step:], strict=False)), width + step
+    return numbers
+
+
+def _numbers(values: Iterable[Hashable]) -> list[int]:
+    seen: dict[Hashable, int] = {}
+    return [seen.setdefault(value, len(seen)) for value in values]
 
 
 @final
@@ -73,14 +96,37 @@ def discounted_return(
     tensor([-0.0975, -0.0985, -0.0995, -0.0500,  0.0000,  0.0000],
            dtype=torch.float64)
     """
-    token_T = torch.arange(length + 1, dtype=torch.float64)
+    left_T = torch.arange(length, -1, -1, dtype=torch.float64)
+    power_T = discount**left_T
+    sum_T = left_T if discount == 1 else (1 - power_T) / (1 - discount)
     return_T = torch.zeros(length + 1, dtype=torch.float64)
     for start, end in spans:
-        first_T = token_T.clamp(min=start)
-        count_T = (end - first_T).clamp(min=0)
-        sum_T = count_T if discount == 1 else (1 - discount**count_T) / (1 - discount)
-        return_T += penalty * discount ** (first_T - token_T) * sum_T
+        if end > length:
+            first = max(start, length)
+            count = max(end - first, 0)
+            total = count if discount == 1 else (1 - discount**count) / (1 - discount)
+            return_T[length] += penalty * discount ** (first - length) * total
+    for begin, end, depth in reversed(_covered(spans, length)):
+        part = slice(length - (end - begin), length)
+        return_T[begin:end] = penalty * depth * sum_T[part] + power_T[part] * return_T[end]
     return return_T
+
+
+def _covered(spans: Sequence[tuple[int, int]], length: int) -> list[tuple[int, int, int]]:
+    """The stretches of a response in order, from 0 to ``length``, and how many spans lie over each."""
+    changes: Counter[int] = Counter()
+    for start, end in spans:
+        if start < end:
+            changes.update({start: 1})
+            changes.update({end: -1})
+    stretches, begin, depth = [], 0, 0
+    for place, change in [*sorted(changes.items()), (length, 0)]:
+        end = min(max(place, 0), length)
+        if end > begin:
+            stretches.append((begin, end, depth))
+            begin = end
+        depth += change
+    return stretches
 
 
 @final
@@ -188,7 +234,7 @@ class WordRepetition(TextReward):
     def measure(self, response: str) -> float:
         """The penalty of one response's text."""
         words = response.lower().split()
-        ngrams = [tuple(words[start : start + self.size]) for start in range(len(words) - self.size + 1)]
+        ngrams = numbered(words, self.size)
         return self.max_penalty * (len(ngrams) - len(set(ngrams))) / len(ngrams) if ngrams else 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -13,7 +14,8 @@ from leanthink.core.batch import RolloutBatch
 from leanthink.core.errors import BatchError, ConfigError
 from leanthink.core.placement import token_rewards
 from leanthink.rewards import CosineLength, Repetition, Sum, TokenRepetition, WordRepetition
-from leanthink.rewards.repetition import repeated
+from leanthink.rewards.repetition import discounted_return, repeated
+from timing import is_within
 
 EXAMPLES = [
     Repetition(size=1),
@@ -63,7 +65,7 @@ def test_agrees_with_the_loop() -> None:
     draw = random.Random(5)
     for _ in range(1000):
         tokens = [draw.randrange(draw.choice((1, 2, 3, 9))) for _ in range(draw.randrange(25))]
-        size = draw.randint(1, 6)
+        size = draw.choice((*range(1, 7), 11, 16, 25))
         slow = slow_dense_repetition(tokens, size, -0.05)
         assert [-0.05 * flag for flag in repeated(tokens, size)] == slow
         assert Repetition(size=size).measure(tokens) == pytest.approx(sum(slow), abs=1e-9)
@@ -86,6 +88,29 @@ def test_overlapping_repeats_are_paid_once() -> None:
 def test_a_long_response_is_quick() -> None:
     """The worst case of a generation limit, well under the time its verification takes."""
     assert Repetition().measure(list(range(7168)) * 2) == pytest.approx(-0.05 * 7168)
+
+
+LONG = {
+    "one token": [1] * 60_000,
+    "all different": list(range(60_000)),
+    "two tokens": [1, 2] * 30_000,
+    "twice": list(range(30_000)) * 2,
+}
+
+
+@pytest.mark.parametrize("size", [20, 8_000, 30_000, 10**300])
+@pytest.mark.parametrize("form", LONG)
+def test_neither_time_nor_memory_goes_by_the_size(form: str, size: int) -> None:
+    tokens, text = LONG[form], " ".join(map(str, LONG[form]))
+    reward = WordRepetition(max_penalty=-1, size=size)
+    assert is_within(3, repeated, tokens, size) and is_within(3, reward.measure, text)
+    tracemalloc.start()
+    try:
+        repeated(tokens, size)
+        reward.measure(text)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -138,6 +163,24 @@ def test_returns_are_those_of_the_slow_twin(discount: float) -> None:
         for line, outcome, returns in zip(lines, outcome_N.tolist(), found, strict=True):
             slow = slow_two_discounts(outcome, slow_dense_repetition(line, 2, -0.3), discount)
             assert returns == pytest.approx(slow, abs=1e-9)
+
+
+def test_returns_of_any_spans_are_those_of_the_loop() -> None:
+    draw = random.Random(9)
+    for _ in range(500):
+        length, discount = draw.randrange(12), draw.choice((0.5, 0.99, 1.0))
+        spans = [(draw.randrange(-3, 16), draw.randrange(-3, 18)) for _ in range(draw.randrange(4))]
+        dense = [-0.3 * sum(start <= token < end for start, end in spans) for token in range(18)]
+        slow = slow_two_discounts(0.0, dense, discount)
+        found = discounted_return(spans, length, -0.3, discount).tolist()
+        assert found == pytest.approx(slow[: length + 1], abs=1e-9)
+
+
+def test_many_ranges_are_paid_in_time_in_proportion() -> None:
+    reward = TokenRepetition(size=1)
+    tokens = [token for new in range(20_000) for token in (0, new + 1)]
+    batch = batch_of(reward, [reward.measure(tokens)], [len(tokens)], [0])
+    assert is_within(3, reward.place, batch)
 
 
 def test_it_adds_up_with_the_cosine_reward_and_reaches_an_advantage_by_token() -> None:
