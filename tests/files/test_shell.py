@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
@@ -116,6 +117,7 @@ HARD = [
     "$((1" + "+1" * 100_000 + "))", "x=1;y=$((x+1));" * 10_000, '"${a[@]}"' * 20_000, "a=$a$a\n" * 5000,
     "a=x\n" + "a=$a$a\n" * 60, "${a:-" * 5000 + "}" * 5000, "<" * 50_000, "\\\n" * 100_000, "#" * 200_000,
     "".join(f"v{n}=$((v+1))\n" for n in range(10_000)), "case a in x) y=1;; esac\n" * 5000,
+    "x " + "<<a " * 340_000 + "\n",
 ]  # fmt: skip
 
 
@@ -126,6 +128,39 @@ def test_any_script_is_read_in_linear_time(text: str) -> None:
             read_script(text, "a.sh")
 
     assert is_within(5, read)
+
+
+FEW_SIGNS = {  # a script that stands for gigabytes
+    "words": "a='" + "x" * 60_000 + "'\nrun" + " k$a" * 60_000,
+    "words in quotes": "a='" + "x" * 60_000 + "'\nrun" + ' "k${a}"' * 40_000,
+    "one word of pieces": "a='" + "x " * 30_000 + "'\nrun k=z" + "${a}" * 1500,
+    "pieces": "a='" + "x " * 30_000 + "'\nrun " + "${a} " * 1500,
+    "an array": "a=(" + "x " * 30_000 + ")\nrun " + '"${a[@]}" ' * 5000,
+    "defaults": "a='" + "x" * 60_000 + "'\nrun" + " ${b:-$a}" * 20_000,
+    "sums": "a=(" + "1 " * 30_000 + ")\n" + "x=$((a))\n" * 20_000,
+    "added to": "a='" + "x" * 60_000 + "'\n" + "a+=x\n" * 20_000,
+    "values": "a='" + "x" * 60_000 + "'\n" + "b=z$a\n" * 20_000,
+}
+
+
+@pytest.mark.parametrize("name", FEW_SIGNS)
+def test_a_script_that_blows_up_is_refused_before_it_has(name: str) -> None:
+    def read() -> None:
+        with pytest.raises(DataError, match=r"its variables come to more than 4,194,304 signs"):
+            read_script(FEW_SIGNS[name], "a.sh")
+
+    assert is_within(5, read)
+    tracemalloc.start()
+    try:
+        read()
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_values_that_grow_line_by_line_are_read() -> None:
+    text = "A=x\n" + "".join(f'A="$A data.key_of_a_script_{n}={n}"\n' for n in range(350)) + "say $A\n"
+    assert len(read_script(text, "a.sh").commands[-1].words) == 352
 
 
 def test_a_variable_does_not_blow_up() -> None:

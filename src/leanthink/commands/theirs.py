@@ -24,7 +24,7 @@ LONGEST: Final = 200
 """Signs of a value that are shown."""
 INDENT: Final = 4
 _VARIABLES: Final = re.compile(
-    r"[A-Za-z0-9_./:@=,+ -]*(?:\$(?:[A-Z_a-z][A-Z_a-z0-9]*|\{[A-Z_a-z][A-Z_a-z0-9]*\})[A-Za-z0-9_./:@=,+ -]*)+"
+    r"[A-Za-z0-9_./:@=,+ -]*+(?:\$(?:[A-Z_a-z][A-Z_a-z0-9]*+|\{[A-Z_a-z][A-Z_a-z0-9]*+\})[A-Za-z0-9_./:@=,+ -]*+)+"
 )
 """Text with variables, and with no sign beside them that means anything in double quotes."""
 

@@ -8,12 +8,14 @@ run bare.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from leanthink.core.errors import DataError
-from leanthink.files.sums import value_of
+from leanthink.files.sums import LONGEST, value_of
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNED: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
@@ -27,13 +29,15 @@ _PLAIN: Final = re.compile(r"[^\s\\'\"$`;|&()<>]+")
 _PLAIN_IN_QUOTES: Final = re.compile(r'[^\\"$`]+')
 _MOST: Final = 1 << 22
 """Signs to which a script may come, variables written out."""
+_EACH: Final = 32
+"""Signs that a word, or a piece of one, counts beside its own: what it takes of memory."""
 _LONGEST: Final = 1 << 16
 """Signs of a word."""
 _DEEPEST: Final = 16
 """Arrays, and defaults of variables, inside of each other."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Word:
     """A word of a command as the program would get it; ``unknown`` names what of it only a run would tell."""
 
@@ -50,18 +54,26 @@ class Command:
 
 
 @dataclass(kw_only=True)
+class Size:
+    """What a script has come to so far, and what is read of its words in turn."""
+
+    signs: int = 0
+
+    def count(self, words: Iterable[Word], place: str, line: int) -> None:
+        """Refuse a script whose variables blow up."""
+        self.signs += sum(len(word.text) + _EACH for word in words)
+        if self.signs > _MOST:
+            told = f"{_MOST:,} signs, {_EACH} of them for each word"
+            raise DataError(f"{place}, line {line}: its variables come to more than {told}; give fewer")
+
+
+@dataclass(kw_only=True)
 class _Known:
     """What the variables hold so far; those in ``unsure`` are set again where nobody knows whether that is run."""
 
     values: dict[str, list[Word]] = field(default_factory=dict)
     unsure: dict[str, int] = field(default_factory=dict)
-    size: int = 0
-
-    def count(self, words: list[Word], place: str, line: int) -> None:
-        """Refuse a script whose variables blow up."""
-        self.size += sum(len(word.text) + 1 for word in words)
-        if self.size > _MOST:
-            raise DataError(f"{place}, line {line}: its variables come to more than {_MOST:,} signs; give fewer")
+    size: Size = field(default_factory=Size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,21 +84,22 @@ class Script:
     unsure: Mapping[str, int]
 
 
-def read_script(text: str, place: str) -> Script:
+def read_script(text: str, place: str, size: Size | None = None) -> Script:
     r"""The simple commands of a script in their order, those in branches, loops and functions included.
 
     Args:
         text: the script.
         place: what to call it in an error.
+        size: of the script that this one is a word of.
 
     Raises:
-        DataError: a quote or a bracket is never closed.
+        DataError: a quote or a bracket is never closed, or its variables blow up.
 
     >>> script = read_script('N=8\nrun -m verl.main \\\n  rollout.n=$N "path=$HOME/x"  # so\n', "a.sh")
     >>> [(word.text, word.unknown) for word in script.commands[-1].words[2:]]
     [('verl.main', ()), ('rollout.n=8', ()), ('path=$HOME/x', ('$HOME',))]
     """
-    known = _Known()
+    known = _Known(size=size or Size())
     commands = tuple(_commands(_Reader(text=text.replace("\r\n", "\n"), place=place), known))
     return Script(commands=commands, unsure=known.unsure)
 
@@ -149,14 +162,14 @@ class _Reader:
 
 def _commands(reader: _Reader, known: _Known) -> Iterator[Command]:
     """Each command as it is met; assignments are kept on the way."""
-    depth, words, line, heredocs = 0, list[Word](), 0, list[str]()
+    depth, words, line, heredocs = 0, list[Word](), 0, deque[str]()
     first = True  # whether a keyword or an assignment may stand here
     while True:
         _skip_blanks(reader)
         sign = next((one for one in _BREAKS if reader.starts(one)), "")
         if reader.over or sign:
             if words:
-                known.count(words, reader.place, line)
+                known.size.count(words, reader.place, line)
                 yield Command(line=line, words=tuple(words))
             words, first = [], True
             if reader.over:
@@ -164,7 +177,7 @@ def _commands(reader: _Reader, known: _Known) -> Iterator[Command]:
             reader.take(len(sign))
             if sign == "\n":
                 while heredocs:
-                    _skip_heredoc(reader, heredocs.pop(0))
+                    _skip_heredoc(reader, heredocs.popleft())
         elif _redirected(reader, heredocs):
             continue
         elif first and (assigned := _ASSIGNED.match(reader.text, reader.at)):
@@ -198,7 +211,7 @@ def _skip_blanks(reader: _Reader) -> None:
             return
 
 
-def _redirected(reader: _Reader, heredocs: list[str]) -> bool:
+def _redirected(reader: _Reader, heredocs: deque[str]) -> bool:
     """Whether a redirection stands here; it is taken, with where it goes."""
     found = re.compile(r"(?:[0-9]+|&)?(<<<|<<-?|>>|>&|<&|>\||[<>])(?:[ \t]*)").match(reader.text, reader.at)
     if found is None or reader.text.startswith(("<(", ">("), reader.at):
@@ -238,7 +251,7 @@ def _assign(reader: _Reader, known: _Known, assigned: re.Match[str], depth: int)
         value = [_joined([*known.values[name], *value])]
     elif assigned[2]:
         value = [*known.values.get(name, []), *value]
-    known.count(value, reader.place, line)
+    known.size.count(value if assigned[2] else (), reader.place, line)  # what else is in it, is counted by now
     known.values[name] = value
 
 
@@ -272,6 +285,7 @@ def _word(reader: _Reader, known: _Known) -> Iterator[Word]:
             quoted = True
         elif sign in "$`":
             found = [part for word in _expanded(reader, known) for part in _split(word)]
+            known.size.count(found, reader.place, reader.line)  # at once: few signs may stand for many
             if not pieces and len(found) != 1:
                 yield from found  # an array, or nothing
             else:
@@ -285,9 +299,8 @@ def _word(reader: _Reader, known: _Known) -> Iterator[Word]:
 
 def _split(word: Word) -> list[Word]:
     """A variable's value without quotes: a word for each piece between blanks."""
-    return (
-        [word] if word.unknown or not set(word.text) & set(" \t\n") else [Word(text=one) for one in word.text.split()]
-    )
+    blanks = not word.unknown and set(word.text) & set(" \t\n")
+    return [Word(text=one) for one in word.text.split()] if blanks else [word]
 
 
 def _in_quotes(reader: _Reader, known: _Known) -> tuple[list[Word], list[Word] | None]:
@@ -306,6 +319,7 @@ def _in_quotes(reader: _Reader, known: _Known) -> tuple[list[Word], list[Word] |
         elif sign in "$`":
             array = re.compile(r'\$(?:@|\{[A-Za-z0-9_@]+(?:\[@\])?(?::[0-9]+)?\})"').match(reader.text, reader.at)
             found = _expanded(reader, known)
+            known.size.count(found, reader.place, reader.line)
             if not pieces and array is not None and len(found) != 1:
                 reader.take()
                 return [], found
@@ -333,8 +347,9 @@ def _expanded(reader: _Reader, known: _Known) -> list[Word]:
         inner = reader.nested("(", ")", "a sum")
         if reader.starts(")"):
             reader.take()
-        names = [name for name in NAME.findall(inner) if name in known.values]
-        texts = {name: "".join(word.text for word in known.values[name]) for name in names}
+        held = {name: known.values[name] for name in NAME.findall(inner[: LONGEST + 1]) if name in known.values}
+        known.size.count(chain(*held.values()), reader.place, reader.line)
+        texts = {name: "".join(word.text for word in words) for name, words in held.items()}
         if (value := value_of(inner, texts)) is not None:
             return [Word(text=str(value))]
     elif reader.starts("("):
@@ -358,10 +373,8 @@ def _expanded(reader: _Reader, known: _Known) -> list[Word]:
 
 
 def _value(name: str, known: _Known) -> list[Word]:
-    if name in ("@", "*"):
-        return []  # no argument is given
-    if name == "#":
-        return [Word(text="0")]
+    if name in "@*#":  # no argument is given
+        return [Word(text="0")] if name == "#" else []
     return known.values.get(name, [Word(text=f"${name}", unknown=(f"${name}",))])
 
 

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from leanthink.core.errors import ConfigError, DataError
-from leanthink.files.shell import Command, Script, Word, read_script
+from leanthink.files.shell import Command, Script, Size, Word, read_script
 from leanthink.recipe.registry import name_of
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.verl import NAME
@@ -21,7 +21,7 @@ from leanthink.verl.start.schema import MISSING, default_of
 OVERRIDE: Final = re.compile(r"([+~]{0,2})([A-Za-z_][A-Za-z0-9_./@-]*)=(.*)", re.DOTALL)
 TOPS: Final = ("actor_rollout_ref.", "algorithm.", "critic.", "data.", "trainer.")
 """Beginnings of keys by which a command of verl's is known."""
-PROGRAM: Final = re.compile(r"[\w./-]*main[\w./-]*")
+PROGRAM: Final = re.compile(r"(?=.*main)[\w./-]+", re.DOTALL)
 DEEPEST: Final = 2
 """Commands in quotes, as in ``bash -c "..."``, inside of each other."""
 TOLD: Final = 6
@@ -93,8 +93,9 @@ def find_command(text: str, place: str, line: int | None = None) -> Theirs:
     Raises:
         DataError: it holds no such command, or several and ``line`` is none of theirs.
     """
-    script = read_script(text, place)
-    found = list(_verl_commands(script, place, 0))
+    size = Size()
+    script = read_script(text, place, size)
+    found = list(_verl_commands(script, place, size, 0))
     lines = ", ".join(str(command.line) for command, _ in found)
     if line is not None:
         found = [one for one in found if one[0].line == line]
@@ -113,7 +114,7 @@ def find_command(text: str, place: str, line: int | None = None) -> Theirs:
     return _theirs(command, behind, script)
 
 
-def _verl_commands(script: Script, place: str, depth: int) -> list[tuple[Command, Command | None]]:
+def _verl_commands(script: Script, place: str, size: Size, depth: int) -> list[tuple[Command, Command | None]]:
     """verl's commands, those in quotes included, each with the one behind it."""
     found: list[tuple[Command, Command | None]] = []
     for command, next_one in zip_longest(script.commands, script.commands[1:]):
@@ -123,7 +124,7 @@ def _verl_commands(script: Script, place: str, depth: int) -> list[tuple[Command
             found.append((command, next_one))
         for word in command.words if depth < DEEPEST else ():
             if "main" in word.text and any(top in word.text for top in TOPS) and " " in word.text:
-                inner = _verl_commands(read_script(word.text, place), place, depth + 1)
+                inner = _verl_commands(read_script(word.text, place, size), place, size, depth + 1)
                 found += [(Command(line=command.line, words=one.words), after) for one, after in inner]
     return found
 
