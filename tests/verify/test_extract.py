@@ -164,11 +164,52 @@ def test_several_boxes_as_math_verify_reads_them(text: str) -> None:
         "5 or ",
         "((1 ",
         "...",
+        r"\(",
+        r"\[",
+        r"\(a",
+        "not 1 ",
+        ", ",
+        "\u00a0",
+        "\nQ:",
     ],
 )
 def test_long_and_hostile_text_is_cheap(unit: str) -> None:
     assert is_within(2, extract_answer, unit * (300_000 // len(unit)))  # it takes hundredths
-    assert is_within(2, value_in, unit * (SEARCH_TAIL // len(unit)))
+    for before, behind in (("", ""), ("1 ", " 2"), ("a I 1) ", " a")):
+        assert is_within(2, value_in, before + unit * (TAIL // len(unit)) + behind)
+
+
+@pytest.mark.parametrize(
+    "text", ["#### 1" + " " * 20_000 + "x", "answer " + "\nQ:" * 10_000, "final answer is " + "\n" * 30_000]
+)
+def test_marks_are_looked_for_in_linear_time(text: str) -> None:
+    assert is_within(2, extract_answer, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r"It is \(3\), or \(4 \( 5\)", r"3 or 4 \( 5"),
+        (r"It is \( \( 7\) \[ 8", r"8"),
+        (r"It is \(\) and \[9\]", "9"),
+        ("It is (1)))", "(1)"),
+        ("I think a I 5 a I", "5"),
+        ("Not 3 not\u00a04", None),
+        ("It is 3 never \u00a0 4", "3"),
+        ("cannot 4", "4"),
+        ("3\u00a0 , \u00a0 and 4", "3, 4"),
+        ("3 and/or 4", "3 or 4"),
+    ],
+)
+def test_the_value_of_a_sentence_by_hand(text: str, value: str | None) -> None:
+    assert value_in(text) == value
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"), [("#### 18 . ", "18"), ("#### 18..", "18"), ("####\t$18 \t.", "18"), ("#### 3. Solve", None)]
+)
+def test_a_line_of_hashes_ends_before_its_stop(line: str, answer: str | None) -> None:
+    assert extract_answer(line) == answer == extract_answer(f"{line}\nmore")
 
 
 def test_only_the_tail_counts() -> None:

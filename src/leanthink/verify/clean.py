@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -53,7 +54,7 @@ _DRESS = re.compile(
     r"\\(?:boldsymbol|mathbf|bm|pmb|mathit|mathsf|mathtt|mathnormal|underline|uline|emph|boxed|fbox|ensuremath|"
     r"mathop|vphantom|smash|Large|large)\s*(?=\{)"
 )
-_COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}|\\(?:cellcolor|colorbox)\s*\{[^{}]*\}")
+_COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\[\]]*\])?\s*\{[^{}]*\}|\\(?:cellcolor|colorbox)\s*\{[^{}]*\}")
 _SPACE_COMMANDS = re.compile(r"(?<!\\)\\(?:quad|qquad|enspace|thinspace|space|hspace\*?\s*\{[^{}]*\}|[;: >])|~")
 _FRACTION_NAMES = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _UPRIGHT = re.compile(
@@ -61,12 +62,15 @@ _UPRIGHT = re.compile(
 )
 _RAISED_PRIMES = re.compile(r"\^\s*(?:\{\s*(?:'\s*)+\}|')")
 _DEGREES = re.compile(r"\^\s*\{\s*\\(?:circ|deg|degree)\s*\}|\^?\s*\\(?:deg|degree|textdegree)(?![A-Za-z])")
-_LINES = re.compile(
-    r"(?:\\\{\s*)?\\begin\s*\{(cases|aligned|align\*?|gathered|split)\}(.*)\\end\s*\{\1\}"
-    r"|\\\{\s*\\begin\s*\{array\}\s*\{[^{}]*\}(.*)\\end\s*\{array\}\s*\.?"
+_SYSTEM = (
+    re.compile(
+        r"(?:\\\{\s*)?\\begin\s*\{(cases|aligned|align\*?|gathered|split)\}"
+        r"|\\\{\s*\\begin\s*\{(array)\}\s*\{[^{}]*\}"
+    ),
+    re.compile(r"\\end\s*\{(cases|aligned|align\*?|gathered|split)\}|\\end\s*\{(array)\}\s*\.?"),
 )
 _ARRAY = re.compile(r"\\(begin|end)\s*\{(?:array|smallmatrix)\}(?:\s*\{[^{}]*\})?")
-_BRACKETED = re.compile(r"[(\[]\s*\\begin\s*\{matrix\}(.*)\\end\s*\{matrix\}\s*[)\]]")
+_BRACKETED = re.compile(r"[(\[]\s*\\begin\s*\{(matrix)\}"), re.compile(r"\\end\s*\{(matrix)\}\s*[)\]]")
 _TIMES_TEN = re.compile(r"(?<=\d) ?[xX] ?10 ?\^")
 _CODE_SIGN = {">=": r"\ge ", "<=": r"\le ", "!=": r"\ne ", "==": "=", "=>": r"\to "}
 _CODE_SIGNS = re.compile(r">=|<=| != |==|=>")
@@ -81,6 +85,7 @@ _NAMES = {
 _RENAMED = re.compile(rf"\\({'|'.join(_NAMES)})(?![A-Za-z])")
 _PLAIN_RENAMED = {"<", ">", "*", "[", "]", "|", ":", "i"}
 _INNER_MATHS = re.compile(r"(?<!\\)\$(?=\S)([^$]*[^\s$\\])\$(?!\d)")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _MARKS = (('"', '"'), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("`", "`"))
 
 
@@ -105,8 +110,8 @@ def clean(text: str) -> str:
         text = re.sub(r"\\prime(?![A-Za-z])", "'", text)
         text = _RAISED_PRIMES.sub(lambda found: "'" * found[0].count("'"), text)
         if "\\begin" in text:
-            text = _LINES.sub(_listed, text)
-            text = _BRACKETED.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", _ARRAY.sub(r"\\\1{matrix}", text))
+            text = _ARRAY.sub(r"\\\1{matrix}", _rewritten(text, *_SYSTEM, _listed))
+            text = _rewritten(text, *_BRACKETED, lambda inner: rf"\begin{{pmatrix}}{inner}\end{{pmatrix}}")
     if "10" in text:
         text = _TIMES_TEN.sub(r"\\times 10^", text)
     if ">" in text or "<" in text or "=" in text:
@@ -121,20 +126,44 @@ def unwrapped(text: str) -> str:
     >>> unwrapped("**$4$**."), unwrapped("{4}"), unwrapped("{4}{5}")
     ('4', '4', '{4}{5}')
     """
-    before = None
-    while before != text:
-        before = text
-        text = text.strip()
-        if text.endswith((".", ",", ";")) and not text.endswith(("..", "m.")):
-            text = text[:-1].rstrip()
-        text = text.rstrip("\\ ")
+    begin, end, before = 0, len(text), None
+    closes = _closed(text) if "{" in text else {}
+    while before != (begin, end):
+        before = (begin, end)
+        begin, end = _stripped(text, begin, end)
+        if text.endswith((".", ",", ";"), begin, end) and not text.endswith(("..", "m."), begin, end):
+            _, end = _stripped(text, begin, end - 1)
+        while end > begin and text[end - 1] in "\\ ":
+            end -= 1
         for left, right in _MARKS:
-            inner = text[len(left) : len(text) - len(right)]
-            if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:
-                text = inner
-        if text.startswith("{") and text.endswith("}") and closing(text, 0) == len(text) - 1:
-            text = text[1:-1]
-    return text
+            inner = begin + len(left), end - len(right)
+            marked = text.startswith(left, begin, end) and text.endswith(right, begin, end) and inner[0] < inner[1]
+            if marked and text.find(left, *inner) < 0 and text.find(right, *inner) < 0:
+                begin, end = inner
+        if end > begin and closes.get(begin) == end - 1:
+            begin, end = begin + 1, end - 1
+    return text[begin:end]
+
+
+def _stripped(text: str, begin: int, end: int) -> tuple[int, int]:
+    """The part of a text from ``begin`` to ``end``, without white space around it."""
+    while begin < end and text[begin].isspace():
+        begin += 1
+    while begin < end and text[end - 1].isspace():
+        end -= 1
+    return begin, end
+
+
+def _closed(text: str) -> dict[int, int]:
+    r"""Where each brace that closes does so; `\{` is no brace."""
+    closes: dict[int, int] = {}
+    opened: list[int] = []
+    for found in _BRACE.finditer(text):
+        if found[0] == "{":
+            opened.append(found.start())
+        elif found[0] == "}" and opened:
+            closes[opened.pop()] = found.start()
+    return closes
 
 
 def closing(text: str, start: int) -> int:
@@ -166,9 +195,21 @@ def _renamed(found: re.Match[str]) -> str:
     return f" {name} " if name in _PLAIN_RENAMED else f"\\{name}" + (" " if name.isalpha() and name != "text" else "")
 
 
-def _listed(found: re.Match[str]) -> str:
+def _rewritten(text: str, begins: re.Pattern[str], ends: re.Pattern[str], write: Callable[[str], str]) -> str:
+    """What stands from each beginning to the last end of its kind, written anew; looked for once, not at each."""
+    last = {found[found.lastindex or 0]: found for found in ends.finditer(text)}
+    pieces, place = [], 0
+    for found in begins.finditer(text) if last else ():
+        end = last.get(found[found.lastindex or 0])
+        if end is not None and place <= found.start() and found.end() <= end.start():
+            pieces += [text[place : found.start()], write(text[found.end() : end.start()])]
+            place = end.end()
+    return "".join([*pieces, text[place:]])
+
+
+def _listed(lines: str) -> str:
     """The lines of a system, one after the other."""
-    return (found[2] or found[3]).replace("\\\\", ", ").replace("&", "").strip(", ")
+    return lines.replace("\\\\", ", ").replace("&", "").strip(", ")
 
 
 def _upright(found: re.Match[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Final
 from leanthink.verify.arithmetic import TooLarge, exact
 from leanthink.verify.clean import clean
 from leanthink.verify.equality import PLACES, places
+from leanthink.verify.formulas import formulas_in
 from leanthink.verify.reading import read
 from leanthink.verify.relations import labelled, rounded_value
 from leanthink.verify.tokens import Unreadable
@@ -224,7 +225,7 @@ def _factors(tree: Tree) -> int:
     return sums + (1 if letters and one_letter and sums else 0)
 
 
-_FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_DOLLARS = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 
 
 def is_echo(gold: str, answer: str, problem: str) -> bool:
@@ -262,8 +263,8 @@ def compact(text: str) -> str:
 def _formulas(problem: str) -> tuple[frozenset[str], str]:
     """The formulas of a problem, each side of an equation among them, and all of it as one compact text."""
     found: set[str] = set()
-    for match in _FORMULA.finditer(problem):
-        whole = compact(next(group for group in match.groups() if group is not None))
+    for inner, _, _ in formulas_in(problem, _DOLLARS):
+        whole = compact(inner)
         found.add(whole)
         found.update(re.split(r"=|\\le(?![a-z])|\\ge(?![a-z])|[<>]", whole))
     return frozenset(found), compact(problem)[:100_000]

@@ -22,12 +22,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from leanthink.core.boxes import Box, boxes_in, unwrap
 
 TAIL = 32_768  # characters searched for marks
 SEARCH_TAIL = 4_096  # characters searched when there is no mark
+MOST_TURNS = 100  # beginnings of another question before which an answer is looked for; nobody runs on so often
 
 Form = Literal["boxed", "text", "search"]
 
@@ -231,7 +233,7 @@ def _runs_on(text: str, boxes: list[Box]) -> int | None:
     """Where another question begins after an answer; None where none does."""
     if not any(word in text for word in _TURNS):
         return None
-    for match in _RUN_ON.finditer(text):
+    for match in islice(_RUN_ON.finditer(text), MOST_TURNS):
         before = text[: match.start()]
         if any(box.end <= match.start() for box in boxes) or _marked_text(before, 0, truncated=False):
             return match.start()
@@ -240,9 +242,7 @@ def _runs_on(text: str, boxes: list[Box]) -> int | None:
 
 _TURNS = ("Question", "Problem", "Exercise", "Instruction", "Human", "User", "Q:", "Q ", "<|")
 _TAG = ("<answer>", "</answer>")
-_HASHES = re.compile(
-    r"^####[ \t]*((?:[-+(]|\\?\$|\\[a-z])*\d(?!\d*[.)][ \t]+\S)[^\n]*?)[ \t]*(\.?[ \t]*(?:\n|\Z))", re.MULTILINE
-)
+_HASHES = re.compile(r"^####[ \t]*+((?:[-+(]|\\?\$|\\[a-z])*\d(?!\d*[.)][ \t]+\S)[^\n]*+)(\n|\Z)", re.MULTILINE)
 _SOLUTION = re.compile(r"\\boxed|^#### ?\S|(?i:final answer)", re.MULTILINE)
 _FINAL = re.compile(
     r"(?:final\s+answer[^.\n:=]{0,80}?(?:\bis\b|[:=])|(?:^|(?<=\[)|(?<=\$)|(?<=\\\())[ \t*_]*answer[ \t*_]*:)[\s:*_]*"
@@ -266,8 +266,9 @@ def _marked_text(text: str, box_end: int, *, truncated: bool) -> str | None:
     if start >= 0:
         found.append((start + len(_TAG[0]), unwrap(text[start + len(_TAG[0]) : end])))
     for match in reversed(list(_HASHES.finditer(text)) if "####" in text else []):
-        if not truncated or "\n" in match[2]:
-            found.append((match.start(1), unwrap(_without_dollar(match[1]))))
+        if not truncated or match[2]:
+            said = match[1].rstrip(" \t").removesuffix(".").rstrip(" \t")
+            found.append((match.start(1), unwrap(_without_dollar(said))))
             break
     for match in reversed(list(_FINAL.finditer(text)) if "nswer" in text or "NSWER" in text else []):
         if start >= 0 and start < match.start() < end:

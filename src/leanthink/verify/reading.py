@@ -95,6 +95,8 @@ def type_of(text: str) -> str:
         return read(text).type
     except Unreadable as error:
         return f"unreadable: {error}"
+    except RecursionError:
+        return "unreadable: nested too deep"
 
 
 def _choice(match: re.Match[str], commas: bool) -> Choice:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from leanthink.verify.formulas import formulas_in
 from leanthink.verify.units import scale_of
 
 
@@ -26,7 +27,7 @@ _FOREIGN = re.compile(r"[\u2e80-\u2fff\u3001-\u9fff\uac00-\ud7af]+")
 _ANSWER_IS = re.compile(r"(?i:answer|result|total|option|choice)\**\s*(?:(?i:is|are|was)\b|[:=])[\s*:]*")
 _LETTER = re.compile(r"\(?([A-J])\)?(?=\**[.\s]|\Z)")
 _SENTENCES = re.compile(r"(?<=[.!?])[\s*]+|\n+|。")
-_MATHS = re.compile(r"\$\$([^$]+)\$\$|\$([^$\n]+)\$|\\\(((?:(?!\\\)).)+)\\\)|\\\[((?:(?!\\\]).)+)\\\]", re.DOTALL)
+_DOLLARS = re.compile(r"\$\$([^$]+)\$\$|\$([^$\n]+)\$")
 _MONEY = re.compile(r"\$\s*\d[\d,.]*(?:\s+[a-z]{2,})")
 _FUNCTION = r"(?:sqrt|sin|cos|tan|ln|log|exp|pi|frac)"
 _ATOM = (
@@ -35,11 +36,12 @@ _ATOM = (
 )
 _RUN = re.compile(rf"(?<![\w\\'])({_ATOM}(?:[ \t]+{_ATOM})*)(?![A-Za-z])")
 _OR = re.compile(
-    r"[\s,]*(?:(?i:or)|(?i:and)/(?i:or))\b(?:\s+\w+){0,3}\s*\Z"
-    r"|[\s,]*\b(?:(?i:or|maybe|perhaps|possibly))\s+(?:\w+\s+){0,3}\Z"
+    r"(?i:or)\b(?:\s+\w+){0,3}\s*\Z|\b(?i:or|maybe|perhaps|possibly)\s+(?:\w+\s+){0,3}\Z"  # searched for
 )
-_AND = re.compile(r"\s*,?\s*(?:and|&)\s*\Z|\s*,\s*\Z")
-_NOT = re.compile(r"\b(?:not|isn't|never)\s*\Z", re.IGNORECASE)
+_AND = re.compile(r"\s*+(?:,\s*+)?(?:and|&)\s*\Z|\s*+,\s*\Z")
+_NOT = re.compile(r"\b(?:not|isn't|never)\Z", re.IGNORECASE)
+_NOTS = 8  # signs that hold any of these, and one before
+_BEGINS_IN_WORDS = re.compile(r"(?:[aI]\s++)+")
 _DENIED = re.compile(r"\?|\b(?:wrong|incorrect|not|isn't|false|impossible|nonsense)\b", re.IGNORECASE)
 
 
@@ -65,26 +67,43 @@ def value_in(text: str) -> str | None:
 def _pieces(sentence: str) -> Iterator[Piece]:
     """The formulas and numbers of a sentence, in order."""
     place = 0
-    for match in _MATHS.finditer(sentence):
-        inner = next(group for group in match.groups() if group is not None)
-        if match.start() < place or (inner and _MONEY.match(match[0])):
+    for inner, start, end in formulas_in(sentence, _DOLLARS):
+        if _MONEY.match(sentence, start, end):
             continue
-        yield from _runs(sentence, place, match.start())
-        yield Piece(inner.strip(), match.start(), match.end())
-        place = match.end()
+        yield from _runs(sentence, place, start)
+        yield Piece(inner.strip(), start, end)
+        place = end
     yield from _runs(sentence, place, len(sentence))
 
 
 def _runs(sentence: str, start: int, end: int) -> Iterator[Piece]:
     for match in _RUN.finditer(sentence, start, end):
         text = match[1].strip().rstrip(".,;:!?*").lstrip("+*/=^<>\u00d7\u00b7\u00f7 ").strip()
-        while text.endswith(")") and text.count(")") > text.count("("):
-            text = text[:-1]
-        text = re.sub(r"^(?:[aI]\s+)+|(?:\s+[aI])+$", "", text)
+        closed = min(len(text) - len(text.rstrip(")")), max(0, text.count(")") - text.count("(")))
+        text = _without_words(text[: len(text) - closed])
         if "=" in text or re.search(r"[-+*/] *\$", text):
             text = text.replace("$", "")
         if re.search(r"\d|[=^]|\\[a-z]|pi\b", text):
             yield Piece(text, match.start(), match.start() + len(match[1].rstrip(".,;:!?* ")))
+
+
+def _without_words(text: str) -> str:
+    """A run without the words "a" and "I" on either side, which look like variables."""
+    begin = found.end() if (found := _BEGINS_IN_WORDS.match(text)) else 0
+    end = len(text)
+    while end > begin + 1 and text[end - 1] in "aI" and text[end - 2].isspace():
+        end -= 1
+        while end > begin and text[end - 1].isspace():
+            end -= 1
+    return text[begin:end]
+
+
+def _denied(sentence: str, piece: Piece) -> bool:
+    """Whether "not" stands right before a piece."""
+    end = piece.start
+    while end and sentence[end - 1].isspace():
+        end -= 1
+    return _NOT.search(sentence[max(end - _NOTS, 0) : end]) is not None
 
 
 def _name(text: str) -> str:
@@ -94,8 +113,8 @@ def _name(text: str) -> str:
 
 
 def _last(sentence: str, pieces: list[Piece]) -> str | None:
-    while pieces and _NOT.search(sentence[: pieces[-1].start]):
-        pieces = pieces[:-1]
+    while pieces and _denied(sentence, pieces[-1]):
+        pieces.pop()
     if not pieces:
         return None
     last = pieces[-1]
@@ -106,7 +125,7 @@ def _last(sentence: str, pieces: list[Piece]) -> str | None:
     text = f"{last.text} {after.split()[0]}" if factor != 1 else last.text
     for before in reversed(pieces[:-1]):
         between = sentence[before.end : last.start]
-        if _OR.fullmatch(between) or _OR.search(between):
+        if _OR.search(between):
             text = f"{before.text} or {text}"
         elif _AND.fullmatch(between) and _name(before.text) in ("", _name(last.text)):
             text = f"{before.text}, {text}"
