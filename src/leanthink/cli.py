@@ -16,7 +16,7 @@ from leanthink import __version__
 from leanthink.core.code import named_in, trusting
 from leanthink.core.errors import AdviceWarning, LeanthinkError
 from leanthink.core.installed import version_of
-from leanthink.core.text import printable
+from leanthink.core.text import printable, shortened
 from leanthink.terminal import Terminal
 
 COMMANDS: Final = {
@@ -87,7 +87,7 @@ def _advice_as_text(command: str) -> Iterator[None]:
 
         def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, AdviceWarning):
-                print(printable(f"leanthink {command}: warning: {message}"), file=sys.stderr)
+                print(shortened(printable(f"leanthink {command}: warning: {message}")), file=sys.stderr)
             else:
                 shown(message, category, *place, **more)
 
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # a full disk is told here, not by Python at its end
             return code
     except LeanthinkError as error:
-        print(printable(f"leanthink {args.command}: {error}"), file=sys.stderr)
+        print(shortened(printable(f"leanthink {args.command}: {error}")), file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print(f"leanthink {args.command}: interrupted", file=sys.stderr)
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        print(printable(f"leanthink {args.command}: {told(error)}"), file=sys.stderr)
+        print(shortened(printable(f"leanthink {args.command}: {told(error)}")), file=sys.stderr)
         return FAILED
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,13 @@ import pytest
 import yaml
 
 from leanthink import cli
+from leanthink.core.errors import ConfigError
 from leanthink.core.text import as_label, printable, without_tex
+from leanthink.recipe.definition import Recipe, load_recipe, recipe_from
+from leanthink.recipe.overrides import read_override
+from leanthink.rewards import Correct
+from leanthink.trl.start import Job
+from leanthink.verl.hydra import overrides
 from made_runs import write_run
 
 LABELS = [
@@ -121,6 +128,77 @@ def test_a_recipe_of_escape_sequences_is_shown_as_text(tmp_path: Path, capsys: p
         assert "\x1b" not in capsys.readouterr().out
     assert cli.main(["show", str(tmp_path / "none\x1b[31m.yaml")]) == 1
     assert "\x1b" not in capsys.readouterr().err
+
+
+NO_KEYS = ["x\ntouch PASTED #", "trainer.a b\rc", "a\x85b", "a\u2028b", "a;b", "$(id)", "a.`id`", "", " a", "x" * 201]
+PASTED = ["--verl", "--profile", "gpu", "--model", "m", "--train-file", "a.parquet", "--val-file", "b.parquet"]
+
+
+@pytest.mark.parametrize("key", NO_KEYS, ids=lambda key: repr(key[:20]))
+def test_what_is_no_key_is_refused_wherever_it_is_read(
+    tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = {"reward": "correct", "verl": {"actor_rollout_ref.rollout.n": 2, key: 1}}
+    (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(node))
+    for trainer in ("trl", "verl"):
+        assert cli.main(["show", str(tmp_path / "theirs.yaml"), *PASTED, "--trainer", trainer]) == cli.FAILED
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and "recipe theirs, verl: " in err and len(err) < 300
+    for block in (
+        {"cpu": {key: 1}},
+        {"verl": {"+x": {"y": [{key * 5: 1} if len(key) > 200 else None]}}, "cpu": {key: 1}},
+    ):
+        with pytest.raises(ConfigError, match=r"is no key of verl's configuration|signs; give up to 200"):
+            recipe_from({"reward": "correct", **block}, "mine")
+    with pytest.raises(ConfigError, match=r"no key of verl's configuration|give up to 200|is no override"):
+        read_override(f"{key}=1")
+    with pytest.raises(ConfigError, match="verl's command: "):
+        overrides({key: 1})
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"recipes": ["grpo"], "profile": "cpu", "set": {key: 1}}))
+    assert cli.main(["sweep", str(tmp_path / "sweep.yaml"), "--dry-run"]) == cli.FAILED
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "sweep.yaml, set: " in err and len(err) < 400
+
+
+def test_a_key_of_the_tree_may_have_any_name_that_can_be_seen() -> None:
+    node = {"reward": {"sum": {"my part": "correct"}}, "cpu": {"reward.sum.my part.correct.right": 2}}
+    assert recipe_from(node, "mine").cpu == node["cpu"]
+    for key in ("reward.sum.a\nb.correct.right", f"reward.sum.{'a' * 200}"):
+        with pytest.raises(ConfigError, match=r"mine, cpu: the key .*(cannot be seen; leave it out|give up to 200)"):
+            recipe_from({**node, "cpu": {key: 2}}, "mine")
+    with pytest.raises(ConfigError, match="is no key of verl's configuration"):  # where a trainer alone reads it
+        recipe_from({**node, "cpu": {}, "verl": {"reward.a b": 1}}, "mine")
+
+
+@pytest.mark.parametrize("name", ["a\ntouch PASTED #", "a\rtouch PASTED", "a\u2028b", "a\x1b[31m", "a;touch PASTED"])
+def test_the_name_of_a_recipes_file_is_no_line_of_a_command(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = {"reward": "correct", "verl": {"actor_rollout_ref.rollout.n": 2, "data.max_foos": 1}}
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(node))
+    assert load_recipe(path).name.isprintable()
+    assert cli.main(["show", str(path), *PASTED, "--trainer", "trl"]) == 0
+    out = capsys.readouterr().out
+    command, _, comments = out.partition("\n# ")
+    assert shlex.split(command.replace("\\\n", " "))[-1] == f"runs/{load_recipe(path).name}"
+    assert "data.max_foos say nothing to TRL" in comments
+    assert all(line.startswith("# ") for line in comments.splitlines()[1:])
+
+
+def test_a_recipe_that_a_program_makes_has_comments_of_one_line_too() -> None:
+    recipe = Recipe(name="a\nb", reward=Correct(), verl={"actor_rollout_ref.rollout.n": 2, "x\ntouch PASTED #": 1})
+    job = Job(recipe=recipe, source="a", overrides=(), profile="gpu", model="m", train_files=("t",), val_files=("v",))
+    *_, told = job.command().partition("runs/a\nb'\n")
+    assert "# a b under TRL: x touch PASTED # say nothing to TRL" in told
+    assert all(line.startswith("# ") for line in told.splitlines())
+
+
+def test_an_error_shows_the_ends_of_a_long_value_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"reward": {"sum": {"x" * 500_000: {"nothing": {}}}}}))
+    assert cli.main(["show", str(tmp_path / "mine.yaml")]) == cli.FAILED
+    err = capsys.readouterr().err
+    assert len(err) < 5000 and err.startswith("leanthink show: recipe mine, reward") and "pkg.mod:Name" in err
 
 
 def test_labels_by_hand() -> None:

@@ -1,6 +1,7 @@
 """From a sweep file to runs: what is combined, what runs are called, and what is refused before anything starts."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -11,6 +12,7 @@ from leanthink.commands.sweep import resolver
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.yaml import parse_yaml
 from leanthink.sweep.plan import Resolved, sweep_from
+from timing import is_within
 
 
 def stub(arguments):
@@ -319,3 +321,32 @@ def test_the_docs_of_an_own_reward_show_the_examples():
     for name in ("near_shortest.yaml", "near_shortest_sweep.yaml"):
         for line in (root / "examples" / name).read_text(encoding="utf-8").splitlines():
             assert line.startswith(("#", "description", "profile")) or line in page, line
+
+
+def test_long_values_make_no_long_folders_and_no_long_errors(tmp_path):
+    one, other = "a" * 100_000, "b" * 100_000
+    text = f"{{recipes: [grpo], grid: {{data.x: [{one}, {other}]}}, seeds: [1, 2]}}"
+    runs = plan(text, tmp_path).runs
+    assert [run.name for run in runs[:1]] == [f"grpo x={one} seed=1"]
+    assert all(len(replace(run, key="c0ffee00").folder) < 200 for run in runs)
+    assert replace(runs[0], key="c0ffee00").folder.startswith("grpo-x-aaa")
+
+    def same(arguments):
+        return Resolved(steps=5, profile="cpu", facts={})
+
+    def wrong(arguments):
+        raise ConfigError("it is wrong")
+
+    for resolve, told in ((same, "would be the same run as"), (wrong, r"\(run 'grpo x=aaa.*…'\): it is wrong")):
+        with pytest.raises(ConfigError, match=told) as caught:
+            plan(text, tmp_path, resolve)
+        assert len(str(caught.value)) < 1000
+
+
+def test_keys_of_one_ending_are_told_apart_in_little_time(tmp_path):
+    keys = [".".join([first, *["a"] * 95]) for first in "xyzuvw"]
+    text = f"{{recipes: [grpo], grid: {{{', '.join(f'{key}: [1, 2]' for key in keys)}}}}}"
+    assert is_within(5, plan, text, tmp_path)
+    assert plan(text, tmp_path).runs[0].variant == " ".join(["grpo", *(f"{key}=1" for key in keys)])
+    with pytest.raises(ConfigError, match=r"sweep.yaml, grid: the key 'x\.a.*\.\.\. has 201 signs; give up to 200"):
+        plan(f"{{recipes: [grpo], grid: {{x{'.a' * 100}: [1, 2], y{'.a' * 100}: [1, 2]}}}}", tmp_path)

@@ -33,11 +33,11 @@ SHIPPED: Final = frozenset(
 )
 """Functions of leanthink that a recipe may name; any other would be called with a response's text as its arguments."""
 
-_NAME: Final = re.compile(r"[\w.]+:[\w.]+")
+_NAME: Final = re.compile(r"(?<![\w.])[\w.]++:[\w.]+")
 _KEY: Final = re.compile(
-    r"(?:^|[._])(?:trust_remote_code|external_lib|custom|\w*class|cls|module|function|hook|command|cmd|fqn|executable"
+    r"(?:^|[._])(?:trust_remote_code|external_lib|custom|cls|module|function|hook|command|cmd|fqn|executable"
     r"|runtime_env|py_modules|plugins?|sandbox_fusion|config_path|tool_path|tool_config)(?:$|[._])"
-    r"|(?:^|\.)_target_$|^(?:hydra|ray_kwargs)(?:$|\.)|[@/:]"
+    r"|class(?:$|[._])|(?:^|\.)_target_$|^(?:hydra|ray_kwargs)(?:$|\.)|[@/:]"
 )
 """Keys that name code, or files of configuration, whatever their value; ``@`` and ``/`` choose Hydra's groups."""
 
@@ -111,12 +111,13 @@ def check_keys_trusted(keys: Mapping[str, Any], place: str) -> None:
     allowed = _allowed[-1]
     if allowed is None:
         return
+    below = tuple(name[:-1] for name in allowed if name.endswith(".*"))
     for key, value in _flat(keys, ""):
         bare = key.lstrip("+~")
         if bare.partition(".")[0] == "leanthink":
             for text in (word for word in [bare, value] if isinstance(word, str) and _NAME.search(word)):
                 check_trusted(text, f"{place}: {bare}")
-        elif value in (None, False, "") or bare in allowed or any(f"{above}.*" in allowed for above in _above(bare)):
+        elif value in (None, False, "") or bare in allowed or bare.startswith(below):
             continue
         elif _KEY.search(bare):
             check_trusted(bare, place)
@@ -125,11 +126,6 @@ def check_keys_trusted(keys: Mapping[str, Any], place: str) -> None:
                 f"{place}: {bare} is {value!r:.80}, text that verl may import, run, read or write to; a file that says "
                 "so can do whatever you can: read it, and give --trust-code if you trust it"
             )
-
-
-def _above(key: str) -> Iterator[str]:
-    """The keys that hold a key."""
-    return (key[: match.start()] for match in re.finditer(r"\.", key))
 
 
 def _is_harmless(key: str, text: str) -> bool:

@@ -61,6 +61,15 @@ def printable(text: str, *, halves: bool = False) -> str:
     return "".join(sign if sign.isprintable() or sign in kept else ascii(sign)[1:-1] for sign in text)
 
 
+def on_one_line(text: str, *, halves: bool = False) -> str:
+    r"""A text of any length without line ends, as a comment of a shell has to be; ``halves`` as for :func:`printable`.
+
+    >>> on_one_line("say\nrm -r *")
+    'say rm -r *'
+    """
+    return printable(" ".join(text.split()), halves=halves)
+
+
 def as_label(text: object, most: int = LONGEST, *, halves: bool = False) -> str:
     r"""A text on one line, of ``most`` characters; ``halves`` as for :func:`printable`.
 
@@ -68,8 +77,20 @@ def as_label(text: object, most: int = LONGEST, *, halves: bool = False) -> str:
     ('a b', 'ab…')
     """
     whole = str(text)
-    shown = printable(" ".join(whole[: 4 * most].split()), halves=halves)
+    shown = on_one_line(whole[: 4 * most], halves=halves)
     return shown if len(shown) <= most and len(whole) <= 4 * most else shown[: most - 1] + "…"
+
+
+def shortened(text: str, most: int = 20 * LONGEST) -> str:
+    """A text of up to ``most`` characters; of a longer one its beginning and its end.
+
+    >>> shortened("abcdefghij", 7)
+    'ab … ij'
+    """
+    if len(text) <= most:
+        return text
+    kept = (most - 3) // 2
+    return f"{text[:kept]} … {text[-kept:]}"
 
 
 def listed(names: Iterable[object]) -> str:

@@ -16,7 +16,8 @@ from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.limits import Limit, check_limit
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
-from leanthink.recipe.keys import AGENTS, DEFAULTS, KEYS, PARTS, PROSE, Profile, in_tree
+from leanthink.core.text import as_label
+from leanthink.recipe.keys import AGENTS, DEFAULTS, KEYS, PARTS, PROSE, Profile, check_keys_written, in_tree
 from leanthink.recipe.lengths import resolved
 from leanthink.recipe.nodes import build, describe
 from leanthink.recipe.overrides import apply_overrides, scaled_to_cpu
@@ -29,7 +30,7 @@ class Recipe:
     """A method: what a response is worth, how that becomes gradients, and verl's settings.
 
     Attributes:
-        name: the file's name without its ending.
+        name: the file's name without its ending, on one line.
         reward: the reward tree.
         advantage: the advantage estimator.
         loss: the policy loss.
@@ -99,9 +100,10 @@ def recipe_from(node: Any, name: str, profile: Profile = "gpu") -> Recipe:
     """The recipe a YAML node stands for; lengths that are shares are of the profile's response limit.
 
     Raises:
-        ConfigError: an unknown key, a missing reward, a term in its place, prose that is no paragraph, or a node that
-            does not build.
+        ConfigError: an unknown key, a missing reward, a term in its place, prose that is no paragraph, what is no key
+            of a trainer's, or a node that does not build.
     """
+    name = as_label(name)  # it stands in commands to be pasted, and in errors
     place = f"recipe {name}"
     if not isinstance(node, Mapping):
         raise ConfigError(
@@ -109,7 +111,7 @@ def recipe_from(node: Any, name: str, profile: Profile = "gpu") -> Recipe:
         )
     for key in node:
         if key not in KEYS:
-            raise ConfigError(f"{place}: no key {key!r}; {did_you_mean(key, KEYS)}")
+            raise ConfigError(f"{place}: no key {key!r:.80}; {did_you_mean(key, KEYS)}")
     if node.get("reward") is None:
         raise ConfigError(f"{place}: 'reward' is missing; give a reward such as 'reward: correct'")
     node = resolved(node, place, profile)
@@ -118,14 +120,15 @@ def recipe_from(node: Any, name: str, profile: Profile = "gpu") -> Recipe:
     for key in ("verl", "cpu", "reference", "accepts"):
         value = {} if node.get(key) is None else node[key]
         if not isinstance(value, Mapping) or not all(isinstance(inner, str) for inner in value):
-            raise ConfigError(f"{place}, {key}: {value!r} is no mapping; give {{key: value}}")
+            raise ConfigError(f"{place}, {key}: {value!r:.80} is no mapping; give {{key: value}}")
         settings[key] = dict(value)
     for key in ("verl", "cpu"):
+        check_keys_written(settings[key], f"{place}, {key}", trainers=key == "verl")
         keys = {inner: value for inner, value in settings[key].items() if not in_tree(inner)}
         check_keys_trusted(keys, f"{place}, {key}")
     agent = node.get("agent")
     if agent is not None and agent not in AGENTS:
-        raise ConfigError(f"{place}, agent: {agent!r} is not allowed; give {' or '.join(AGENTS)}, or nothing")
+        raise ConfigError(f"{place}, agent: {agent!r:.80} is not allowed; give {' or '.join(AGENTS)}, or nothing")
     settings |= {key: _paragraph(node.get(key), f"{place}, {key}") for key in PROSE}
     if built["reward"].is_term and node.get("wrong_may_beat_correct") is not True:
         raise ConfigError(
@@ -137,7 +140,7 @@ def recipe_from(node: Any, name: str, profile: Profile = "gpu") -> Recipe:
         check_limit(built["limit"], built["reward"], f"{place}, limit")
     declared = node.get("wrong_may_beat_correct", False)
     if not isinstance(declared, bool):
-        raise ConfigError(f"{place}: wrong_may_beat_correct is {declared!r}; give true or false")
+        raise ConfigError(f"{place}: wrong_may_beat_correct is {declared!r:.80}; give true or false")
     return Recipe(
         name=name,
         description=str(node.get("description") or ""),
@@ -199,9 +202,9 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), profile: Profil
         label = text
     else:
         raise ConfigError(
-            f"no recipe {text!r}; {did_you_mean(text, recipe_names())} (your own: a path ending in .yaml)"
+            f"no recipe {text!r:.80}; {did_you_mean(text, recipe_names())} (your own: a path ending in .yaml)"
         )
-    place = f"recipe {label}"
+    place = f"recipe {as_label(label)}"
     if profile == "cpu":
         node = scaled_to_cpu(node, place)
     return recipe_from(apply_overrides(node, overrides, place), label, profile)

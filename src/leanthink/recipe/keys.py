@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from leanthink.algorithms import Grpo, PpoClip
+from leanthink.core.errors import ConfigError
 
 Profile = Literal["cpu", "gpu"]
 """Where a recipe is trained."""
@@ -38,6 +40,11 @@ AGENTS: Final = ("tools",)
 """Who samples a response of more than one turn."""
 VERLS_REWARD: Final = ("custom_reward_function", "num_workers", "reward_manager", "reward_model", "sandbox_fusion")
 """What verl itself has under ``reward``."""
+LONGEST_KEY: Final = 200
+"""The most signs of a key, with the keys that it lies under."""
+
+_TRAINERS: Final = re.compile(r"(?:\+{1,2}|~)?[A-Za-z_][A-Za-z0-9_./:@-]*")
+"""A key of a trainer's, as Hydra takes it and a shell leaves it."""
 
 
 def in_tree(key: str) -> bool:
@@ -55,3 +62,52 @@ def tree_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
     {'reward.soft_overlong.limit': 96}
     """
     return {key: value for key, value in keys.items() if in_tree(key)}
+
+
+def check_key(key: str, place: str, *, trainers: bool = False) -> None:
+    """Refuse what is no key: too long, or with signs that no key has.
+
+    Keys are printed in commands to be pasted, in comments below them and in errors, and looked up piece by piece.
+
+    Args:
+        key: the recipe's, verl's or, behind ``trl.``, TRL's.
+        place: where it stands, for the error.
+        trainers: whether it is for a trainer alone; the parts of a recipe's tree are named as their author likes.
+
+    Raises:
+        ConfigError: naming both, and the cure.
+    """
+    _check_length(key, place)
+    if in_tree(key) and not trainers:
+        if not key.isprintable():
+            raise ConfigError(f"{place}: the key {key!r:.80} holds a sign that cannot be seen; leave it out")
+    elif not _TRAINERS.fullmatch(key):
+        raise ConfigError(f"{place}: {key!r:.80} is no key of verl's configuration; write one as data.train_batch_size")
+
+
+def check_keys_written(keys: Mapping[str, Any], place: str, *, trainers: bool = False) -> None:
+    """As `check_key`, of each key of a mapping, and of a trainer's with all that lies below it.
+
+    Raises:
+        ConfigError: as `check_key`.
+    """
+    for key, value in keys.items():
+        check_key(key, place, trainers=trainers)
+        if trainers or not in_tree(key):
+            _check_below(value, key, place)
+
+
+def _check_below(node: Any, path: str, place: str) -> None:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            below = f"{path}.{key}"
+            _check_length(below, place)
+            _check_below(value, below, place)
+    elif isinstance(node, list | tuple):
+        for item in node:
+            _check_below(item, path, place)
+
+
+def _check_length(key: str, place: str) -> None:
+    if len(key) > LONGEST_KEY:
+        raise ConfigError(f"{place}: the key {key!r:.80}... has {len(key):,} signs; give up to {LONGEST_KEY}")

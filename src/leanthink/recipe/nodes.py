@@ -55,11 +55,11 @@ def build(node: Any, kind: Kind, place: str | None = None) -> Any:
     built = {}
     for key, value in arguments.items():
         if not isinstance(key, str):
-            raise ConfigError(f"{place}: argument name {key!r} is no text; {_QUOTE}")
+            raise ConfigError(f"{place}: argument name {key!r:.80} is no text; {_QUOTE}")
         if key not in hints and open_hint is None:
             takes = ", ".join(hints) or "no argument"
             hint = f"; {did_you_mean(key, hints)}" if hints else ""
-            raise ConfigError(f"{place}: no argument {key!r}; {name} takes {takes}{hint}")
+            raise ConfigError(f"{place}: no argument {key!r:.80}; {name} takes {takes}{hint}")
         built[key] = _convert(value, hints.get(key, open_hint), f"{place}.{key}")
     missing = [key for key in required if key not in built]
     if missing:
@@ -143,11 +143,11 @@ def _split(node: Any, kind: Kind, place: str) -> tuple[str, Mapping[str, Any]]:
         raise ConfigError(f"{place}: {given}; give one {kind}, as a name or as {{name: {{argument: value}}}}{cure}")
     name, arguments = next(iter(node.items()))
     if not isinstance(name, str):
-        raise ConfigError(f"{place}: name {name!r} is no text; {_QUOTE}")
+        raise ConfigError(f"{place}: name {name!r:.80} is no text; {_QUOTE}")
     if arguments is None:
         return name, {}
     if not isinstance(arguments, Mapping):
-        raise ConfigError(f"{place}.{name}: {arguments!r} is no mapping; give arguments as {{argument: value}}")
+        raise ConfigError(f"{place}.{name}: {arguments!r:.80} is no mapping; give arguments as {{argument: value}}")
     return name, arguments
 
 
@@ -158,7 +158,7 @@ def _find(name: str, kind: Kind, place: str) -> type:
     if kind in ("loss", "advantage") and name in UNAVAILABLE:
         raise ConfigError(f"{place}: verl's {name} cannot be a recipe's {kind}: {UNAVAILABLE[name]}")
     if ":" not in name:
-        raise ConfigError(f"{place}: no {kind} {name!r}; {did_you_mean(name, table)} (your own: 'pkg.mod:Name')")
+        raise ConfigError(f"{place}: no {kind} {name!r:.80}; {did_you_mean(name, table)} (your own: 'pkg.mod:Name')")
     cls = locate(name, place)
     if not (isinstance(cls, type) and issubclass(cls, BASES[kind])):
         bases = " or ".join(base.__name__ for base in BASES[kind])
@@ -201,14 +201,14 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
     if origin is Literal:
         if not any(value == option and type(value) is type(option) for option in options):
             allowed = ", ".join(map(repr, options))
-            raise ConfigError(f"{place}: {value!r} is not allowed; give one of {allowed}")
+            raise ConfigError(f"{place}: {value!r:.80} is not allowed; give one of {allowed}")
         return value
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise ConfigError(f"{place}: {value!r} is no list; give a list in brackets")
+            raise ConfigError(f"{place}: {value!r:.80} is no list; give a list in brackets")
         each = [options[0]] * len(value) if options[-1] is ... else options
         if len(each) != len(value):
-            raise ConfigError(f"{place}: {value!r} has {len(value)} entries; give {len(each)}")
+            raise ConfigError(f"{place}: {value!r:.80} has {len(value)} entries; give {len(each)}")
         return tuple(_convert(item, of, f"{place}[{i}]") for i, (item, of) in enumerate(zip(value, each, strict=True)))
     for kind, bases in BASES.items():
         if isinstance(hint, type) and issubclass(hint, bases):
@@ -221,7 +221,7 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
             return built
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
-            raise ConfigError(f"{place}: {value!r} is not finite; give a finite number")
+            raise ConfigError(f"{place}: {value!r:.80} is not finite; give a finite number")
         return float(value)  # 1 and 1.0 print differently, and names of columns are made of what prints
     if hint in _PLAIN:
         wanted, accepted = _PLAIN[hint]
@@ -232,12 +232,12 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
             and value.keys() <= REGISTRY["schedule"].keys()
         ):
             raise ConfigError(
-                f"{place}: {value!r} is a schedule, and this takes {wanted} only; in a class of your own, declare it "
-                "`Number` and read it with `at(self.argument, batch.step)` (from leanthink import Number, at)"
+                f"{place}: {value!r:.80} is a schedule, and this takes {wanted} only; in a class of your own, declare "
+                "it `Number` and read it with `at(self.argument, batch.step)` (from leanthink import Number, at)"
             )
         if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
             share = _SHARE if hint in (int, float) and _means_a_share(value) else ""
-            raise ConfigError(f"{place}: {value!r} is not {wanted}; give {wanted}{share}")
+            raise ConfigError(f"{place}: {value!r:.80} is not {wanted}; give {wanted}{share}")
     return value
 
 
@@ -251,7 +251,7 @@ def _convert_union(value: Any, options: tuple[Any, ...], place: str) -> Any:
         return None
     if schedules.Schedule in options and isinstance(value, Mapping | str | schedules.Schedule):
         if _means_a_share(value):
-            raise ConfigError(f"{place}: {value!r} is not a number; give a number, a schedule{_SHARE}")
+            raise ConfigError(f"{place}: {value!r:.80} is not a number; give a number, a schedule{_SHARE}")
         return build(value, "schedule", place)
     wanted = [option for option in options if option not in (type(None), schedules.Schedule)]
     for option in wanted[:-1]:

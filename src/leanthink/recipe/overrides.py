@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from leanthink.core.errors import ConfigError, did_you_mean
-from leanthink.recipe.keys import AGENT, DEFAULTS, KEYS, PARTS, in_tree, tree_keys
+from leanthink.recipe.keys import AGENT, DEFAULTS, KEYS, PARTS, check_key, check_keys_written, in_tree, tree_keys
 from leanthink.recipe.nodes import default_nodes, describe
 from leanthink.recipe.yaml import parse_yaml
 
@@ -17,6 +17,7 @@ def scaled_to_cpu(node: Any, place: str) -> Any:
         return node  # what is wrong with it is told where the recipe is built
     changed = _copy(node)
     for key, value in tree_keys({str(key): value for key, value in node["cpu"].items()}).items():
+        check_key(key, f"{place}, cpu")
         _set_in_tree(changed, key.split("."), value, f"{place}, cpu: {key}")
     return changed
 
@@ -25,15 +26,18 @@ def read_override(text: str) -> tuple[str, Any]:
     """The key of ``key=value``, and the value, which is YAML.
 
     Raises:
-        ConfigError: the text is no override.
+        ConfigError: the text is no override, or its key is none.
 
     >>> read_override("data.train_batch_size=8")
     ('data.train_batch_size', 8)
     """
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
-        raise ConfigError(f"{text!r} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
-    return key, parse_yaml(value, f"override {key}")
+        raise ConfigError(f"{text!r:.80} is no override; write key=value, as in reward.sigmoid_length.alpha=0.1")
+    check_key(key, "an override")
+    content = parse_yaml(value, f"override {key}")
+    check_keys_written({key: content}, f"override {key}")
+    return key, content
 
 
 def apply_overrides(node: Any, overrides: Iterable[str], place: str) -> Any:
@@ -98,7 +102,9 @@ def _set(node: dict[str, Any], path: list[str], value: Any, place: str) -> None:
         elif below == path[depth + 1]:  # `reward: correct` before it
             below = {below: {}}
         if not isinstance(below, dict):
-            raise ConfigError(f"{place}: {'.'.join(path[: depth + 1])} is {below!r}, which has no {path[depth + 1]!r}")
+            raise ConfigError(
+                f"{place}: {'.'.join(path[: depth + 1])} is {below!r:.80}, which has no {path[depth + 1]!r}"
+            )
         here[name] = below
         here = below
     here[path[-1]] = value

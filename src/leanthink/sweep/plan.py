@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from leanthink.core.errors import ConfigError, LeanthinkError, did_you_mean
+from leanthink.core.text import as_label
+from leanthink.recipe.keys import check_key
 from leanthink.recipe.yaml import read_yaml
 from leanthink.runs.floor import Floor
 from leanthink.runs.identity import key_of
@@ -29,6 +31,8 @@ MOST: Final = 10_000
 """The most runs of a sweep: each is checked, and has a folder of its own."""
 ASKED: Final = 100
 """The most changes of a run that are left out in turn to find the one that is wrong."""
+LONGEST_NAME: Final = 160
+"""The most signs of a run's name in that of its folder, for which file systems have 255."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +90,8 @@ class Planned:
         >>> Planned(variant="trle alpha=0.4", recipe="trle", overrides={}, seed=1, arguments=(), key="c0f").folder
         'trle-alpha-0.4-seed-1-c0f'
         """
-        return re.sub(r"[^A-Za-z0-9._]+", "-", self.name).strip("-") + f"-{self.key}"
+        readable = re.sub(r"[^A-Za-z0-9._]+", "-", self.name[:LONGEST_NAME])
+        return f"{readable.strip('-')}-{self.key}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +171,8 @@ def sweep_from(node: Any, file: Path, resolve: Resolve) -> Sweep:
                 planned = _with_key(planned, resolve, file, places)
                 if planned.key in runs:
                     raise ConfigError(
-                        f"{file}: {planned.name!r} would be the same run as {runs[planned.key].name!r}; leave one out"
+                        f"{file}: {as_label(planned.name)!r} would be the same run as "
+                        f"{as_label(runs[planned.key].name)!r}; leave one out"
                     )
                 runs[planned.key] = planned
     _unique([run.name for run in runs.values()], file)
@@ -205,7 +211,7 @@ def _with_key(planned: Planned, resolve: Resolve, file: Path, places: Mapping[st
         asked = itertools.islice(planned.overrides, ASKED)
         guilty = next((key for key in asked if _builds_without(key, planned, resolve)), None)
         place = "" if guilty is None else f", {places[guilty]}, {guilty}"
-        raise ConfigError(f"{file}{place} (run {planned.name!r}): {error}") from error
+        raise ConfigError(f"{file}{place} (run {as_label(planned.name)!r}): {error}") from error
     return replace(planned, key=key_of(resolved.facts), steps=resolved.steps, profile=resolved.profile)
 
 
@@ -229,14 +235,14 @@ def _arms(node: Mapping[str, Any], file: Path) -> Iterator[_Arm]:
     if twice := _twice(names):
         raise ConfigError(f"{file}, recipes: {twice!r:.80} is given twice; keep one")
     for name in names:
-        place = f"recipes, {name}"
+        place = f"recipes, {as_label(name)}"
         axes = _grid(recipes[name] if isinstance(recipes, Mapping) else None, f"{file}, {place}")
         yield _Arm(label=Path(name).stem, recipe=name, fixed={}, grid=axes, places=dict.fromkeys(axes, place))
     variants = {} if node.get("variants") is None else node["variants"]
     if not isinstance(variants, Mapping):
         raise ConfigError(f"{file}, variants: {variants!r:.80}; give {{NAME: {{recipe: R, set: {{key: value}}}}}}")
     for name, variant in variants.items():
-        place = f"variants, {name}"
+        place = f"variants, {as_label(name)}"
         _mapping(variant, f"{file}, {place}", VARIANT_KEYS)
         if variant.get("recipe") is None:
             raise ConfigError(f"{file}, {place}: 'recipe' is missing; give recipe: NAME, or a path ending in .yaml")
@@ -318,6 +324,7 @@ def _changes(value: Any, place: str) -> dict[str, Any]:
         _word(key, place, "a key of the recipe or of verl, as in trainer.save_freq")
         if "=" in key:
             raise ConfigError(f"{place}: the key {key!r:.80} holds a =, at which it would be cut; write {{key: value}}")
+        check_key(key, place)
     return dict(changes)
 
 
@@ -358,7 +365,9 @@ def _shown(chosen: Mapping[str, Any]) -> Iterator[str]:
 
 def _unique(names: Sequence[str], file: Path) -> None:
     if twice := _twice(names):
-        raise ConfigError(f"{file}: two runs are called {twice!r:.200}; give one of them another name under variants")
+        raise ConfigError(
+            f"{file}: two runs are called {as_label(twice)!r}; give one of them another name under variants"
+        )
 
 
 def _twice(names: Sequence[str]) -> str | None:

@@ -19,7 +19,7 @@ import yaml
 
 from leanthink.core import code
 from leanthink.core.errors import DataError, DependencyError
-from leanthink.core.text import quoted
+from leanthink.core.text import on_one_line, quoted
 from leanthink.files.writing import make_folder, open_lock, write_text
 from leanthink.recipe.definition import Recipe
 from leanthink.recipe.keys import Profile
@@ -133,9 +133,8 @@ class Job:
         first = " ".join([*self.launcher(), "leanthink.trl.main"])
         for word in self.words(Path("runs") / self.recipe.name):
             first += f" \\\n  {quoted(word)}" if _BEGINS_LINE.match(word) else f" {quoted(word)}"
-        lines = [first, *(f"# {notice}" for notice in self.notices())]
-        lines += [f"# {name}: {value!r}" for name, value in sorted(self.arguments().items())]
-        return "\n".join(lines)
+        told = [*self.notices(), *(f"{name}: {value!r}" for name, value in sorted(self.arguments().items()))]
+        return "\n".join([first, *(f"# {on_one_line(text)}" for text in told)])  # what follows a line's end would run
 
     def facts(self, floor: Floor | None = None) -> dict[str, Any]:
         """By what the run is known again."""

@@ -11,12 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from leanthink.core.errors import ConfigError
+from leanthink.recipe.keys import check_key
 
 _PLAIN_TEXT: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _WORDS: Final = frozenset({"null", "true", "false", "nan", "inf"})
 _KEY: Final = re.compile(r"[A-Za-z0-9_./:@+$%*?|\\()\[\]{}=, \t-]+")
-_NUMBER: Final = re.compile(r"[+-]?(?:(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d[\d_]*)?|inf|nan)", re.IGNORECASE)
-_PATH: Final = re.compile(r"(?:\+{1,2}|~)?[A-Za-z_][A-Za-z0-9_./:@-]*")
+_NUMBER: Final = re.compile(
+    r"[+-]?(?:(?:\d[\d_]*+(?:\.[\d_]*+)?|\.\d[\d_]*+)(?:[eE][+-]?\d[\d_]*+)?|inf|nan)", re.IGNORECASE
+)
+_REFERENCE: Final = re.compile(r"(?<!\\)(\\*+)\$\{")
+_QUOTE_OR_END: Final = re.compile(r"(?<!\\)(\\*+)('|\Z)")
 _UNSENDABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
 
 
@@ -60,7 +64,7 @@ def escaped(text: str) -> str:
     >>> print(escaped(r"a \${b}"))
     a \\\${b}
     """
-    return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
+    return _REFERENCE.sub(lambda match: match[1] * 2 + r"\${", text)
 
 
 def keep_text() -> None:
@@ -97,12 +101,12 @@ def keep_text() -> None:
 
 def _is_text(value: Any) -> bool:
     """Whether every reference in a value is escaped."""
-    return isinstance(value, str) and all(len(found[1]) % 2 for found in re.finditer(r"(\\*)\$\{", value))
+    return isinstance(value, str) and all(len(found[1]) % 2 for found in _REFERENCE.finditer(value))
 
 
 def _quoted(text: str) -> str:
     """Single quotes; Hydra unescapes quotes, and the backslashes right before one."""
-    return "'" + re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + (r"\'" if match[2] else ""), text) + "'"
+    return "'" + _QUOTE_OR_END.sub(lambda match: match[1] * 2 + (r"\'" if match[2] else ""), text) + "'"
 
 
 def _key(key: Any) -> str:
@@ -124,6 +128,5 @@ def overrides(keys: Mapping[str, Any]) -> list[str]:
         ConfigError: what is no key, such as an option of Hydra's program.
     """
     for key in keys:
-        if not _PATH.fullmatch(key):
-            raise ConfigError(f"{key!r:.80} is no key of verl's configuration; write one as data.train_batch_size")
+        check_key(key, "verl's command", trainers=True)
     return [f"{key}={literal(value)}" for key, value in keys.items()]
