@@ -39,6 +39,12 @@ def said(answer: str) -> str:
     return answer[1:] if answer.startswith("!") else rf"\boxed{{{answer}}}"
 
 
+@pytest.mark.parametrize("kind", ["cases", "aligned", "split"])
+def test_a_system_of_nothing_is_no_answer(kind: str) -> None:
+    told = told_by_types("3", rf"\begin{{{kind}}}\end{{{kind}}}")
+    assert (told.verdict, told.reason) == ("wrong", "unparsable")
+
+
 def test_what_nests_too_deep_has_no_type() -> None:
     assert type_of("Q: " * 600) == "unreadable: nested too deep"
 
