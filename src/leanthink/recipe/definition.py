@@ -17,7 +17,8 @@ from leanthink.core.limits import Limit, check_limit
 from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
 from leanthink.core.text import as_label
-from leanthink.recipe.keys import AGENTS, DEFAULTS, KEYS, PARTS, PROSE, Profile, check_keys_written, in_tree
+from leanthink.recipe.defaults import DEFAULTS
+from leanthink.recipe.keys import AGENTS, KEYS, PARTS, PROSE, Profile, check_keys_written, in_tree
 from leanthink.recipe.lengths import resolved
 from leanthink.recipe.nodes import build, describe
 from leanthink.recipe.overrides import apply_overrides, scaled_to_cpu

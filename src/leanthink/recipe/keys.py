@@ -6,13 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from leanthink.algorithms import Grpo, PpoClip
 from leanthink.core.errors import ConfigError
 
 Profile = Literal["cpu", "gpu"]
 """Where a recipe is trained."""
 PARTS: Final = ("reward", "advantage", "loss", "limit", "stop")
-DEFAULTS: Final[Mapping[str, Any]] = {"advantage": Grpo(), "loss": PpoClip()}
 FAMILIES: Final = (
     "baseline",
     "length penalties",

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from leanthink.core.errors import ConfigError, did_you_mean
-from leanthink.recipe.keys import AGENT, DEFAULTS, KEYS, PARTS, check_key, check_keys_written, in_tree, tree_keys
+from leanthink.recipe.defaults import DEFAULTS
+from leanthink.recipe.keys import AGENT, KEYS, PARTS, check_key, check_keys_written, in_tree, tree_keys
 from leanthink.recipe.nodes import default_nodes, describe
 from leanthink.recipe.yaml import parse_yaml
 
