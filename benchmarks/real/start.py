@@ -50,6 +50,7 @@ LONGEST: Final = 192
 """Tokens of a response."""
 END: Final = "<|im_end|>"
 MODEL: Final = "model"
+NAME: Final = "SmolLM2-135M-Instruct"
 LEARNT: Final = Path(__file__).with_name("start")
 """The adapter, and ``start.json`` beside it."""
 FACTS: Final = LEARNT / "start.json"
@@ -185,7 +186,9 @@ def teach(held_back: Sequence[Problem], lessons: Sequence[Problem]) -> None:
     model.to(torch.bfloat16)  # half the size; what is loaded is what was written
     shutil.rmtree(LEARNT, ignore_errors=True)
     with whole_folder(LEARNT) as folder:
+        model.peft_config["default"].base_model_name_or_path = NAME  # not the path that it has here
         model.save_pretrained(folder)
+        (folder / "README.md").unlink()  # a card to be filled in
     told = {
         "lessons": len(lessons),
         "seconds": round(seconds),
