@@ -15,9 +15,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 from kept_runs import ended_runs
+from result_tables import table_line, titled
 
 from leanthink.commands.sweep import resolver
 from leanthink.files.reading import read_json
@@ -35,12 +37,13 @@ WINDOW: Final = 5
 
 TEXT: Final = (
     "SmolLM2-135M-Instruct, a language model that somebody else trained, on word problems made from templates: a "
-    "count that changes once to four times. It learnt from {lessons:,} right and wordy solutions first, an adapter "
-    "of rank 4 that lies in `benchmarks/real/start`; on 128 further questions this start has {accuracy:.0f} % right "
-    "at {tokens:.0f} tokens. Then {steps} steps of {rollouts} rollouts each, from that same start, with real verl, "
-    "verl's vLLM server on a CPU, in bf16. 512 held-out questions at temperature 1, which no setting was chosen on; "
-    "± is the standard error of one evaluation over its questions. `make results-real` trains what is not trained "
-    "yet; `benchmarks/results_real.yaml` has the settings, `benchmarks/results_real.json` what each run came to."
+    "count that changes once to four times. It learnt from {lessons:,} right and wordy solutions first, an "
+    "adapter of rank 4 that lies in `benchmarks/real/start`; on {questions} further questions this start has "
+    "{accuracy:.0f} % right at {tokens:.0f} tokens. Then {steps} steps of {rollouts} rollouts each, from that "
+    "same start, with real verl, verl's vLLM server on a CPU, in bf16. 512 held-out questions at temperature 1, "
+    "which no setting was chosen on; ± is the standard error of one evaluation over its questions. `make results- "
+    "real` trains what is not trained yet; `benchmarks/results_real.yaml` has the settings, "
+    "`benchmarks/results_real.json` what each run came to."
 )
 READING: Final = (
     "What it shows: the recipes train a model with a real tokenizer, chat template and vocabulary on the stack that "
@@ -83,7 +86,7 @@ def row_of(run: Ended) -> list[str]:
     before, after = run.summary["before"], run.summary["after"]
     points, error = (100 * figure for figure in _difference(after, before, "accuracy"))
     return [
-        f"`{run.variant}`" if run.variant == run.summary["recipe"] else run.variant,
+        titled(run.variant, run.summary["recipe"]),
         str(run.seed),
         f"{100 * after['accuracy']:.1f} ± {100 * after['accuracy_error']:.1f}",
         f"{points:+.1f} ± {error:.1f}",
@@ -104,10 +107,15 @@ def page(runs: Sequence[Ended], sweep: Sweep, start: dict[str, Any]) -> str:
     """The page, from the runs that are there."""
     first = runs[0].summary["before"]
     seeds = {run.seed for run in runs}
+    began = start["start"]
     told = TEXT.format(
-        lessons=start["lessons"], accuracy=100 * start["start"]["accuracy"], tokens=start["start"]["tokens"],
-        steps=sweep.runs[0].steps, rollouts=64,
-    )  # fmt: skip
+        lessons=start["lessons"],
+        questions=began["questions"],
+        accuracy=100 * began["accuracy"],
+        tokens=began["tokens"],
+        steps=sweep.runs[0].steps,
+        rollouts=64,
+    )
     lines = ["# Results on a real model", "", told, "", "![Tokens and accuracy by step](results_real.png)", ""]
     accuracy, tokens = (
         f"{scale * first[name]:.1f} ± {scale * first[f'{name}_error']:.1f}"
@@ -115,7 +123,7 @@ def page(runs: Sequence[Ended], sweep: Sweep, start: dict[str, Any]) -> str:
     )
     begun = ["the start", "", accuracy, "", tokens, "", f"{100 * first['truncated_share']:.1f}", ""]
     rows = [list(HEADINGS), ["---"] * len(HEADINGS), begun, *map(row_of, runs)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines += map(table_line, rows)
     missing = dict.fromkeys(planned.variant for planned in sweep.runs if planned.key not in {run.key for run in runs})
     if missing:
         lines += ["", f"Not run: {', '.join(missing)}."]
@@ -129,10 +137,7 @@ def draw(runs: Sequence[Ended], path: Path) -> None:
     for run, (name, colour, _) in zip(runs, styles([run.variant for run in runs]), strict=True):
         for axis, curve, scale in zip(axes, CURVES, (1, 100), strict=True):
             values = run.curves[curve]
-            means = [
-                scale * sum(values[max(0, at - WINDOW + 1) : at + 1]) / len(values[max(0, at - WINDOW + 1) : at + 1])
-                for at in range(len(values))
-            ]
+            means = [scale * fmean(values[max(0, end - WINDOW) : end]) for end in range(1, len(values) + 1)]
             axis.plot(range(1, len(means) + 1), means, color=colour, label=name)
     for axis, label in zip(axes, ("tokens of a response", "accuracy %"), strict=True):
         axis.set_ylim(bottom=0)

@@ -87,13 +87,18 @@ def _advice_as_text(command: str) -> Iterator[None]:
 
         def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, AdviceWarning):
-                print(shortened(printable(f"leanthink {command}: warning: {message}")), file=sys.stderr)
+                _say(f"leanthink {command}: warning: {message}")
             else:
                 shown(message, category, *place, **more)
 
         warnings.showwarning = show
         warnings.simplefilter("always", AdviceWarning)
         yield
+
+
+def _say(text: str) -> None:
+    """Print what went wrong, which may hold a text of somebody else's."""
+    print(shortened(printable(text)), file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # a full disk is told here, not by Python at its end
             return code
     except LeanthinkError as error:
-        print(shortened(printable(f"leanthink {args.command}: {error}")), file=sys.stderr)
+        _say(f"leanthink {args.command}: {error}")
         return FAILED
     except KeyboardInterrupt:
         print(f"leanthink {args.command}: interrupted", file=sys.stderr)
@@ -126,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        print(shortened(printable(f"leanthink {args.command}: {told(error)}")), file=sys.stderr)
+        _say(f"leanthink {args.command}: {told(error)}")
         return FAILED
 
 

@@ -16,14 +16,15 @@ from leanthink.sweep.plan import Planned, Sweep
 from leanthink.sweep.store import Store
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-START = {"lessons": 1600, "start": {"accuracy": 0.6, "tokens": 112.3}}
+START = {"lessons": 1600, "start": {"questions": 128, "accuracy": 0.6, "tokens": 112.3}}
 
 
 @pytest.fixture(name="script")
 def _script(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield runpy.run_path(str(BENCHMARKS / "results_real.py"))
-    del sys.modules["kept_runs"]
+    for module in ("kept_runs", "result_tables"):
+        del sys.modules[module]
 
 
 def figures(accuracy: float, tokens: float) -> dict[str, Any]:
