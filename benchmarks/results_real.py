@@ -37,12 +37,12 @@ WINDOW: Final = 5
 
 TEXT: Final = (
     "SmolLM2-135M-Instruct, a language model that somebody else trained, on word problems made from templates: a "
-    "count that changes once to four times. It learnt from {lessons:,} right and wordy solutions first, an "
-    "adapter of rank 4 that lies in `benchmarks/real/start`; on {questions} further questions this start has "
-    "{accuracy:.0f} % right at {tokens:.0f} tokens. Then {steps} steps of {rollouts} rollouts each, from that "
+    "count that changes once or twice. It learnt from {lessons:,} right and wordy solutions first, of up to four "
+    "changes: an adapter of rank 4 that lies in `benchmarks/real/start`. On {questions} further questions this start "
+    "has {accuracy:.0f} % right at {tokens:.0f} tokens. Then {steps} steps of {rollouts} rollouts each, from that "
     "same start, with real verl, verl's vLLM server on a CPU, in bf16. 512 held-out questions at temperature 1, "
-    "which no setting was chosen on; ± is the standard error of one evaluation over its questions. `make results- "
-    "real` trains what is not trained yet; `benchmarks/results_real.yaml` has the settings, "
+    "which no setting was chosen on; ± is the standard error of one evaluation over its questions. `make "
+    "results-real` trains what is not trained yet; `benchmarks/results_real.yaml` has the settings, "
     "`benchmarks/results_real.json` what each run came to."
 )
 READING: Final = (
