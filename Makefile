@@ -87,7 +87,7 @@ results: setup ## train the methods side by side and write docs/explanation/resu
 
 setup: $(VENV)/.ready
 
-# torch first and below 2.14: a newer one would bring gigabytes of CUDA libraries to a machine without a GPU.
+# torch first: what comes after keeps the build that pip finds here, with CUDA's gigabytes or without.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] < (3, 13), "leanthink needs Python 3.11 or 3.12"'
 	$(PYTHON) -m venv $(VENV)

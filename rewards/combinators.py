@@ -208,11 +208,7 @@ class Switch(Composite):
     shaped: Reward
     plain: Reward
     carries = frozenset({"shaped", "plain"})
-
-    @property
-    def scope(self) -> Scope:
-        """At least the group."""
-        return max(Scope.GROUP, super().scope)
+    own_scope = Scope.GROUP
 
     @property
     def is_term(self) -> bool:
@@ -281,6 +277,7 @@ class GroupNormalize(Composite):
     ddof: int = 1
     eps: float = 1e-6
     is_term = True
+    own_scope = Scope.GROUP
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -288,11 +285,6 @@ class GroupNormalize(Composite):
             raise ConfigError(
                 f"group_normalize: eps is {self.eps} and ddof {self.ddof}; give eps above 0, and ddof 0 or 1"
             )
-
-    @property
-    def scope(self) -> Scope:
-        """At least the group."""
-        return max(Scope.GROUP, super().scope)
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The normalised part."""

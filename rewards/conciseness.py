@@ -136,6 +136,7 @@ class Conciseness(Composite):
     difficulty: Difficulty = "pass_rate"
     of: Reward = OUTCOME
     is_term = False
+    own_scope = Scope.GROUP
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,11 +148,6 @@ class Conciseness(Composite):
         if self.difficulty not in get_args(Difficulty):
             allowed = ", ".join(get_args(Difficulty))
             raise ConfigError(f"conciseness: difficulty is {self.difficulty!r}; give one of {allowed}")
-
-    @property
-    def scope(self) -> Scope:
-        """At least the group."""
-        return max(Scope.GROUP, super().scope)
 
     @property
     def requires(self) -> frozenset[str]:

@@ -70,6 +70,7 @@ class CostDecay(Composite):
     unit: float = 1.0
     least: Least = "right"
     of: Reward = OUTCOME
+    own_scope = Scope.GROUP
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,11 +79,6 @@ class CostDecay(Composite):
                 f"cost_decay: beta is {self.beta}, unit {self.unit} and least {self.least!r}; give beta and unit above "
                 "0, and least right or group"
             )
-
-    @property
-    def scope(self) -> Scope:
-        """At least the group."""
-        return max(Scope.GROUP, super().scope)
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The reward, less what its response's cost takes."""

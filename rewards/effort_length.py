@@ -83,6 +83,7 @@ class EffortLength(Composite):
     penalty: float = 1.0
     scales_negative: bool = False
     of: Reward = OUTCOME
+    own_scope = Scope.GROUP
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,11 +102,6 @@ class EffortLength(Composite):
     def requires(self) -> frozenset[str]:
         """The level, and what the reward reads."""
         return super().requires | {EFFORT}
-
-    @property
-    def scope(self) -> Scope:
-        """At least the group, which has one level."""
-        return max(Scope.GROUP, super().scope)
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The reward, shaped by its level."""

@@ -54,6 +54,7 @@ class LengthRescale(Composite):
 
     alpha: Number = 0.33
     of: Reward = OUTCOME
+    own_scope = Scope.GROUP
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,11 +65,6 @@ class LengthRescale(Composite):
                 f"length_rescale: a wrong response earns {self.of.wrong}, and would earn more the longer it is; "
                 "give 0 for a wrong response"
             )
-
-    @property
-    def scope(self) -> Scope:
-        """At least the group."""
-        return max(Scope.GROUP, super().scope)
 
     @property
     def carries(self) -> frozenset[str]:

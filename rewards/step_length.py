@@ -191,6 +191,7 @@ class AdaptiveStepLength(StatefulComposite):
     valid: Reward | None = None
     in_tokens = ("lower_bound", "upper_bound", "target_length")
     is_term = True
+    own_scope = Scope.GROUP
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -213,11 +214,6 @@ class AdaptiveStepLength(StatefulComposite):
             )
         if self.rounding not in ("ceil", "floor"):
             raise ConfigError(f"adaptive_step_length: rounding is {self.rounding!r}; give ceil or floor")
-
-    @property
-    def scope(self) -> Scope:
-        """At least the group."""
-        return max(Scope.GROUP, super().scope)
 
     @property
     def candidates(self) -> list[float]:

@@ -112,6 +112,7 @@ class DifficultyTruncation(Composite):
     rule: Rule = "multiply"
     equality: Equality = "easy"
     in_tokens = ("lengths",)
+    own_scope = Scope.GROUP
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,11 +120,6 @@ class DifficultyTruncation(Composite):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_difficulty("difficulty_truncation", self.thresholds, self.lengths, self.equality)
         _check("difficulty_truncation", self.kappa, self.rule, self.of)
-
-    @property
-    def scope(self) -> Scope:
-        """At least the group."""
-        return max(Scope.GROUP, super().scope)
 
     def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
         """The part, less what responses lose that are too long for their group."""

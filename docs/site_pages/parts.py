@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from leanthink.core.reward import Composite
-from leanthink.recipe.parts import Part, parts
+from leanthink.recipe.parts import LOOKS_AT, Part, parts
 from leanthink.recipe.registry import REGISTRY, Kind
 from site_pages.facts import kinds_used
 from site_pages.markdown import PART_PAGES, Recipes, Write, link, part_anchor, recipe_link, table
@@ -20,12 +20,6 @@ REWARDS: Final = {
     "rewards_of_text": "of text, tokens, steps of thinking, modes",
 }
 """The pages of rewards, and what stands on each."""
-LOOKS_AT: Final = {
-    "response": "the response alone",
-    "group": "its group",
-    "batch": "the batch",
-    "its parts'": "what its parts look at",
-}
 MANY: Final = 12
 """From how many recipes on they are counted instead of named."""
 NAMES: Final = (*REWARDS, *dict.fromkeys(PART_PAGES.values()))
@@ -106,5 +100,5 @@ def sections(which: str) -> Write:
 
 def index(recipes: Recipes, page: str) -> str:
     """All parts by kind, a line each."""
-    rows = [[part.kind, part_link(part, page), part.scope, part.summary] for part in parts()]
+    rows = [[part.kind, part_link(part, page), LOOKS_AT.get(part.scope, ""), part.summary] for part in parts()]
     return table(["kind", "part", "looks at", "what it is"], rows)

@@ -21,9 +21,11 @@ from leanthink.algorithms import (
     Opo,
     Sapo,
 )
+from leanthink.algorithms.verls import ESTIMATORS, LOSSES
 from leanthink.core.errors import ConfigError
 from leanthink.recipe.definition import load_recipe
 from leanthink.recipe.nodes import build
+from leanthink.recipe.registry import REGISTRY
 
 EXAMPLES = [
     Cispo(),
@@ -61,6 +63,17 @@ def test_a_recipe_names_them_with_their_arguments() -> None:
 def test_what_a_recipe_cannot_name_is_told_with_the_reason(kind: Any, name: str, told: str) -> None:
     with pytest.raises(ConfigError, match=rf"verl's {name} cannot be a recipe's {kind}: .*{told}"):
         build(name, kind)
+
+
+@pytest.mark.parametrize("kind", ["loss", "advantage"])
+def test_a_name_of_verls_is_answered_with_ours(kind: Any) -> None:
+    twins = {name: own for name, own in (LOSSES if kind == "loss" else ESTIMATORS).items() if name != own}
+    assert twins
+    for name, own in twins.items():
+        if name in REGISTRY[kind]:
+            continue
+        with pytest.raises(ConfigError, match=f"no {kind} '{name}'; what verl calls so is '{own}' here"):
+            build(name, kind)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,23 @@ def test_a_part_is_read_off_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
     assert part.example == ">>> Priced(price=1.0).words\n(' ',)"
 
 
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [
+        ("correct", "response"),
+        ("kimi_length", "group"),
+        ("sum", "parts"),
+        ("clip", "parts"),  # it asks for a bound
+        ("group_normalize", "group or parts"),
+        ("adaptive_step_length", "group or parts"),  # it asks for numbers
+        ("lambda_switch", "batch"),  # its ranking, by default
+        ("lazy_length", "batch"),
+    ],
+)
+def test_what_a_reward_looks_at(name: str, scope: str) -> None:
+    assert parts.part_of("reward", name).scope == scope
+
+
 @pytest.mark.parametrize("part", list(parts.parts()), ids=lambda part: f"{part.kind}.{part.name}")
 def test_every_argument_says_what_it_may_be(part: parts.Part) -> None:
     assert part.summary and "``" not in part.summary and ":class:" not in " ".join(part.text)

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+from statistics import fmean
 
 import pytest
 
@@ -16,7 +17,7 @@ from leanthink.cli import main
 from leanthink.core.errors import ConfigError, DataError, WriteError
 from leanthink.reporting import build
 from leanthink.reporting.build import report_of, write_report
-from leanthink.reporting.figures import aes, by_question, compared, dominated, figures, vote_figures
+from leanthink.reporting.figures import aes, by_question, compared, dominated, figures, last_samples, vote_figures
 from leanthink.reporting.pictures import _pareto, _part_keys, pictures
 from leanthink.reporting.ran import ran_grid
 from leanthink.reporting.sources import COSTS, EFFORT, EFFORT_NAME, Sample, read_sources
@@ -202,6 +203,24 @@ def test_wrong_paths(tmp_path, given, cure):
 def test_a_baseline_that_is_not_there(sweep):
     with pytest.raises(ConfigError, match="did you mean 'long-1'"):
         report_of(read_sources([sweep]), "log-1")
+
+
+def test_the_seeds_of_a_variant_are_a_baseline_together(sweep):
+    sources = read_sources([sweep])
+    ends = {one.name: last_samples(one)[1] for one in sources}
+    seeds = [name for name in ends if name.startswith("long-")]
+    others = [name for name in ends if name not in seeds]
+    rows = report_of(sources, "long").comparisons.rows
+    assert len(seeds) > 1 and [row[0] for row in rows] == others
+
+    def mean(samples):  # over questions, each the mean of its samples
+        return fmean(fmean(one.length for one in own) for own in by_question(samples).values())
+
+    base = mean([one for name in seeds for one in ends[name]])
+    for row, name in zip(rows, others, strict=True):
+        assert float(row[4].split()[0]) == pytest.approx(mean(ends[name]) - base, abs=0.06)
+    with pytest.raises(ConfigError, match="no such run or variant with an evaluation; did you mean 'long'"):
+        report_of(sources, "lomg")
 
 
 def test_dominated_points_and_questions():

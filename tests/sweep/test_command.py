@@ -42,6 +42,8 @@ def test_from_plan_to_table(tmp_path, capsys):
     assert code == 0
     assert "4 runs to go, 12 steps; about 4 min with 1 at a time, from 50 s to start and 3.0 s a step" in printed
     assert not (tmp_path / "out").exists()
+    _, printed, _ = sweep(capsys, file, "--out", out, "--dry-run", "--jobs", "4")
+    assert "about 4 min with 4 at a time" in printed  # on the two cores that one run takes
 
     code, printed, _ = sweep(capsys, file, "--out", out, "--jobs", "2")
     assert code == 0

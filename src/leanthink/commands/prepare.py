@@ -22,7 +22,7 @@ from leanthink.verify.golds import Lists
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="JSONL or parquet, or a data set on the Hub, as openai/gsm8k")
+    add("source", metavar="SOURCE", help="JSONL, parquet or CSV, or a data set on the Hub, as openai/gsm8k")
     add("--out", type=Path, required=True, metavar="DIR", help="where train.parquet and test.parquet go")
     add("--template", default="boxed", help=f"{', '.join(TEMPLATES)}, or text with {{question}} in it (default: boxed)")
     add("--question-field", metavar="FIELD", help=f"a field, or a path as messages[-1].content (usual: {QUESTIONS[0]})")

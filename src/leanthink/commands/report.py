@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="runs, folders of runs, verl's validation dumps or metrics")
     add("--out", type=Path, help="folder for report.html and pictures (default: report; with --plot: none)")
-    add("--baseline", metavar="RUN", help="compare with this run's last evaluation (default: the start policy)")
+    told = "compare with the last evaluation of this run, or of a sweep's variant (default: the start policy)"
+    add("--baseline", metavar="RUN", help=told)
     add("--plot", type=Path, help="write accuracy and length over steps to this PNG")
 
 

@@ -41,7 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     trust.add_argument(parser)
     add("file", metavar="FILE", type=Path, help="JSONL, parquet or CSV, verl's dumps included; a folder of them; a run")
-    add("--recipe", action="append", default=[], metavar="R", help="a name, or a path ending in .yaml; repeatable")
+    add(
+        "--recipe",
+        action="append",
+        default=[],
+        metavar="R",
+        help="a name, a path ending in .yaml, or a reward of yours, module:Class; repeatable",
+    )
     add("--reward", metavar="YAML", help="a reward tree, as YAML or a .yaml file, shown under the name 'reward'")
     add(
         "--set",

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def page(part: parts.Part, width: int = 80) -> Iterator[str]:
     """A part in full, in lines of up to ``width`` characters."""
-    scope = f", looks at {part.scope.replace('group', 'its group').replace('batch', 'the batch')}" if part.scope else ""
+    scope = f", looks at {parts.LOOKS_AT[part.scope]}" if part.scope else ""
     yield f"{part.kind} {part.name}{scope}"
     for paragraph in (part.summary, *part.text):
         yield ""

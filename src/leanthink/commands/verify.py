@@ -34,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "leanthink verify [options] FILE | leanthink verify [options] [--] GOLD ANSWER"
     parser.epilog = "Write -- before a gold answer that begins with a minus sign."
     add = parser.add_argument
-    add("given", nargs="+", metavar="FILE | GOLD ANSWER", help="JSONL or parquet with gold and response; or two texts")
+    add(
+        "given",
+        nargs="+",
+        metavar="FILE | GOLD ANSWER",
+        help="JSONL, parquet or CSV with gold and response; or two texts",
+    )
     add("--json", action="store_true", help="one JSON object per response on standard output, in the file's order")
     add("--task", default="math", help="math (default), numeric, choice, exact, or your function as pkg.mod:fn")
     add("--tolerance", type=float, default=1e-6, help="of a numeric answer, relative to GOLD (default: 1e-6)")

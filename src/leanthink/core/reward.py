@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -216,10 +216,13 @@ WRAPPED = "of"  # a wrapper's only part: it adds no level to the names in a brea
 class Composite(Reward):
     """A reward made of rewards. Write :meth:`combine`; scope, columns, state and parts follow from the children.
 
-    A placed part (see :class:`PlacedReward`) is refused, because its amounts at single tokens would no longer add up to
-    the result, unless :attr:`carries` names it: the result must then be the part times :meth:`weight`, plus what does
-    not depend on it. A subclass with a ``__post_init__`` of its own calls ``super().__post_init__()``.
+    :attr:`own_scope` is the widest set of responses that :meth:`combine` itself looks at. A placed part (see
+    :class:`PlacedReward`) is refused, because its amounts at single tokens would no longer add up to the result, unless
+    :attr:`carries` names it: the result must then be the part times :meth:`weight`, plus what does not depend on it. A
+    subclass with a ``__post_init__`` of its own calls ``super().__post_init__()``.
     """
+
+    own_scope: ClassVar[Scope] = Scope.RESPONSE
 
     def __post_init__(self) -> None:
         self._refuse_placed(name for name, child in self.children().items() if child.is_placed)
@@ -249,8 +252,8 @@ class Composite(Reward):
 
     @property
     def scope(self) -> Scope:
-        """The widest scope of the parts."""
-        return max((child.scope for child in self.children().values()), default=Scope.RESPONSE)
+        """Its own, or that of a part, whichever is wider."""
+        return max([self.own_scope, *(child.scope for child in self.children().values())])
 
     @property
     def requires(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from leanthink.algorithms.verls import UNAVAILABLE
+from leanthink.algorithms.verls import ESTIMATORS, LOSSES, UNAVAILABLE
 from leanthink.core import schedules
 from leanthink.core.errors import ConfigError, TrustError, did_you_mean
 from leanthink.core.functions import locate
@@ -157,6 +157,8 @@ def _find(name: str, kind: Kind, place: str) -> type:
         return table[name]
     if kind in ("loss", "advantage") and name in UNAVAILABLE:
         raise ConfigError(f"{place}: verl's {name} cannot be a recipe's {kind}: {UNAVAILABLE[name]}")
+    if twin := {"loss": LOSSES, "advantage": ESTIMATORS}.get(kind, {}).get(name):
+        raise ConfigError(f"{place}: no {kind} {name!r}; what verl calls so is {twin!r} here")
     if ":" not in name:
         raise ConfigError(f"{place}: no {kind} {name!r:.80}; {did_you_mean(name, table)} (your own: 'pkg.mod:Name')")
     cls = locate(name, place)

@@ -7,13 +7,13 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from leanthink.core.errors import ConfigError, did_you_mean
 from leanthink.core.functions import short_name
-from leanthink.core.reward import Composite, Reward
+from leanthink.core.reward import Composite, Reward, Scope
 from leanthink.recipe.registry import REGISTRY, Kind, kind_of
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -22,6 +22,14 @@ _WORDS: Final[Mapping[Any, str]] = {
     **{bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null", None: ""},
     **{Any: "", object: ""},
 }
+LOOKS_AT: Final[Mapping[str, str]] = {
+    "response": "the response alone",
+    "group": "its group",
+    "batch": "the batch",
+    "parts": "what its parts look at",
+    "group or parts": "its group, or what its parts look at",
+}
+"""What a reward looks at, by `Part.scope`."""
 _ROLE: Final = re.compile(r":(?:class|func|meth|mod|attr|data):`~?([\w.]+)`")
 _ARGUMENT: Final = re.compile(r"(\w+): (.*)")
 
@@ -50,7 +58,7 @@ class Part:
     Attributes:
         kind: reward, advantage, loss, limit, stop or schedule.
         name: as recipes write it.
-        scope: what a reward looks at: a response, its group, the batch; empty for other kinds.
+        scope: what a reward looks at, a key of `LOOKS_AT`; empty for other kinds.
         summary: the first paragraph of its docstring.
         text: the paragraphs behind it: formula, source, what differs.
         arguments: in the order of the class.
@@ -174,10 +182,23 @@ def _plain(text: str) -> str:
 
 
 def _scope(cls: type) -> str:
-    """The declared scope of a reward; a combinator has that of its parts."""
+    """What a reward looks at by its class; a composite with defaults, or rewards of responses, for its parts."""
     if not issubclass(cls, Reward):
         return ""
-    if issubclass(cls, Composite):
-        return "its parts'"
-    declared: Any = inspect.getattr_static(cls, "scope")
-    return "response" if isinstance(declared, property) else str(declared.name).lower()
+    if not issubclass(cls, Composite):
+        declared: Any = inspect.getattr_static(cls, "scope")
+        return "response" if isinstance(declared, property) else str(declared.name).lower()
+    scope = max(cls.own_scope, _made(cls).scope)
+    return {Scope.RESPONSE: "parts", Scope.GROUP: "group or parts", Scope.BATCH: "batch"}[scope]
+
+
+def _made(cls: type[Composite]) -> Reward:
+    """A composite whose parts look at responses where it has none by default; such a part, where more is missing."""
+    plain = REGISTRY["reward"]["correct"]()
+    missing = [one for one in fields(cls) if one.init and one.default is MISSING and one.default_factory is MISSING]
+    if any(one.type != "Reward" for one in missing):
+        return plain
+    try:
+        return cls(**{one.name: plain for one in missing})
+    except ConfigError:  # it asks for one of several
+        return plain

@@ -78,10 +78,11 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
 
     Args:
         sources: what to report on.
-        baseline: the run to compare with; without it the policy before training, or else the first run.
+        baseline: the run to compare with, or a variant, whose seeds are taken together; without it the policy before
+            training, or else the first run.
 
     Raises:
-        ConfigError: no such run.
+        ConfigError: no such run or variant.
     """
     together = variants(sources)
     start_samples = next((one.evaluations[0] for one in sources if 0 in one.evaluations), None)
@@ -90,9 +91,11 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
     evaluated = [
         (source, samples) for source in sources if (last := last_samples(source)) is not None for samples in [last[1]]
     ]
-    pairs = (
-        [compared(name, base, one.name, samples) for one, samples in evaluated if samples is not base] if base else []
+    of_base = (
+        {name} if name in {one.name for one, _ in evaluated} else {one.name for one in sources if one.label == name}
     )
+    others = [(one.name, samples) for one, samples in evaluated if one.name not in of_base]
+    pairs = [compared(name, base, *other) for other in others] if base else []
     notices = [notice for source in sources for notice in source.notices]
     notices += [f"{source.name} was stopped early: {source.stopped}" for source in sources if source.stopped]
     votes, told = _votes(evaluated)
@@ -154,10 +157,15 @@ def _baseline(
     sources: Sequence[Source], wanted: str | None, start: Sequence[Sample] | None
 ) -> tuple[str, Sequence[Sample] | None]:
     evaluated = {source.name: last[1] for source in sources if (last := last_samples(source)) is not None}
-    if wanted is not None:
-        if wanted not in evaluated:
-            raise ConfigError(f"--baseline {wanted}: no such run with an evaluation; {did_you_mean(wanted, evaluated)}")
+    if wanted in evaluated:
         return wanted, evaluated[wanted]
+    if wanted is not None:
+        together = [one for source in sources if source.label == wanted for one in evaluated.get(source.name, ())]
+        if not together:
+            labels = {source.label for source in sources if source.name in evaluated}
+            known = did_you_mean(wanted, sorted({*evaluated, *labels}))
+            raise ConfigError(f"--baseline {wanted}: no such run or variant with an evaluation; {known}")
+        return wanted, together
     if start is not None:
         return BEFORE, start
     return next(iter(evaluated.items()), ("nothing", None))

@@ -28,12 +28,14 @@ class Cost:
         step: seconds of one.
         runs: how many finished runs this is from.
         source: what else it is from.
+        alone: whether it is of runs that have the machine to themselves: several at a time take as long.
     """
 
     start: Mapping[str, float] = field(default_factory=dict)
     step: Mapping[str, float] = field(default_factory=dict)
     runs: int = 0
     source: str = ""
+    alone: bool = False
 
     def seconds(self, planned: Planned, done: int = 0) -> float | None:
         """What is left of a run once ``done`` steps are done; None where nothing is known."""
@@ -104,6 +106,7 @@ USUAL: Final = Cost(
     start={"": 50.0},
     step={"": 3.0},
     source="50 s to start and 3.0 s a step, as on two idle cores; no finished run lies here to tell better",
+    alone=True,
 )
 """Of the CPU profile, where nothing has been run yet."""
 
@@ -130,7 +133,8 @@ def plan_table(sweep: Sweep, store: Store, cost: Cost, jobs: int, width: int = 8
     known = "no finished run to estimate from"
     if not unknown:
         source = cost.source or f"{cost.runs} finished runs"
-        known = f"about {clock(seconds / max(1, min(jobs, to_run)))} with {jobs} at a time, from {source}"
+        at_once = 1 if cost.alone else max(1, min(jobs, to_run))
+        known = f"about {clock(seconds / at_once)} with {jobs} at a time, from {source}"
     everywhere = f"; in all runs {', '.join(_changes(common))}" if common else ""
     grid = Grid(
         heads=("", "run", "changes", "state", "steps", "estimate"),
