@@ -40,8 +40,8 @@ IN_SHORT = (
     "In short: a limit (`dler`, `da_dler`) ends nearest to the best possible, with the highest accuracy. "
     "`grpo_lambda`, `laser_d`, `alp`, `hapo` and `trle` end within a token of `dler`, which is about what seeds differ "
     "by. `palu` and `drpo` keep more of the distance, `grpo` keeps more than half of the waste, and `vsrm_rpp` moves "
-    "least in as many steps. A penalty that is too strong destroys the policy where it meets every group, costs nothing "
-    "where it meets the best-solved fifth, and is held, not healed, by `collapse_guard`."
+    "least in as many steps. A penalty that is too strong destroys the policy where it meets every group, costs "
+    "nothing where it meets the best-solved fifth, and is held, not healed, by `collapse_guard`."
 )
 EXPLAINED = (
     "Where it does not show, and why. `grpo` first grows, as its paper has it, since at the start wrong responses are "
