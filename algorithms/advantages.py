@@ -32,7 +32,7 @@ def as_tensors(
     """Rewards and lengths in float64 and groups as codes, from tensors or from lists; a list of groups holds any ids.
 
     Raises:
-        BatchError: naming what is no number, or not one for each response.
+        BatchError: naming what is no finite number, or not one for each response.
 
     >>> as_tensors([1, 0], ["b", "a"])
     (tensor([1., 0.], dtype=torch.float64), tensor([0, 1]), None)
@@ -58,6 +58,9 @@ def _numbers(name: str, values: Sequence[float] | Tensor, group_N: GroupN) -> Fl
         raise BatchError(
             f"{name} has shape {tuple(values.shape)}, the groups {tuple(group_N.shape)}; give one per response"
         )
+    if (bad := (~torch.isfinite(values)).nonzero()).numel():
+        row = int(bad[0])
+        raise BatchError(f"{name}, row {row}: {values[row].item()} is not finite; give a finite number per response")
     return values.double()
 
 

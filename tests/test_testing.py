@@ -14,6 +14,7 @@ import torch
 from leanthink.algorithms import Advantage, FilterTopK, TokenAdvantage
 from leanthink.core.batch import RolloutBatch
 from leanthink.core.groups import group_mean
+from leanthink.core.measured import TextReward
 from leanthink.core.placement import Placement
 from leanthink.core.reward import PlacedReward, Reward, RewardN, Scope, State, StatefulReward
 from leanthink.rewards import Correct, Gate
@@ -240,6 +241,22 @@ def test_a_local_class_is_found() -> None:
 
     with pytest.raises(ContractError, match="at the top of a module"):
         check_reward(Local())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eleventh(TextReward):
+    """The eleventh letter, which not every response has; or nothing at all."""
+
+    nothing: bool = False
+
+    def measure(self, response: str) -> float:
+        return None if self.nothing else float(ord(response[10]))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("nothing", "told"), [(False, "raised IndexError"), (True, "gave None")])
+def test_a_measure_that_does_not_measure_every_text_breaks_a_promise(nothing: bool, told: str) -> None:
+    with pytest.raises(ContractError, match=rf"measure gives a number, or a text, for every response; of .* it {told}"):
+        check_reward(Eleventh(nothing=nothing))
 
 
 def test_wrong_above_correct_is_found_and_shown_so_that_it_can_be_run() -> None:

@@ -12,15 +12,16 @@ import json
 import pickle
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Real
 from typing import Any, TypeAlias
 
 import torch
 from torch import Generator, Tensor
 
 from leanthink.algorithms import Advantage, TokenAdvantage
-from leanthink.core.batch import Column, RolloutBatch
+from leanthink.core.batch import Column, RolloutBatch, snippet
 from leanthink.core.control import check_state
-from leanthink.core.errors import LeanthinkError, StateError
+from leanthink.core.errors import ChangedBatchError, LeanthinkError, StateError
 from leanthink.core.groups import group_count
 from leanthink.core.measured import MeasuredReward
 from leanthink.core.placement import Placement
@@ -32,6 +33,7 @@ from leanthink.recipe.scoring import measured_rewards
 Columns: TypeAlias = Mapping[str, Callable[[Generator, int], Column]]
 Row: TypeAlias = tuple[int, int, int, bool]  # group, length, correct, truncated
 TEXTS = ("<think> 2+2 </think> 4", "<think> 2+2", "4", "", "<think> </think> <think> so </think> 4", "wait, wait, 4")
+FAILED = {StateError: "update gives a new state", ChangedBatchError: "the batch is not changed"}
 KINDS = ("mixed", "mixed", "ties", "right", "wrong", "truncated")
 
 
@@ -251,7 +253,7 @@ def _check_batch(reward: Reward, batch: RolloutBatch, state: State, generator: G
         try:
             return reward.breakdown(some, state)
         except Exception as error:
-            promise = "update gives a new state" if isinstance(error, StateError) else "every batch has a finite value"
+            promise = FAILED.get(type(error), "every batch has a finite value")
             raise ContractError(_message(reward, promise, some, f"{type(error).__name__}: {error}")) from error
 
     batch_before, state_before = copy.deepcopy(batch), copy.deepcopy(state)
@@ -323,24 +325,15 @@ def _check_order(reward: Reward, batch: RolloutBatch, reward_N: RewardN) -> None
             _fail(reward, promise, shown, f"{low:.6g} is below {high:.6g}; {cure} (wrong_may_beat_correct)")
 
 
-def snippet(batch: RolloutBatch) -> str:
-    """Code that builds the batch again.
-
-    >>> snippet(RolloutBatch.of(group=["a", "b"], length=[3, 4], correct=[1, 0], budget=[0.5, 8]))
-    "RolloutBatch.of(group=[0, 1], length=[3, 4], correct=[1, 0], truncated=[0, 0], step=0, **{'budget': [0.5, 8]})"
-    """
-    core = ", ".join(f"{name}={_shown(batch.values(name))}" for name in batch.CORE if name != "reward")
-    extras = ", ".join(f"{name!r}: {_shown(values)}" for name, values in batch.extras.items())
-    running = f".replace(reward={_shown(batch.reward)})" if bool((batch.reward != 0).any()) else ""
-    return f"RolloutBatch.of({core}, step={batch.step}{f', **{{{extras}}}' if extras else ''}){running}"
-
-
-def _shown(values: Column) -> str:
-    if not isinstance(values, Tensor) or values.ndim != 1:
-        return repr(values)
-    numbers = [float(value) for value in values]
-    texts = [str(int(x)) if x.is_integer() else repr(x) if x == x else "float('nan')" for x in numbers]
-    return f"[{', '.join(texts)}]"
+def _measured(part: MeasuredReward, text: str, tokens: list[int]) -> float | str:
+    promise = f"{part!r}: measure gives a number, or a text, for every response; of {text!r} "
+    try:
+        value = part.value_of(text, tokens)
+    except Exception as error:
+        raise ContractError(f"{promise}it raised {type(error).__name__}: {error}") from error
+    if not isinstance(value, str) and not isinstance(value, Real):
+        raise ContractError(f"{promise}it gave {value!r:.80}")
+    return value
 
 
 def _measured_columns(reward: Reward, given: Columns) -> Columns:
@@ -348,7 +341,7 @@ def _measured_columns(reward: Reward, given: Columns) -> Columns:
 
     def drawn(part: MeasuredReward) -> Callable[[Generator, int], Column]:
         ids = [[words.index(word) for word in text.split()] for text in TEXTS]
-        values = [part.value_of(*pair) for pair in zip(TEXTS, ids, strict=True)]
+        values = [_measured(part, *pair) for pair in zip(TEXTS, ids, strict=True)]
 
         def draw(generator: Generator, n: int) -> Column:
             drawn = [values[index] for index in torch.randint(len(values), (n,), generator=generator).tolist()]

@@ -153,6 +153,9 @@ def test_lists_do_as_well_as_tensors_and_groups_have_any_ids(advantage: Advantag
     [
         (([1, "0.5"], ["a", "a"]), "reward, row 1: '0.5' is no number; give one per response"),
         (([1, 0, 0], ["a", "a"]), "reward has shape (3,), the groups (2,); give one per response"),
+        (([1, float("inf")], ["a", "a"]), "reward, row 1: inf is not finite; give a finite number per response"),
+        ((torch.tensor([float("nan"), 1.0]), ["a", "a"]), "reward, row 0: nan is not finite"),
+        (([1, 0], ["a", "a"], [4, float("inf")]), "length, row 1: inf is not finite"),
         ((torch.ones(2, 1), ["a", "a"]), "reward has shape (2, 1), the groups (2,)"),
         (([1, 0], torch.tensor([0.0, 1.0])), "groups are a tensor of torch.float32"),
         (([1, 0], ["a", "a"], [4]), "length has shape (1,), the groups (2,)"),

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from leanthink.core.batch import RolloutBatch
+from leanthink.core.batch import RolloutBatch, snippet
 from leanthink.core.errors import BatchError, MissingColumnError
-from leanthink.testing import snippet
 
 
 def four(**changes: Any) -> RolloutBatch:

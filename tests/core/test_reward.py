@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from leanthink.core.batch import RolloutBatch
-from leanthink.core.errors import BatchError, MissingColumnError, StateError
+from leanthink.core.errors import BatchError, ChangedBatchError, MissingColumnError, StateError
 from leanthink.core.measured import TextReward, TokenReward
-from leanthink.core.reward import Reward, RewardN, Scope, State, StatefulReward
+from leanthink.core.reward import Composite, Part, Reward, RewardN, Scope, State, StatefulReward
 from leanthink.rewards import Chain, Correct, Format, Freeze, Gate, Scale, SigmoidLength, SoftOverlong, Sum, Switch
 from leanthink.testing import check_reward
 
@@ -84,6 +84,47 @@ def test_a_reward_that_is_no_number_per_response_is_refused(value: Any, facts: l
             reward(BATCH)
         for fact in facts:
             assert fact in str(caught.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalised(Reward):
+    """Takes a price off correctness where it lies."""
+
+    def score(self, batch: RolloutBatch) -> RewardN:
+        reward_N = batch.correct
+        reward_N -= 0.001 * batch.length
+        return reward_N
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescaled(Composite):
+    """Writes into a view of a further column."""
+
+    of: Reward
+
+    def combine(self, batch: RolloutBatch, part: Part) -> RewardN:
+        batch.column("price")[:1].mul_(2)
+        return part("of", batch)
+
+
+@pytest.mark.parametrize(
+    ("reward", "told"),
+    [
+        (Penalised(), r"Penalised changed batch\.correct in place; work on batch\.correct\.clone\(\)"),
+        (Sum(own=Penalised(), correct=Correct()), r"Penalised changed batch\.correct in place"),
+        (Rescaled(of=Correct()), r"Rescaled changed batch\.price in place"),
+    ],
+)
+def test_a_reward_that_writes_into_the_batch_is_refused(reward: Reward, told: str) -> None:
+    batch = RolloutBatch.of(group=[0, 0], length=[10, 20], correct=[1, 0], price=[1.0, 2.0])
+    with pytest.raises(ChangedBatchError, match=told):
+        reward(batch)
+
+
+def test_what_inference_mode_made_is_scored_as_ever() -> None:
+    with torch.inference_mode():
+        batch = RolloutBatch.of(group=[0, 0], length=[10, 20], correct=[1, 0])
+        assert Correct()(batch)[0].tolist() == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool])

@@ -79,6 +79,11 @@ WRONG: list[tuple[Any, list[str]]] = [
     ({"reward": "correct", "verl": ["a=1"]}, ["recipe mine, verl", "no mapping"]),
     ({"reward": "correct", "cpu": 3}, ["recipe mine, cpu: 3"]),
     ({"reward": "correct", "verl": {1: 2}}, ["recipe mine, verl"]),
+    (
+        {"reward": "correct", "verl": {"actor_rollout_ref": {"rollout": {"n": 8}}}},
+        ["recipe mine, verl: actor_rollout_ref is a group", "'actor_rollout_ref.rollout.n: 8'"],
+    ),
+    ({"reward": "correct", "cpu": {"data": {"seed": 1}}}, ["recipe mine, cpu: data is a group", "'data.seed: 1'"]),
     ({"reward": "correct", "reference": "2502.04463"}, ["recipe mine, reference"]),
     ({"reward": "correct", "wrong_may_beat_correct": "no"}, ["wrong_may_beat_correct is 'no'", "true or false"]),
     ({"reward": "correct", "cost": 3}, ["recipe mine, cost: 3 is no text", "write one paragraph"]),
@@ -213,6 +218,7 @@ def test_overrides_leave_the_node_alone_and_do_not_reach_through_aliases() -> No
         ("family.name=mine", ["override family.name", "only reward, advantage, loss"]),
         ("reward.correct.rihgt.linear.start=1", ["nothing named 'rihgt' at reward.correct", "did you mean 'right'"]),
         ("advantage.grpo.scal.linear.start=1", ["nothing named 'scal' at advantage.grpo", "did you mean 'scale'"]),
+        ("data={max_response_length: 512}", ["data is a group", "'data.max_response_length: 512'"]),
         ("loss.dpo.beta=1", ["override loss.dpo.beta", "loss is 'ppo_clip', which has no 'dpo'"]),
     ],
 )

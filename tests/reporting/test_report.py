@@ -182,6 +182,21 @@ def test_plain_dumps_of_verl_and_its_metrics_file(tmp_path):
     assert report.baseline == "val"
 
 
+def test_what_plain_dumps_do_not_tell_is_said_and_not_counted(tmp_path):
+    rows = [{"input": "q", "output": "a b c", "gts": "1", "score": score, "step": 5} for score in (1.0, 0.0)]
+    path = tmp_path / "5.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (source,) = read_sources([tmp_path])
+    assert math.isnan(figures(5, source.evaluations[5]).truncated.value)
+    notices = report_of([source]).notices
+    assert any("the limit cut is not known: no 'truncated'" in one for one in notices)
+    assert build.NO_ANSWERS in notices and build.MORE_SAMPLES not in notices  # two samples a question, no answers
+    path.write_text(json.dumps(rows[0] | {"truncated": 1}) + "\n")
+    (source,) = read_sources([tmp_path])
+    assert figures(5, source.evaluations[5]).truncated.value == 1
+    assert build.MORE_SAMPLES in report_of([source]).notices
+
+
 def test_a_shaped_score_is_no_verdict(tmp_path):
     path = tmp_path / "5.jsonl"
     path.write_text(json.dumps({"input": "q", "output": "a", "gts": "1", "score": 0.93, "step": 5}) + "\n")

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, TypeVar, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from leanthink.core.errors import BatchError, MissingColumnError, did_you_mean
+from leanthink.core.errors import BatchError, ChangedBatchError, MissingColumnError, did_you_mean
 from leanthink.core.groups import num_groups
 
 Column = Tensor | Sequence[Any]
+Result = TypeVar("Result")
 
 PROMPT_KEY: Final = "prompt_key"
+"""The column that names a response's prompt the same in every epoch and after every resume; ``group`` does not."""
 TEMPLATE_ARGUMENTS: Final = "chat_template_kwargs"
 """The column in which a row brings arguments of its own for the chat template, as ``{"reasoning_effort": "low"}``."""
-"""The column that names a response's prompt the same in every epoch and after every resume; ``group`` does not."""
 
 
 @final
@@ -122,6 +123,30 @@ class RolloutBatch:
             known = [*self.CORE, *self.extras]
             raise MissingColumnError(f"the batch has no column {name!r}; {did_you_mean(name, known)}")
         return self.extras[name]
+
+    def read_by(self, reader: object, read: Callable[[RolloutBatch], Result]) -> Result:
+        """What ``read`` makes of the batch, which all parts of a reward and the metrics share.
+
+        Raises:
+            ChangedBatchError: it changed a column in place, with the name of ``reader``'s class.
+
+        >>> RolloutBatch.of(group=[0], length=[3], correct=[1]).read_by(0, lambda batch: batch.correct.neg_())
+        Traceback (most recent call last):
+        ...
+        leanthink.core.errors.ChangedBatchError: int changed batch.correct in place; work on batch.correct.clone()
+        """
+        before = self._versions()
+        result = read(self)
+        for name, version in self._versions().items():
+            if version != before[name]:
+                who = type(reader).__name__
+                raise ChangedBatchError(f"{who} changed batch.{name} in place; work on batch.{name}.clone()")
+        return result
+
+    def _versions(self) -> dict[str, int]:
+        """How often each column was written to; torch does not count what inference mode made."""
+        named = ((name, self.values(name)) for name in (*self.CORE, *self.extras))
+        return {name: one._version for name, one in named if isinstance(one, Tensor) and not one.is_inference()}
 
     def replace(self, **changes: Any) -> RolloutBatch:
         """A copy with some fields changed; unknown names become extra columns."""
@@ -251,3 +276,23 @@ def _extra(name: str, values: Iterable[Any] | Tensor, count: int, device: Any) -
             values = torch.tensor([float(value) for value in values], dtype=torch.float64)
     _rows(name, values, count)
     return values.to(device) if isinstance(values, Tensor) else values
+
+
+def snippet(batch: RolloutBatch) -> str:
+    """Code that builds the batch again.
+
+    >>> snippet(RolloutBatch.of(group=["a", "b"], length=[3, 4], correct=[1, 0], budget=[0.5, 8]))
+    "RolloutBatch.of(group=[0, 1], length=[3, 4], correct=[1, 0], truncated=[0, 0], step=0, **{'budget': [0.5, 8]})"
+    """
+    core = ", ".join(f"{name}={_shown(batch.values(name))}" for name in batch.CORE if name != "reward")
+    extras = ", ".join(f"{name!r}: {_shown(values)}" for name, values in batch.extras.items())
+    running = f".replace(reward={_shown(batch.reward)})" if bool((batch.reward != 0).any()) else ""
+    return f"RolloutBatch.of({core}, step={batch.step}{f', **{{{extras}}}' if extras else ''}){running}"
+
+
+def _shown(values: Column) -> str:
+    if not isinstance(values, Tensor) or values.ndim != 1:
+        return repr(values)
+    numbers = [float(value) for value in values]
+    texts = [str(int(x)) if x.is_integer() else repr(x) if x == x else "float('nan')" for x in numbers]
+    return f"[{', '.join(texts)}]"

@@ -18,6 +18,10 @@ class BatchError(LeanthinkError, ValueError):
     """A column of a rollout batch is missing, malformed or out of range."""
 
 
+class ChangedBatchError(BatchError):
+    """A reward wrote into the batch that all parts of it share."""
+
+
 class MissingColumnError(BatchError, KeyError):
     """A reward needs a column the batch does not have."""
 

@@ -137,12 +137,12 @@ class Reward(ABC):
 
     @abstractmethod
     def score(self, batch: RolloutBatch) -> RewardN:
-        """The reward (N,) of each response; must not change the batch."""
+        """The reward (N,) of each response; a batch that it changed is refused."""
 
     def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
         """The reward together with every named part."""
         _refuse_state(self, state)
-        return Breakdown(reward=_checked(self, batch, self.score(batch)), state={}, parts={})
+        return Breakdown(reward=_checked(self, batch, batch.read_by(self, self.score)), state={}, parts={})
 
     def __call__(self, batch: RolloutBatch, state: State | None = None) -> tuple[RewardN, State]:
         """The reward (N,) and the state after this step."""
@@ -180,7 +180,8 @@ class StatefulReward(Reward):
                 f"{type(self).__name__}: state has the keys {sorted(state)}, this reward's are {sorted(fresh)}; "
                 "it was saved by another reward: start a new run or load that recipe"
             )
-        reward, after = updated(self, self.update(batch, fresh if state is None else state), fresh)
+        both = batch.read_by(self, lambda one: self.update(one, fresh if state is None else state))
+        reward, after = updated(self, both, fresh)
         return Breakdown(reward=_checked(self, batch, reward), state=after, parts={})
 
 
@@ -203,7 +204,7 @@ class PlacedReward(Reward):
     def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
         """The totals and where they fall."""
         _refuse_state(self, state)
-        reward, placement = self.place(batch)
+        reward, placement = batch.read_by(self, self.place)
         _check_placement(self, batch, placement)
         return Breakdown(reward=_checked(self, batch, reward), state={}, parts={}, placement=placement)
 
@@ -295,7 +296,7 @@ class Composite(Reward):
     def breakdown(self, batch: RolloutBatch, state: State | None = None) -> Breakdown:
         """The reward together with every named part."""
         walk = _Walk(self.children(), self.init() if state is None else state)
-        reward = _checked(self, batch, self.combine(batch, walk))
+        reward = _checked(self, batch, batch.read_by(self, lambda one: self.combine(one, walk)))
         self._refuse_placed(walk.placements)  # where the constructor did not
         placement = joined(
             placed.times(self.weight(name, batch, walk.values)) for name, placed in walk.placements.items()
@@ -393,8 +394,7 @@ def _checked(reward: Reward, batch: RolloutBatch, value: Any) -> RewardN:
     if not isinstance(value, Tensor) or value.shape != (len(batch),):
         given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise BatchError(f"{name} returned {given}; return a tensor of shape ({len(batch)},), one value per response")
-    finite_N = torch.isfinite(value)
-    if not bool(finite_N.all()):
-        row = int((~finite_N).nonzero()[0])
+    if (bad := (~torch.isfinite(value)).nonzero()).numel():
+        row = int(bad[0])
         raise BatchError(f"{name} returned {value[row].item()} for row {row}; rewards must be finite")
     return value.double()

@@ -18,7 +18,7 @@ from leanthink.core.reward import Reward
 from leanthink.core.stopping import StopBias
 from leanthink.core.text import as_label
 from leanthink.recipe.defaults import DEFAULTS
-from leanthink.recipe.keys import AGENTS, KEYS, PARTS, PROSE, Profile, check_keys_written, in_tree
+from leanthink.recipe.keys import AGENTS, KEYS, PARTS, PROSE, Profile, check_keys_whole, check_keys_written, in_tree
 from leanthink.recipe.lengths import resolved
 from leanthink.recipe.nodes import build, describe
 from leanthink.recipe.overrides import apply_overrides, scaled_to_cpu
@@ -127,6 +127,7 @@ def recipe_from(node: Any, name: str, profile: Profile = "gpu") -> Recipe:
         check_keys_written(settings[key], f"{place}, {key}", trainers=key == "verl")
         keys = {inner: value for inner, value in settings[key].items() if not in_tree(inner)}
         check_keys_trusted(keys, f"{place}, {key}")
+        check_keys_whole(keys, f"{place}, {key}")
     agent = node.get("agent")
     if agent is not None and agent not in AGENTS:
         raise ConfigError(f"{place}, agent: {agent!r:.80} is not allowed; give {' or '.join(AGENTS)}, or nothing")

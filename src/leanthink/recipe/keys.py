@@ -95,6 +95,26 @@ def check_keys_written(keys: Mapping[str, Any], place: str, *, trainers: bool = 
             _check_below(value, key, place)
 
 
+def check_keys_whole(keys: Mapping[str, Any], place: str) -> None:
+    """A trainer's keys are written whole: what looks for ``data.max_response_length`` does not look into ``data``.
+
+    Raises:
+        ConfigError: a group of them is given as a mapping.
+
+    >>> check_keys_whole({"data": {"seed": 1}}, "recipe a, verl")
+    Traceback (most recent call last):
+    ...
+    leanthink.core.errors.ConfigError: recipe a, verl: data is a group of keys; write each whole, as 'data.seed: 1'
+    """
+    for key, value in keys.items():
+        if key.isidentifier() and isinstance(value, Mapping) and value:
+            path, inner = key, value
+            while isinstance(inner, Mapping) and inner:
+                first, inner = next(iter(inner.items()))
+                path += f".{first}"
+            raise ConfigError(f"{place}: {key} is a group of keys; write each whole, as '{path}: {inner!r:.80}'")
+
+
 def _check_below(node: Any, path: str, place: str) -> None:
     if isinstance(node, Mapping):
         for key, value in node.items():

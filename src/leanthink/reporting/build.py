@@ -17,6 +17,7 @@ from leanthink.reporting.figures import (
     Comparison,
     Figures,
     aes,
+    by_question,
     compared,
     efficiency_figures,
     figures,
@@ -34,6 +35,7 @@ from leanthink.reporting.variants import Variant, variants
 from leanthink.verify.same import same_answers
 
 MORE_SAMPLES: Final = "one sample a question: pass@k needs more, as with actor_rollout_ref.rollout.val_kwargs.n=8"
+NO_ANSWERS: Final = "no votes: the dumps hold no extracted answers ('pred'), which leanthink's own have"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,8 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
     named += [(source.name, samples) for source, samples in evaluated]
     notices += told
     if evaluated and not votes.rows:
-        notices.append(MORE_SAMPLES)
+        several = any(len(own) > 1 for _, samples in evaluated for own in by_question(samples).values())
+        notices.append(NO_ANSWERS if several else MORE_SAMPLES)
     return Report(
         variants=together,
         baseline=name,

@@ -49,7 +49,7 @@ class Figures:
         unknown: responses without, left out.
         accuracy: share of right responses.
         tokens: mean length of all, of ``tokens_right`` and of ``tokens_wrong`` responses.
-        truncated: share ended by the limit.
+        truncated: share ended by the limit; NaN where that is not known of all.
         by_difficulty: the same by difficulty.
         pass_at_k: by k, over questions with as many samples.
     """
@@ -111,7 +111,7 @@ def _sums(questions: Iterable[Sequence[Sample]]) -> dict[str, list[float]]:
         sums["tokens"].append(sum(sample.length for sample in samples))
         sums["right_tokens"].append(sum(sample.length for sample, is_right in pairs if is_right))
         sums["wrong_tokens"].append(sum(sample.length for sample, is_right in pairs if not is_right))
-        sums["truncated"].append(sum(sample.truncated for sample in samples))
+        sums["truncated"].append(sum(math.nan if one.truncated is None else one.truncated for one in samples))
     return sums
 
 

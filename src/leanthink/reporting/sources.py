@@ -44,7 +44,7 @@ class Sample:
     question: str
     correct: float | None
     length: float
-    truncated: bool
+    truncated: bool | None
     difficulty: str
     answer: str | None
     text: str
@@ -248,13 +248,16 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
         notices[f"{name}: lengths are counted in words and signs, not tokens: no 'length' in the dump"] = None
     elif not is_size(length) or length < 0:
         raise DataError(f"{place}: length is {length!r:.80}; give a number of tokens, from 0 to {LARGEST:g}")
+    truncated = None if row.get("truncated") is None else bool(row["truncated"])
+    if truncated is None:
+        notices[f"{name}: how many responses the limit cut is not known: no 'truncated' in the dump"] = None
     flag = row.get("overthinking")
     question = str(row.get("input", row.get("prompt_id", row.get("group", place))))
     return Sample(
         question=f"{question}\n{row.get('gts', '')}",
         correct=None if row.get("unknown") else float(verdict),
         length=float(length),
-        truncated=bool(row.get("truncated")),
+        truncated=truncated,
         difficulty=str(row.get("difficulty", "")),
         answer=None if row.get("pred") in (None, "") else str(row["pred"]),
         text=text,
