@@ -33,7 +33,10 @@ from leanthink.recipe.scoring import measured_rewards
 Columns: TypeAlias = Mapping[str, Callable[[Generator, int], Column]]
 Row: TypeAlias = tuple[int, int, int, bool]  # group, length, correct, truncated
 TEXTS = ("<think> 2+2 </think> 4", "<think> 2+2", "4", "", "<think> </think> <think> so </think> 4", "wait, wait, 4")
-FAILED = {StateError: "update gives a new state", ChangedBatchError: "the batch is not changed"}
+FAILED: dict[type[Exception], str] = {
+    StateError: "update gives a new state",
+    ChangedBatchError: "the batch is not changed",
+}
 KINDS = ("mixed", "mixed", "ties", "right", "wrong", "truncated")
 
 

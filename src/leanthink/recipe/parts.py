@@ -194,8 +194,9 @@ def _scope(cls: type) -> str:
 
 def _made(cls: type[Composite]) -> Reward:
     """A composite whose parts look at responses where it has none by default; such a part, where more is missing."""
-    plain = REGISTRY["reward"]["correct"]()
-    missing = [one for one in fields(cls) if one.init and one.default is MISSING and one.default_factory is MISSING]
+    plain: Reward = REGISTRY["reward"]["correct"]()
+    declared: Any = cls
+    missing = [one for one in fields(declared) if one.init and one.default is one.default_factory is MISSING]
     if any(one.type != "Reward" for one in missing):
         return plain
     try:
