@@ -41,7 +41,8 @@ TEXT: Final = (
     "changes: an adapter of rank 4 that lies in `benchmarks/real/start`. On {questions} further questions this start "
     "has {accuracy:.0f} % right at {tokens:.0f} tokens. Then {steps} steps of {rollouts} rollouts each, from that "
     "same start, with real verl, verl's vLLM server on a CPU, in bf16. 512 held-out questions at temperature 1, "
-    "which no setting was chosen on; ± is the standard error of one evaluation over its questions. `make "
+    "which no setting was chosen on, asked once after training, and of the start once before each run; ± is a standard "
+    "error over questions. `make "
     "results-real` trains what is not trained yet; `benchmarks/results_real.yaml` has the settings, "
     "`benchmarks/results_real.json` what each run came to."
 )
@@ -81,9 +82,17 @@ def ended_run(run: Run, planned: Planned) -> Ended:
     return Ended(variant=planned.variant, key=planned.key, seed=planned.seed, summary=summary, curves=curves)
 
 
-def row_of(run: Ended) -> list[str]:
-    """A line of the table: one run."""
-    before, after = run.summary["before"], run.summary["after"]
+def start_of(runs: Sequence[Ended]) -> dict[str, float]:
+    """The start, which each run asked once: the mean, and its standard error as if none of the questions came again."""
+    first = [run.summary["before"] for run in runs]
+    means = {name: fmean(one[name] for one in first) for name in ("accuracy", "mean_tokens", "truncated_share")}
+    errors = (f"{name}_error" for name in ("accuracy", "mean_tokens"))
+    return means | {name: fmean(one[name] ** 2 for one in first) ** 0.5 / len(first) ** 0.5 for name in errors}
+
+
+def row_of(run: Ended, before: dict[str, float]) -> list[str]:
+    """A line of the table: one run, held against the start."""
+    after = run.summary["after"]
     points, error = (100 * figure for figure in _difference(after, before, "accuracy"))
     return [
         titled(run.variant, run.summary["recipe"]),
@@ -105,7 +114,7 @@ def _difference(after: dict[str, Any], before: dict[str, Any], name: str) -> tup
 
 def page(runs: Sequence[Ended], sweep: Sweep, start: dict[str, Any]) -> str:
     """The page, from the runs that are there."""
-    first = runs[0].summary["before"]
+    first = start_of(runs)
     seeds = {run.seed for run in runs}
     began = start["start"]
     told = TEXT.format(
@@ -122,7 +131,7 @@ def page(runs: Sequence[Ended], sweep: Sweep, start: dict[str, Any]) -> str:
         for name, scale in (("accuracy", 100), ("mean_tokens", 1))
     )
     begun = ["the start", "", accuracy, "", tokens, "", f"{100 * first['truncated_share']:.1f}", ""]
-    rows = [list(HEADINGS), ["---"] * len(HEADINGS), begun, *map(row_of, runs)]
+    rows = [list(HEADINGS), ["---"] * len(HEADINGS), begun, *(row_of(run, first) for run in runs)]
     lines += map(table_line, rows)
     missing = dict.fromkeys(planned.variant for planned in sweep.runs if planned.key not in {run.key for run in runs})
     if missing:

@@ -53,8 +53,8 @@ def sweep_of(*variants: str) -> Sweep:
 
 def test_a_line_for_each_run_and_what_is_missing_by_name(script: dict[str, Any], tmp_path: Path) -> None:
     page = script["page"]([run_of(script, "grpo"), run_of(script, "trle, alpha 0.4")], sweep_of("grpo", "dler"), START)
-    assert "| the start |  | 60.0 ± 3.0 |  | 120.0 ± 4.0 |  | 2.0 |  |" in page
-    assert "| `grpo` | 1 | 64.0 ± 3.0 | +4.0 ± 4.2 | 90.0 ± 4.0 | -25 | 2.0 | 61 |" in page
+    assert "| the start |  | 60.0 ± 2.1 |  | 120.0 ± 2.8 |  | 2.0 |  |" in page
+    assert "| `grpo` | 1 | 64.0 ± 3.0 | +4.0 ± 3.7 | 90.0 ± 4.0 | -25 | 2.0 | 61 |" in page
     assert "| trle, alpha 0.4 | 1 |" in page and "Not run: dler." in page
     assert "1,600 right and wordy solutions" in page and "60 % right at 112 tokens" in page and "one seed" in page
     script["draw"]([run_of(script, "grpo"), run_of(script, "dler")], tmp_path / "a.png")
