@@ -50,6 +50,13 @@ def test_any_source_of_numbers_will_do(column: Any) -> None:
     assert four(length=column).length.tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
+@pytest.mark.parametrize("value", [np.array(["4"]), np.array([4.0]), np.array("4"), np.array(["4", "5"])], ids=repr)
+def test_arrays_and_texts_of_numpy_are_no_numbers(value: Any) -> None:
+    assert four(gold=[value] * 4).values("gold") == [value] * 4
+    with pytest.raises(BatchError, match=r"column 'length', row 0: array.* is no number"):
+        four(length=[value] * 4)
+
+
 def test_steps_may_come_from_numpy() -> None:
     assert four(step=10**6) == four(step=int("1000000")) != four(step=10**6 + 1)
     assert four(step=np.int64(3)).step == 3 and type(four(step=np.int64(3)).step) is int

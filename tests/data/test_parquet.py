@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +21,10 @@ from hypothesis import strategies as st
 from leanthink.cli import main
 from leanthink.core.errors import DataError
 from leanthink.data import parquet
+from leanthink.data.prepare import prepare
+from leanthink.data.questions import Settings
 from leanthink.data.records import read_records
+from leanthink.data.rollouts import read_rollouts
 
 ROWS = 64
 
@@ -137,7 +142,10 @@ import random, sys
 from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
 from leanthink.core.errors import DataError
+from leanthink.data.prepare import prepare
+from leanthink.data.questions import Settings
 from leanthink.data.records import read_records
+from leanthink.data.rollouts import read_rollouts
 path, draw = Path(sys.argv[1]), random.Random(5)
 columns = {"a": ["x", "y"] * 9, "b": [[{"c": "z"}], []] * 9, "d": [True, None] * 9, "e": [1, 2] * 9}
 pq.write_table(pa.table(columns), path, store_schema=False, row_group_size=9)
@@ -242,3 +250,36 @@ def test_damaged_bytes_are_told(
         read_records(path)
     except DataError as error:
         assert "\n" not in str(error)
+
+
+FEW_BITS: dict[str, tuple[pa.Array, list[Any]]] = {
+    "32 bits": (pa.array([0.1, None, 3.7, math.inf], pa.float32()), [0.1, None, 3.7, math.inf]),
+    "16 bits": (pa.array([numpy.float16(0.1), None], pa.float16()), [0.1, None]),
+    "in a struct": (
+        pa.array([{"a": 0.1, "b": 1}, None], pa.struct({"a": pa.float32(), "b": pa.int64()})),
+        [{"a": 0.1, "b": 1}, None],
+    ),
+    "in a list": (pa.array([[0.1, None], None, []], pa.list_(pa.float32())), [[0.1, None], None, []]),
+    "in lists of structs": (pa.array([[{"a": 0.1}]], pa.large_list(pa.struct({"a": pa.float32()}))), [[{"a": 0.1}]]),
+    "in lists of one length": (pa.array([[0.1, 0.2]], pa.list_(pa.float32(), 2)), [[0.1, 0.2]]),
+    "in a map": (pa.array([[("k", 0.1)]], pa.map_(pa.string(), pa.float32())), [[("k", 0.1)]]),
+    "in a table of values": (pa.array([0.1, 0.1], pa.float32()).dictionary_encode(), [0.1, 0.1]),
+    "64 bits": (pa.array([0.1, 0.10000000149011612]), [0.1, 0.10000000149011612]),
+}
+
+
+@pytest.mark.parametrize("column, read", FEW_BITS.values(), ids=FEW_BITS)
+def test_numbers_of_few_bits_are_the_decimals_that_were_written(
+    tmp_path: Path, column: pa.Array, read: list[Any]
+) -> None:
+    records = read_records(written(tmp_path, {"a": column, "b": ["x"] * len(column)}))
+    assert [record.fields for record in records] == [{"a": value, "b": "x"} for value in read]
+
+
+def test_a_gold_of_32_bits_is_matched(tmp_path: Path) -> None:
+    golds = pa.array([0.1, 3.7], pa.float32())
+    boxed = [r"\boxed{0.1}", r"\boxed{3.7}"]
+    path = written(tmp_path, {"group": [1, 1], "gold": golds, "response": boxed, "question": ["a?", "b?"]})
+    assert [str(one.verdict) for one in read_rollouts(read_records(path), workers=1).judgements] == ["correct"] * 2
+    rows = prepare(read_records(path), Settings(data_source="d", test_share=0)).rows["train"]
+    assert [row["reward_model"]["ground_truth"] for row in rows] == ["0.1", "3.7"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy
 import pytest
+import torch
 
 from leanthink.core.errors import ConfigError, DataError
 from leanthink.data.fields import gold_of
@@ -29,6 +30,14 @@ def verifier() -> Iterator[Verifier]:
         (18, "18", "18"),
         (0.5, "0.5", "0.5"),
         (numpy.int64(3), "3", "3"),
+        (numpy.float64(0.1), "0.1", "0.1"),
+        (numpy.float32(0.1), "0.1", "0.1"),
+        (numpy.float16(3.7), "3.7", "3.7"),
+        (numpy.float32(18), "18.0", "18.0"),
+        (numpy.array(0.1, numpy.float32), "0.1", "0.1"),
+        (numpy.array([0.1, 3.7], numpy.float32), '["0.1", "3.7"]', "0.1, 3.7"),
+        ([numpy.float32(0.1), numpy.int64(3)], '["0.1", "3"]', "0.1, 3"),
+        (torch.tensor(0.1), "0.1", "0.1"),
         (["4"], '["4"]', "4"),
         (["1/2", 0.5], '["1/2", "0.5"]', "1/2, 0.5"),
         (numpy.array(["a", "b"]), '["a", "b"]', "a, b"),
@@ -51,6 +60,8 @@ def test_one_answer_or_several(value: Any, any_of: str, all_of: str) -> None:
         ([], "an empty list"),
         ([["4"]], "is no answer; give one answer as text or a number"),
         ([None], "stands for no answer"),
+        (numpy.float32("nan"), "nan stands for no answer"),
+        ([numpy.array(["4"])], "is no answer; give one answer as text or a number"),
     ],
 )
 def test_what_is_no_answer_says_the_cure(value: Any, told: str) -> None:

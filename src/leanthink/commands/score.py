@@ -17,6 +17,7 @@ from leanthink.commands import reading, trust
 from leanthink.core.errors import ConfigError
 from leanthink.core.text import as_label
 from leanthink.data.records import ROLLOUTS, Record, iter_below, read_below
+from leanthink.data.responses import split
 from leanthink.data.rollouts import Agreement, Rollouts, agreement, read_rollouts, unknown_rows
 from leanthink.recipe.advice import warn
 from leanthink.recipe.definition import Recipe
@@ -150,7 +151,9 @@ def _stream(
     if args.json:
         raise ConfigError("--json lists every response and --stream keeps none; give one of them")
     sensitivity: dict[str, list[Sensitivity]] = {}
-    for number_, piece in enumerate(pieces(iter_below(args.file))):
+    own = reading.fields_of(args)
+    responses = (one for record in iter_below(args.file) for one in split(record, own))
+    for number_, piece in enumerate(pieces(responses)):
         rollouts = read(piece)
         if number_ and not piece[0].has("step"):
             analysis.notices[f"no 'step' in the file: each {PIECE} responses, or a few more, count as one batch"] = None

@@ -19,6 +19,7 @@ from leanthink.core.errors import DataError
 from leanthink.data.fields import Fields, gold_of, of_source, shown_names, truncated_of
 from leanthink.data.golds import audit
 from leanthink.data.records import Record, read_below, text_of
+from leanthink.data.responses import one_by_one
 from leanthink.data.rollouts import judged, tag_notices
 from leanthink.verify import Judgement, Verdict, Verifier, type_of
 from leanthink.verify.extract import gold_answer, opening_of
@@ -118,6 +119,7 @@ def _show_golds(verifier: Verifier, records: Sequence[Record], own: Fields, cons
 
 
 def _show_file(verifier: Verifier, records: Sequence[Record], own: Fields, console: Console, as_json: bool) -> None:
+    records, notices = one_by_one(records, own, verifier.thinking_end)
     gold, text = own.find(records, "gold"), own.find(records, "response")
     if gold is None or text is None:
         missing = " and ".join(
@@ -132,7 +134,6 @@ def _show_file(verifier: Verifier, records: Sequence[Record], own: Fields, conso
     cut, _ = truncated_of(records, own)
     start = time.perf_counter()
     judgements: list[Judgement] = []
-    notices: list[str] = []
     for at in range(0, len(records), CHUNK):
         rows = records[at : at + CHUNK]
         for record, judgement in zip(rows, judged(rows, cut[at : at + CHUNK], own, verifier, notices), strict=True):

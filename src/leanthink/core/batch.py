@@ -248,7 +248,9 @@ def _rows(name: str, values: Sequence[Any] | Tensor, count: int) -> None:
 def _is_number(value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.numel() == 1
-    return hasattr(value, "__float__") and not isinstance(value, str) and getattr(value, "size", 1) == 1
+    if getattr(getattr(value, "dtype", None), "kind", None) in ("U", "S"):  # of an array; what it holds is text
+        return False
+    return hasattr(value, "__float__") and not isinstance(value, str) and getattr(value, "ndim", 0) == 0
 
 
 def _numbers(name: str, values: Iterable[Any] | Tensor, count: int, device: Any) -> Float[Tensor, " N"]:

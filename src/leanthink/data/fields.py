@@ -12,6 +12,9 @@ from leanthink.data.records import Record, number_of, source_of
 from leanthink.verify import gold_text
 from leanthink.verify.golds import Lists
 
+TOTAL: Final = "usage.completion_tokens"
+"""A server's count of all tokens that it wrote to a prompt: a length where it wrote one response."""
+
 USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "group": ("group", "prompt_id", "uid", "doc_id"),
     "gold": ("gold", "gts", "reward_model.ground_truth", "ground_truth", "target"),
@@ -26,7 +29,7 @@ USUAL: Final[Mapping[str, tuple[str, ...]]] = {
         "resps[0][0]",
     ),
     "prompt": ("prompt", "input", "question", "problem", "messages", "raw_prompt"),
-    "length": ("length", "response_length", "completion_length"),
+    "length": ("length", "response_length", "completion_length", TOTAL),
     "correct": ("correct", "acc"),
     "truncated": ("truncated", "finish_reason", "stop_reason", "outputs[0].finish_reason", "choices[0].finish_reason"),
 }

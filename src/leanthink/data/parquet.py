@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -241,7 +242,7 @@ def _in_python(batch: pyarrow.RecordBatch, path: Path, before: int) -> Iterator[
     # what pyarrow raises for values that Python has none for: dates beyond its years, unknown time zones, no UTF-8
     refused = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, pyarrow.ArrowException)
     try:
-        rows = batch.to_pylist()
+        rows = _as_written(batch).to_pylist()
     except refused as unknown:
         for row in range(batch.num_rows):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -255,3 +256,45 @@ def _in_python(batch: pyarrow.RecordBatch, path: Path, before: int) -> Iterator[
                     ) from error
         raise DataError(f"{path}, row {before + 1} or soon after cannot be read; write it again") from unknown
     yield from rows
+
+
+def _as_written(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
+    """The batch with its numbers of 16 and 32 bits in 64, as the shortest decimals that they stand for.
+
+    Python would make 0.1 of 32 bits 0.10000000149011612, which is another answer.
+    """
+    import pyarrow
+
+    given = batch.columns
+    columns = list(given)
+    for place, column in enumerate(given):
+        if pyarrow.types.is_float16(column.type):
+            decimals = column.to_numpy(zero_copy_only=False).astype(str).astype(float)
+            columns[place] = pyarrow.array(decimals, mask=column.is_null().to_numpy(zero_copy_only=False))
+        elif (text := _of_type(column.type, pyarrow.string())) != column.type:
+            with suppress(pyarrow.ArrowException):  # too many, or an old pyarrow: they stay as they are
+                columns[place] = column.cast(text).cast(_of_type(column.type, pyarrow.float64()))
+    changed = any(new is not old for new, old in zip(columns, given, strict=True))
+    return pyarrow.RecordBatch.from_arrays(columns, names=batch.schema.names) if changed else batch
+
+
+def _of_type(kind: pyarrow.DataType, wide: pyarrow.DataType) -> pyarrow.DataType:
+    """A type with another one in place of its numbers of 32 bits, however nested."""
+    import pyarrow
+
+    types = pyarrow.types
+    if types.is_float32(kind):
+        return wide
+    if types.is_dictionary(kind):
+        return wide if types.is_float32(kind.value_type) else kind
+    if types.is_struct(kind):
+        return pyarrow.struct([field.with_type(_of_type(field.type, wide)) for field in kind])
+    if types.is_map(kind):
+        return pyarrow.map_(_of_type(kind.key_type, wide), _of_type(kind.item_type, wide))
+    if types.is_list(kind):
+        return pyarrow.list_(kind.value_field.with_type(_of_type(kind.value_type, wide)))
+    if types.is_large_list(kind):
+        return pyarrow.large_list(kind.value_field.with_type(_of_type(kind.value_type, wide)))
+    if types.is_fixed_size_list(kind):
+        return pyarrow.list_(kind.value_field.with_type(_of_type(kind.value_type, wide)), kind.list_size)
+    return kind

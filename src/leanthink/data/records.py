@@ -28,12 +28,14 @@ _STEP: Final = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(-?\d+)\]")
 class Record:
     """One row: its fields, its file, and its line there (in parquet its row), from 1.
 
-    A field that is there but null counts as absent.
+    A field that is there but null counts as absent. ``response`` is which of its line's it is, from 1, where a line
+    has several; else 0.
     """
 
     fields: Mapping[str, Any]
     file: Path
     line: int
+    response: int = 0
 
     @property
     def place(self) -> str:
@@ -42,7 +44,8 @@ class Record:
         >>> Record(fields={}, file=Path("a.jsonl"), line=3).place
         'a.jsonl, line 3'
         """
-        return f"{self.file}, {'row' if self.file.suffix.lower() in ('.parquet', '.csv') else 'line'} {self.line}"
+        line = f"{self.file}, {'row' if self.file.suffix.lower() in ('.parquet', '.csv') else 'line'} {self.line}"
+        return f"{line}, response {self.response}" if self.response else line
 
     def get(self, name: str) -> Any:
         """A field by its name, or by a path into nested ones; None where there is none.
@@ -65,9 +68,31 @@ class Record:
                 return None
         return value
 
+    def having(self, name: str, value: Any) -> Record:
+        """The row with another value in a field, or at a path that :meth:`get` finds.
+
+        >>> record = Record(fields={"choices": [{"text": "2"}]}, file=Path("a.jsonl"), line=1)
+        >>> record.having("choices[0].text", "3").fields, record.fields
+        ({'choices': [{'text': '3'}]}, {'choices': [{'text': '2'}]})
+        """
+        steps = [] if name in self.fields else _STEP.findall(name)
+        return replace(self, fields=_put(self.fields, steps or [(name, "")], value))
+
     def has(self, name: str) -> bool:
         """Whether there is such a field, by name or path, and it is not null."""
         return self.get(name) is not None
+
+
+def _put(held: Any, steps: Sequence[tuple[str, str]], value: Any) -> Any:
+    """A copy of nested fields with another value at a path."""
+    if not steps:
+        return value
+    (key, place), *rest = steps
+    if key:
+        return {**held, key: _put(held.get(key), rest, value)}
+    copied = list(held)
+    copied[int(place)] = _put(copied[int(place)], rest, value)
+    return copied
 
 
 def files_of(path: Path) -> list[Path]:

@@ -13,7 +13,8 @@ from leanthink.core.errors import ConfigError, DataError
 from leanthink.data.fields import IDS, USUAL
 from leanthink.data.prepare import Prepared
 from leanthink.data.records import read_below, source_of
-from leanthink.data.rollouts import Rollouts, read_rollouts
+from leanthink.data.responses import split
+from leanthink.data.rollouts import USUALLY, Rollouts, read_rollouts
 from leanthink.rewards.harmonizing_length import REFERENCE_ACCURACY, REFERENCE_LENGTH
 from leanthink.verify import Verdict
 
@@ -25,7 +26,7 @@ def read_reference(path: Path, tokenizer: str | None = None) -> Rollouts:
         DataError: they are no rollouts.
         ConfigError: they are text, and there is no tokenizer to count tokens.
     """
-    records = read_below(path)
+    records = [one for record in read_below(path) for one in split(record, USUALLY)]
     if tokenizer is None and source_of(records, [*USUAL["length"], *IDS]) is None:
         raise ConfigError(
             f"{path} has no 'length', and training compares tokens; give the policy's tokenizer with --tokenizer"

@@ -35,6 +35,7 @@ from leanthink.data.fields import (
     truncated_of,
 )
 from leanthink.data.records import Record, number_of, source_of, text_of
+from leanthink.data.responses import one_by_one
 from leanthink.files.models import reading, tokenizer_of
 from leanthink.files.reading import whole_number
 from leanthink.verify import Judgement, Verdict, Verifier
@@ -129,8 +130,8 @@ def read_rollouts(
     Raises:
         DataError: naming file, line and field.
     """
-    notices: list[str] = []
-    records = of_source(records, source)
+    ends = str(verify.get("thinking_end", THINKING_END))
+    records, notices = one_by_one(of_source(records, source), fields, ends)
     _check_fields(records, fields)
     dump = all(record.fields.keys() >= VERL_DUMP for record in records)
     steps = _steps(records)
@@ -153,7 +154,7 @@ def read_rollouts(
     texts = _texts(records, fields)
     judging = partial(Verifier, workers=workers, deadline=deadline, **verify)
     judgements = _judgements(records, truncated, fields, judging, notices)
-    notices += tag_notices(texts or (), str(verify.get("thinking_end", THINKING_END)))
+    notices += tag_notices(texts or (), ends)
     return Rollouts(
         records=records,
         group=group,

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, get_args
 
+import numpy
+
 from leanthink.core.errors import ConfigError
 from leanthink.verify.extract import gold_answer
 from leanthink.verify.reading import type_of
@@ -38,8 +40,7 @@ def gold_text(value: Any, lists: Lists = "any") -> str:
     """
     if lists not in get_args(Lists):
         raise ConfigError(f"gold lists are {lists!r}; give any or all")
-    if hasattr(value, "tolist"):  # an array, or a number, of numpy
-        value = value.tolist()
+    value = _plain(value)
     if isinstance(value, str) and value.lstrip().startswith('["'):
         try:
             value = json.loads(value)
@@ -55,7 +56,18 @@ def gold_text(value: Any, lists: Lists = "any") -> str:
     return ", ".join(texts) if lists == "all" else json.dumps(texts, ensure_ascii=False)
 
 
+def _plain(value: Any) -> Any:
+    """Arrays and numbers of numpy or torch as Python's; those of few bits as the shortest decimals that these read."""
+    if not hasattr(value, "tolist"):
+        return value
+    plain, kind = value.tolist(), str(getattr(value, "dtype", "")).removeprefix("torch.")
+    if kind in ("float16", "float32"):  # in 64 bits, the 0.1 of 32 is 0.10000000149011612
+        return numpy.array(plain, kind).astype(str).astype(float).tolist()
+    return plain
+
+
 def _one(value: Any) -> str:
+    value = _plain(value)
     shown = f"{value!r:.80}"
     if isinstance(value, bool):
         raise ValueError(f"{shown} is no answer; write it as responses do, as text (Yes, True)")
