@@ -300,7 +300,7 @@ def _stands_in(given: str, plain: str) -> bool:
 
 def _ratio_in(given: str, problem: str) -> bool:
     """Whether an answer like `6:8:10` is a ratio that the problem's text has."""
-    if not re.fullmatch(r"\d+(?::\d+)+", given):
+    if len(given) > 100 or not re.fullmatch(r"\d+(?::\d+)+", given):
         return False
     written = r"\s*:\s*".join(given.split(":"))
     return re.search(rf"(?<![\d:.]){written}(?!\d|\s*:\s*\d)", problem[:100_000]) is not None
