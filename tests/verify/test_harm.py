@@ -57,11 +57,14 @@ TOO_MUCH = [
     "10^{-10^{10}}",
     "4 + 0" * 1_000,
     "0." + "4" * 3_000,
+    "1:" * 150 + "9^{9^9}",
+    "1:" * 150_000 + "1",
 ]
 
 
 @pytest.mark.parametrize(
-    "gold", ["4", "0.5", r"\frac{1}{2}", "x + 1", r"2\sqrt{3}", "(1, 2)", r"\text{even}", "x = 4", "18 dollars"]
+    "gold",
+    ["4", "0.5", r"\frac{1}{2}", "x + 1", r"2\sqrt{3}", "(1, 2)", r"\text{even}", "x = 4", "18 dollars", "3:4:5"],
 )
 def test_an_answer_too_large_to_calculate_is_wrong_and_costs_no_worker(gold: str) -> None:
     with Verifier(workers=1) as verifier:

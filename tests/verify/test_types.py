@@ -157,6 +157,13 @@ def test_a_copy_of_the_problem_is_no_answer() -> None:
             told = [verifier.check(gold, rf"\boxed{{{answer}}}", problem=problem).code for answer in (copy, gold)]
             assert told == ["wrong/echo", "correct/equal"], gold
             assert verifier.check(gold, rf"\boxed{{{copy}}}").correct == 1
+        for gold, copy in (("3:4:5", "6:8:10"), ("2:3", "12:18")):
+            told = [
+                verifier.check(gold, rf"\boxed{{{answer}}}", problem=f"Simplify the ratio {copy}.").code
+                for answer in (copy, gold, copy.replace("8", "7"))
+            ]
+            assert told == ["wrong/echo", "correct/equal", "wrong/not_equal"], gold
+        assert verifier.check("9:05 am", r"\boxed{9:05 AM}", problem="At $9:05 AM$ or at $10:15$?").correct == 1
         assert verifier.check("5", r"\boxed{5}", problem=problem).correct == 1
         assert verifier.check("3", r"\boxed{x = 3}", problem=problem).correct == 1
         assert verifier.check("3", "The answer is $3$.", problem=problem).correct == 1
@@ -185,8 +192,8 @@ def test_words_behind_a_value_are_not_dropped(gold: str) -> None:
 GOLDS = (
     "437", r"\frac{3}{7}", "0.25", "x^2+1", r"2\sqrt{3}", r"2\pi", "3+4i", "(1, 2)", "[0, 1)", "1, 2",
     r"\text{east}", "B", "18 dollars", r"30^\circ", r"50\%", "y = 2x + 1", "x > 3",
-    r"(-\infty, 1) \cup (3, \infty)", "4:30 p.m.", "52_8", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "60 km/h",
-    r"n \text{ even}",
+    r"(-\infty, 1) \cup (3, \infty)", "4:30 p.m.", "12:30", "3:4:5", "2023-05-01", "52_8", "60 km/h",
+    r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"n \text{ even}",
 )  # fmt: skip
 CHANGED = (
     "@ t", "@'", r"@\text{ million}", "@_7", "7 @", r"\text{not }@", r"@\text{ or }7", r"@ \text{ wrong}", "-(@)-1",

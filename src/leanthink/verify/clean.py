@@ -116,7 +116,7 @@ def clean(text: str) -> str:
         text = _TIMES_TEN.sub(r"\\times 10^", text)
     if ">" in text or "<" in text or "=" in text:
         text = _CODE_SIGNS.sub(lambda found: _CODE_SIGN[found[0].strip()], text)
-    text = text.replace("~", " ")
+    text = text.replace("~", " ").replace("{:}", ":")
     return unwrapped(" ".join(text.split()))
 
 

@@ -6,19 +6,21 @@ Where a rule needs two formulas to be equal, `leanthink.verify.equality` tells, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Final
 
 from leanthink.verify.arithmetic import TooLarge, exact
 from leanthink.verify.equality import DIFFERENT, EQUAL, UNREASONABLE, Outcome, all_of, compare_trees
+from leanthink.verify.ratios import fields
 from leanthink.verify.relations import as_set, labelled, relations, rounded_value
 from leanthink.verify.trees import Tree, num
 from leanthink.verify.values import (
     Choice,
+    Date,
     Formula,
     Items,
     Matrix,
     Quantity,
+    Ratio,
     Relation,
     Text,
     Time,
@@ -49,14 +51,14 @@ def compare(gold: Value, answer: Value) -> Outcome:
         return _texts(gold, answer)
     if isinstance(gold, Relation) or isinstance(answer, Relation):
         return _related(gold, answer)
-    if isinstance(gold, Time) or isinstance(answer, Time):
-        return _times(gold, answer)
     if isinstance(gold, Union) or isinstance(answer, Union):
         return _unions(gold, answer)
     if isinstance(gold, Items) or isinstance(answer, Items):
         return _items(gold, answer)
     if isinstance(gold, Tuple) or isinstance(answer, Tuple):
         return _tuples(gold, answer)
+    if isinstance(gold, Time | Date | Ratio) or isinstance(answer, Time | Date | Ratio):
+        return fields(gold, answer)
     if isinstance(gold, Matrix) or isinstance(answer, Matrix):
         return _matrices(gold, answer)
     if isinstance(gold, Quantity) or isinstance(answer, Quantity):
@@ -194,19 +196,6 @@ def _said(text: Text) -> str:
     return text.words.replace("-", " ").replace(" ", "") if "-" in text.words else text.words
 
 
-def _times(gold: Value, answer: Value) -> Outcome:
-    """The same hour and minute; the half of the day may be added, not left out and not be another."""
-    if isinstance(gold, Time) and isinstance(answer, Time):
-        same = (gold.hour, gold.minute) == (answer.hour, answer.minute)
-        return EQUAL if same and gold.half in ("", answer.half) else DIFFERENT
-    if isinstance(answer, Time) and isinstance(gold, Formula) and not answer.half and answer.minute:
-        ratio: Tree = ("div", num(answer.hour), num(answer.minute))
-        return compare_trees(gold.tree, ratio)
-    if isinstance(gold, Time) and isinstance(answer, Formula) and not gold.half and gold.minute:
-        return compare_trees(num(Fraction(gold.hour, gold.minute)), answer.tree)
-    return DIFFERENT
-
-
 def _items(gold: Value, answer: Value) -> Outcome:
     """The same values in any order; a single value is a list of one."""
     wanted, given = _parts_of(gold), _parts_of(answer)
@@ -288,7 +277,9 @@ def _vectors(gold: Value, answer: Value) -> Outcome:
     sides = []
     for value in (gold, answer):
         if isinstance(value, Tuple) and value.left != "[":
-            sides.append([part.tree for part in value.parts if isinstance(part, Formula)])
+            trees = [part.tree for part in value.parts if isinstance(part, Formula)]
+            if len(trees) == len(value.parts):
+                sides.append(trees)
         elif isinstance(value, Matrix) and 1 in (len(value.rows), len(value.rows[0])):
             sides.append([cell for row in _cells(value) for cell in row])
     if len(sides) < 2 or len(sides[0]) != len(sides[1]):

@@ -19,7 +19,20 @@ from leanthink.verify.reading import read
 from leanthink.verify.relations import labelled, rounded_value
 from leanthink.verify.tokens import Unreadable
 from leanthink.verify.trees import HYPERBOLIC, INVERSE, TRIG, Tree, has, letters_of
-from leanthink.verify.values import Choice, Formula, Items, Matrix, Quantity, Relation, Text, Time, Tuple, Union, Value
+from leanthink.verify.values import (
+    Choice,
+    Formula,
+    Items,
+    Matrix,
+    Quantity,
+    Ratio,
+    Relation,
+    Text,
+    Time,
+    Tuple,
+    Union,
+    Value,
+)
 
 _FAMILIES: Final = {
     **dict.fromkeys(TRIG, "trigonometric"),
@@ -71,6 +84,8 @@ def trees_of(value: Value) -> Iterator[Tree]:
         yield value.tree
     elif isinstance(value, Quantity):
         yield from (number.tree for number, _ in value.parts)
+    elif isinstance(value, Ratio):
+        yield from value.terms
     elif isinstance(value, Choice):
         if value.value is not None:
             yield from trees_of(value.value)
@@ -238,13 +253,13 @@ def is_echo(gold: str, answer: str, problem: str) -> bool:
     if not given or given == compact(gold):
         return False
     found, plain = _formulas(problem)
-    if given not in found and not _stands_in(given, plain):
+    if given not in found and not _stands_in(given, plain) and not _ratio_in(given, problem):
         return False
     try:
         wanted, read_as = read(gold), read(answer)
     except Unreadable:
         return True
-    if isinstance(read_as, Text | Choice | Time):
+    if isinstance(read_as, Text | Choice) or (isinstance(read_as, Time) and isinstance(wanted, Time)):
         return False
     return _bare(wanted) != _bare(read_as)
 
@@ -281,6 +296,14 @@ def _stands_in(given: str, plain: str) -> bool:
             return True
         start = plain.find(given, start + 1)
     return False
+
+
+def _ratio_in(given: str, problem: str) -> bool:
+    """Whether an answer like `6:8:10` is a ratio that the problem's text has."""
+    if len(given) > 100 or not re.fullmatch(r"\d+(?::\d+)+", given):
+        return False
+    written = r"\s*:\s*".join(given.split(":"))
+    return re.search(rf"(?<![\d:.]){written}(?!\d|\s*:\s*\d)", problem[:100_000]) is not None
 
 
 def _bare(value: Value) -> object:

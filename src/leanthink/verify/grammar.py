@@ -61,7 +61,7 @@ class Parser(Cursor):
         return terms[0] if len(terms) == 1 else ("add", *terms)
 
     def _product(self) -> Tree:
-        factors = [self._power()]
+        factors, ratio = [self._power()], False
         while True:
             token = self._peek()
             if token.text in ("*", "\\cdot", "\\times") and token.kind != "prose":
@@ -69,6 +69,9 @@ class Parser(Cursor):
                 self._take("*")  # the power of code is met in _power
                 factors.append(self._signed_power())
             elif token.text in ("/", "\\div", ":") and token.kind != "prose":
+                if ratio and token.text == ":":
+                    raise Unreadable("a ratio of three terms in a formula")
+                ratio = ratio or token.text == ":"
                 self._place += 1
                 factors = [("div", _product_of(factors), self._signed_power())]
             elif self._starts_factor():
@@ -167,8 +170,7 @@ class Parser(Cursor):
     def _inside(self, close: str) -> Tree:
         bars, self._bars = self._bars, False
         tree = self.sum()
-        if self._peek().text == "\\choose":
-            self._place += 1
+        if self._take("\\choose"):
             tree = ("fn", "binom", tree, self.sum())
         self._bars = bars
         self._expect(close)
@@ -234,8 +236,7 @@ class Parser(Cursor):
         while self._take("'"):
             primes += "'"
         index = ""
-        if self._peek().text == "_":
-            self._place += 1
+        if self._take("_"):
             index = "_" + self._index()
         while self._take("'"):
             primes += "'"
@@ -344,8 +345,7 @@ class Parser(Cursor):
             arguments = self._arguments()
         elif self._peek().text == "{":
             arguments = [self._argument()]
-        elif self._peek().text == "[":
-            self._place += 1
+        elif self._take("["):
             arguments = [self._inside("]")]
         else:
             arguments = [self._bare_argument()]

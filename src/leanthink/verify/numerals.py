@@ -1,4 +1,4 @@
-r"""What is known by its looks: times of the day, numbers in a base, ordinals, choices, `no solution`, `\mathbb{R}`."""
+r"""What is known by its looks: times, dates, numbers in a base, ordinals, choices, `no solution`, `\mathbb{R}`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 from typing import Final
 
 from leanthink.verify.trees import Tree, num
-from leanthink.verify.values import Formula, Items, Text, Time, Tuple, Value
+from leanthink.verify.values import Date, Formula, Items, Text, Time, Tuple, Value
 
 _TIME = re.compile(
-    r"(\d{1,2})\s*:\s*(\d{2})\s*(?:(?:\\text\s*\{)?\s*([AaPp])\.?\s*[Mm]\.?\s*\}?)?"
+    r"(\d{1,2})\s*:\s*(\d{2})\s*(?::\s*(\d{2})\s*)?(?:(?:\\text\s*\{)?\s*([AaPp])\.?\s*[Mm]\.?\s*\}?)?"
     r"|(\d{1,2})\s*(?:\\text\s*\{)?\s*([AaPp])\.?\s*[Mm]\.?\s*\}?"
 )
+_DATE = re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})|(\d{1,2})([-/])(\d{1,2})\6(\d{4})")
 _BASE = re.compile(
     r"(-?)([0-9][0-9A-Za-z]*|[A-Z][0-9A-Z]*[0-9][0-9A-Z]*|\([0-9A-Z]+\)|\\text\{[0-9A-Z]+\}|[A-F]{2,8})"
     r"_\s*(?:\{\s*(?:\\text\s*\{\s*)?([0-9]+|[a-z]+)\s*\}?\s*\}|(\d))"
@@ -58,14 +59,35 @@ def time_of(text: str) -> Time | None:
     """A time of the day; None where the text is none.
 
     >>> time_of("4:30 p.m.")
-    Time(hour=4, minute=30, half='pm')
+    Time(hour=4, minute=30, half='pm', second=None)
     """
     match = _TIME.fullmatch(text)
     if match is None:
         return None
-    hour, minute = int(match[1] or match[4]), int(match[2] or 0)
-    half = (match[3] or match[5] or "").lower()
-    return Time(hour, minute, half and f"{half}m") if hour < 24 and minute < 60 else None
+    hour, minute, second = int(match[1] or match[5]), int(match[2] or 0), int(match[3] or 0)
+    half = (match[4] or match[6] or "").lower()
+    if hour >= 24 or minute >= 60 or second >= 60:
+        return None
+    return Time(hour, minute, half and f"{half}m", second if match[3] else None)
+
+
+def date_of(text: str) -> Date | None:
+    """A date in numbers, its year of four digits; None where the text is none.
+
+    >>> date_of("2023-05-01"), date_of("5/13/2023"), date_of("05/01/2023")
+    (Date(numbers=(2023, 5, 1)), Date(numbers=(2023, 5, 13)), Date(numbers=(5, 1, 2023)))
+    """
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return None
+    if match[1]:
+        year, month, day = int(match[1]), int(match[3]), int(match[4])
+        return Date((year, month, day)) if 1 <= month <= 12 and 1 <= day <= 31 else None
+    one, other, year = int(match[5]), int(match[7]), int(match[8])
+    low, high = sorted((one, other))
+    if not (1 <= low <= 12 and high <= 31):
+        return None
+    return Date((year, low, high)) if high > 12 or low == high else Date((one, other, year))
 
 
 def number_in_base(text: str) -> Formula | None:

@@ -13,27 +13,21 @@ from functools import lru_cache
 from leanthink.verify.clean import LONGEST, clean
 from leanthink.verify.grammar import Parser
 from leanthink.verify.numerals import CHOICE, NO_VALUE, ORDINAL, SMALL_CHOICE, named_value, number_in_base, time_of
-from leanthink.verify.pieces import (
-    PROSE_WORDS,
-    apart,
-    depths,
-    is_word,
-    joined,
-    partner,
-    word_of,
-    words_of,
-)
+from leanthink.verify.pieces import PROSE_WORDS, apart, depths, is_word, joined, partner, word_of, words_of
+from leanthink.verify.ratios import in_fields
 from leanthink.verify.tokens import Sentence, Token, Unreadable, tokens_of
 from leanthink.verify.trees import Tree, has, letters_of, num
 from leanthink.verify.units import scale_of, unit_of
 from leanthink.verify.values import (
     Choice,
+    Date,
     Formula,
     Items,
     Matrix,
     Quantity,
     Relation,
     Text,
+    Time,
     Tuple,
     Union,
     Value,
@@ -172,6 +166,8 @@ def _single(tokens: Sequence[Token], *, letter_units: bool = True) -> Value:
     bracketed = first in ("(", "[", "\\langle") and last in (")", "]", "\\rangle")
     if bracketed and partner(tokens, 0) == len(tokens) - 1 and len(parts := apart(tokens[1:-1], (",", ";"))) > 1:
         return Tuple(first, tuple(_value(part) for part in parts), last)
+    if (told := in_fields(tokens)) is not None:
+        return told
     for place, token in enumerate(tokens):
         if token.kind == "prose" or token.text in _CURRENCY or is_word(tokens, place):
             return _worded(tokens, place)
@@ -227,9 +223,9 @@ def _worded(tokens: Sequence[Token], place: int) -> Value:
         inner = clean(tokens[0].text)
         if inner and not re.search(r"[A-Za-z]{2}", inner) and inner != tokens[0].text.strip("()"):
             return read(inner)
-        if re.fullmatch(r"[-+0-9.,/ ()]+|\(?[A-Za-z]\)?", inner):
+        if re.fullmatch(r"[-+0-9.,:/ ()]+|\(?[A-Za-z]\)?", inner):
             return _prose_value(inner)
-        if re.match(r"[-+$\\]?\d", inner) and isinstance(value := read(inner), Quantity | Formula):
+        if re.match(r"[-+$\\]?\d", inner) and isinstance(value := read(inner), Quantity | Formula | Time | Date):
             return value
     return Text(words_of(tokens))
 
@@ -331,6 +327,8 @@ def _set(tokens: Sequence[Token]) -> Value:
         raise Unreadable("braces")
     for place, depth in depths(inner):
         if depth == 0 and inner[place].text in ("|", ":") and place:
+            if all(token.kind == "number" for token in inner[:place]):  # `1:2`
+                break
             return _value(inner[place + 1 :])
     if not inner:
         return Items((), braces=True)

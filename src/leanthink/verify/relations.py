@@ -10,7 +10,7 @@ from typing import Final
 from leanthink.verify.arithmetic import PRIMES, TooLarge, Undefined, exact, modular, numeric, residue, sample
 from leanthink.verify.equality import DIFFERENT, EQUAL, LEFT, NEAR, UNREASONABLE, Outcome, all_of, compare_trees
 from leanthink.verify.trees import Tree, has, letters_of, num
-from leanthink.verify.values import Formula, Items, Relation, Text, Tuple, Union, Value
+from leanthink.verify.values import Date, Formula, Items, Ratio, Relation, Text, Time, Tuple, Union, Value
 from leanthink.verify.words import HEDGES
 
 _EQUATIONS: Final = frozenset(["=", "\\equiv", "\\approx", "\\cong"])
@@ -25,6 +25,8 @@ def is_label(value: Value) -> bool:
     if isinstance(value, Text):
         return not any(sign.isdigit() for sign in value.words) and HEDGES.isdisjoint(value.words.split())
     if not isinstance(value, Formula):
+        if isinstance(value, Ratio):
+            return all(is_label(Formula(term, number=False)) for term in value.terms)
         return isinstance(value, Tuple) and all(map(is_label, value.parts))
     head, *parts = value.tree
     if head == "mul":
@@ -59,7 +61,7 @@ def labelled(relation: Relation) -> Value | None:
         return None
     between = rest if named else [first, *rest]
     for side in between:
-        if isinstance(side, Items | Text):
+        if isinstance(side, Items | Text) or (isinstance(side, Time | Date | Ratio) and side != last):
             return None
         if not (isinstance(side, Formula) and isinstance(last, Formula)) or has(side.tree, "big"):
             continue

@@ -5,7 +5,9 @@ quantity     a number with a unit, or several: `18 dollars`, `60 km/h`, `3 hours
 expression   a formula with letters: `x^2-1`, `\pi r^2 h`
 choice       one or more letters of a list, perhaps with what they stand for: `(B)`, `\textbf{(B)}\ 24`
 text         words: `Yes`, `Tuesday`, `n is even`
-time         of the day: `4:30 p.m.`
+time         of the day: `4:30 p.m.`, `16:30:00`; `3:10` looks the same, and may be a ratio
+date         `2023-05-01`
+ratio        of three terms or more: `3:4:5`; one of two is a number, `3:4`
 list         values in any order: `1, 2`, `\{1, 2\}`, `x = 1 or x = 2`, `1 \pm 2`
 tuple        values in their order, and with their brackets: `(1, 2)`, `[0, 1)`; an interval looks the same
 union        of intervals and sets
@@ -86,12 +88,29 @@ class Text(Value):
 
 @dataclass(frozen=True, slots=True)
 class Time(Value):
-    """A time of the day; ``half`` is "am", "pm" or ""."""
+    """A time of the day; ``half`` is "am", "pm" or "", ``second`` None where none is written."""
 
     kind: ClassVar[str] = "time"
     hour: int
     minute: int
     half: str = ""
+    second: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Date(Value):
+    """Year, month and day; numbers as written where it cannot be told which is the month: `05/01/2023`."""
+
+    kind: ClassVar[str] = "date"
+    numbers: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio(Value):
+    """Three terms or more, with colons between them."""
+
+    kind: ClassVar[str] = "ratio"
+    terms: tuple[Tree, ...]
 
 
 @dataclass(frozen=True, slots=True)
