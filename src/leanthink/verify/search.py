@@ -51,6 +51,7 @@ _OR = re.compile(
 )
 _AND = re.compile(r"\s*+(?:,\s*+)?(?:and|&)\s*\Z|\s*+,\s*\Z")
 _NOT = re.compile(r"\b(?:not|isn't|never)\Z", re.IGNORECASE)
+_NOR = re.compile(r"\s*(?:,\s*)?n?or\s*")  # "not 4 or 5" denies both
 _NOTS = 8  # signs that hold any of these, and one before
 _BUT_NOT = re.compile(r"[\s,;(]*(?:(?:and|but)\s+)?not\s*")
 _BEGINS_IN_WORDS = re.compile(r"(?:[aI]\s++)+")
@@ -184,7 +185,12 @@ class _Sentence:
         self._sentence, self._told = sentence, told
         self._begin = len(sentence) - len(sentence.lstrip("* $:\t"))
         self._pieces = self._without_asides(pieces)
-        self._denied = [self._is_denied(piece) for piece in self._pieces]
+        self._denied: list[bool] = []
+        before = None
+        for piece in self._pieces:
+            joined = before and self._denied[-1] and _NOR.fullmatch(sentence, before.end, piece.start)
+            self._denied.append(bool(joined) or self._is_denied(piece))
+            before = piece
 
     def value(self) -> str | None:
         """The last value that is neither denied nor an explanation of another, with those it is listed with."""
@@ -278,8 +284,14 @@ class _Sentence:
                 else:
                     text = f"{alone} or {text}" if either else f"{alone}, {text}"
             else:
-                if "(" in between and ")" not in between and numbers_agree(before.text, last.text) is False:
-                    return ""  # 12 (9 of them red): either may be meant
                 break
             last = before
-        return text and preceded(sentence, last.start, text)
+        return "" if self._bracketed(last) else text and preceded(sentence, last.start, text)
+
+    def _bracketed(self, last: Piece) -> bool:
+        """Whether a number stands in a bracket behind another, as in `12 (3 red, 9 blue)`: either may be meant."""
+        opened = self._sentence.rfind("(", max(last.start - 200, 0), last.start)
+        if opened < 0 or self._sentence.find(")", opened, last.start) >= 0:
+            return False
+        before = next((one for one in reversed(self._pieces) if one.end <= opened), None)
+        return before is not None and numbers_agree(before.text, last.text) is False
