@@ -73,8 +73,7 @@ def followed(after: str, text: str) -> str:
     place = len(after) - len(after.lstrip(" \t*"))
     while len(words) < _MOST + 2 and (match := _WORDS.match(after, place)):
         words.append(match[0])
-        space = re.compile(r"[ \t]*").match(after, match.end())
-        place = space.end() if space else match.end()
+        place = match.end() + len(after[match.end() :]) - len(after[match.end() :].lstrip(" \t"))
         if place == match.end():
             break
     scale = 0
@@ -128,4 +127,6 @@ def numbers_agree(one: str, other: str) -> bool | None:
 def _number(text: str) -> Fraction | None:
     bare = text.replace(" ", "").removesuffix("%").removesuffix("\\")
     number = plain_number(bare)
-    return number and (number.value / 100 if text.rstrip().endswith("%") else number.value)
+    if number is None:
+        return None
+    return number.value / 100 if text.rstrip().endswith("%") else number.value
