@@ -69,7 +69,7 @@ def followed(after: str, text: str) -> str:
     """
     if match := _MODULO.match(after):
         return rf"{text} \pmod{{{match[1]}}}"
-    words = []
+    words: list[str] = []
     place = len(after) - len(after.lstrip(" \t*"))
     while len(words) < _MOST + 2 and (match := _WORDS.match(after, place)):
         words.append(match[0])

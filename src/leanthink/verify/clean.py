@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -198,7 +198,7 @@ _SPACED_DEGREE = re.compile(r"(?<=\d)[ \xa0]([°º℃℉])")
 _GLUED = re.compile(r"(\\[A-Za-z]+) (?![A-Za-z ])")
 
 
-def _from_unicode(text: str, table: dict[int, str] = _TABLE) -> str:
+def _from_unicode(text: str, table: Mapping[int, str | None] = _TABLE) -> str:
     text = _FRACTION_SIGN.sub(lambda found: " \\frac{{{}}}{{{}}}".format(*_FRACTIONS[found[0]]), text)
     text = _RAISED_RUN.sub(lambda found: "^{" + "".join(map(_RAISED.__getitem__, found[0])) + "}", text)
     text = _LOWERED_RUN.sub(lambda found: "_{" + "".join(map(_LOWERED.__getitem__, found[0])) + "}", text)
