@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -36,6 +36,8 @@ for _sign in "αβγδεζηθικλμνξοπρστυφχψω":
     _SIGNS |= {_sign: f"\\{_name} ", _sign.upper(): f"\\{_name.title()} "}
 _SIGNS |= {"ϵ": r"\epsilon ", "ϕ": r"\phi ", "ϑ": r"\theta ", "µ": r"\mu "}
 _TABLE: Final = {**_FULL_WIDTH, **_NOTHING, **_SPACES, **_DASHES, **{ord(sign): text for sign, text in _SIGNS.items()}}
+_KEPT: Final = dict.fromkeys(map(ord, "\t\n\r•…→′″’‘“”∠△，。、"))  # in running text these are no part of a formula
+_IN_TEXT: Final = {code: sign for code, sign in _TABLE.items() if code not in _KEPT}
 _RAISED: Final = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ", "0123456789+-()ni", strict=True))
 _LOWERED: Final = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙ", "0123456789+-()n", strict=True))
 _FRACTIONS: Final = {  # `½` is made of 1, a fraction slash and 2
@@ -181,12 +183,27 @@ def closing(text: str, start: int) -> int:
     return -1
 
 
-def _from_unicode(text: str) -> str:
+def signs_in_text(text: str) -> str:
+    r"""Running text with the signs of its formulas in ASCII and LaTeX, glued as they stood; lines and quotes stay.
+
+    >>> signs_in_text("It’s −3√2, or π/2 in cm².")
+    'It’s -3\\sqrt{2}, or \\pi/2 in cm^{2}.'
+    """
+    if text.isascii():
+        return text
+    return _GLUED.sub(r"\1", _from_unicode(_SPACED_DEGREE.sub(r"\1", text), _IN_TEXT))
+
+
+_SPACED_DEGREE = re.compile(r"(?<=\d)[ \xa0]([°º℃℉])")
+_GLUED = re.compile(r"(\\[A-Za-z]+) (?![A-Za-z ])")
+
+
+def _from_unicode(text: str, table: Mapping[int, str | None] = _TABLE) -> str:
     text = _FRACTION_SIGN.sub(lambda found: " \\frac{{{}}}{{{}}}".format(*_FRACTIONS[found[0]]), text)
     text = _RAISED_RUN.sub(lambda found: "^{" + "".join(map(_RAISED.__getitem__, found[0])) + "}", text)
     text = _LOWERED_RUN.sub(lambda found: "_{" + "".join(map(_LOWERED.__getitem__, found[0])) + "}", text)
     rooted = "√" in text or "∛" in text or "∜" in text
-    text = text.translate(_TABLE)
+    text = text.translate(table)
     return _ROOT_SIGN.sub(r"\1{\2}", text) if rooted else text
 
 

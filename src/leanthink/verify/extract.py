@@ -242,7 +242,11 @@ def _runs_on(text: str, boxes: list[Box]) -> int | None:
 
 _TURNS = ("Question", "Problem", "Exercise", "Instruction", "Human", "User", "Q:", "Q ", "<|")
 _TAG = ("<answer>", "</answer>")
-_HASHES = re.compile(r"^####[ \t]*+((?:[-+(]|\\?\$|\\[a-z])*\d(?!\d*[.)][ \t]+\S)[^\n]*+)(\n|\Z)", re.MULTILINE)
+_HASHES = re.compile(  # a number may begin with a sign, of Unicode too, or be one of its fractions
+    r"^####[ \t]*+((?:[-+(.\u2010-\u2015\u2212±√∛≈€£¥]|\\?\$|\\[a-z])*[\d\u00bc-\u00be\u2150-\u215e]"
+    r"(?!\d*[.)][ \t]+\S)[^\n]*+)(\n|\Z)",
+    re.MULTILINE,
+)
 _SOLUTION = re.compile(r"\\boxed|^#### ?\S|(?i:final answer)", re.MULTILINE)
 _FINAL = re.compile(
     r"(?:final\s+answer[^.\n:=]{0,80}?(?:\bis\b|[:=])|(?:^|(?<=\[)|(?<=\$)|(?<=\\\())[ \t*_]*answer[ \t*_]*:)[\s:*_]*"
