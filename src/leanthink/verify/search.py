@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from leanthink.verify.formulas import formulas_in
+from leanthink.verify.numerals import other_choices
 from leanthink.verify.units import scale_of
 
 
@@ -25,7 +26,7 @@ class Piece(NamedTuple):
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _FOREIGN = re.compile(r"[\u2e80-\u2fff\u3001-\u9fff\uac00-\ud7af]+")
 _ANSWER_IS = re.compile(r"(?i:answer|result|total|option|choice)\**\s*(?:(?i:is|are|was)\b|[:=])[\s*:]*")
-_LETTER = re.compile(r"\(?([A-J])\)?(?=\**[.\s]|\Z)")
+_LETTER = re.compile(r"\(?([A-J])(?![\w'])(\)?(?=\**[.\s]|\Z))?")
 _SENTENCES = re.compile(r"(?<=[.!?])[\s*]+|\n+|。")
 _DOLLARS = re.compile(r"\$\$([^$]+)\$\$|\$([^$\n]+)\$")
 _MONEY = re.compile(r"\$\s*\d[\d,.]*(?:\s+[a-z]{2,})")
@@ -54,7 +55,9 @@ def value_in(text: str) -> str | None:
     text = _FOREIGN.sub(lambda found: ". " if "。" in found[0] else " ", _CODE.sub(" ", text))
     told = list(_ANSWER_IS.finditer(text))
     if told and (letter := _LETTER.match(text, told[-1].end())):
-        return letter[1]
+        others = other_choices(letter[1], text[letter.end(1) :], sentence=True)
+        if others or letter[2] is not None:
+            return " or ".join([letter[1], *others])
     for part in ([text[told[-1].end() :]] if told else []) + [text]:
         first = part is not text
         sentences = [sentence for sentence in _SENTENCES.split(part) if sentence.strip()]
