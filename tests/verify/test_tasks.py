@@ -9,6 +9,9 @@ import pytest
 
 from leanthink.core.errors import ConfigError, DependencyError
 from leanthink.verify import Verdict, Verifier
+from leanthink.verify.extract import Found
+from leanthink.verify.tasks import decide_choice
+from timing import is_within
 
 # responses without a mark, by the choice B; all but the ones in a sentence are taken by task math, too
 BARE = ["B", "B.", "(B)", "**(B)**", "(b)", "B. Paris", "(B) Paris", "Option B", "<think>A</think>B"]
@@ -107,6 +110,16 @@ def test_choice(gold: str, response: str, code: str) -> None:
     with Verifier(task="choice") as verifier:
         assert verifier.check(gold, response).code == code
         assert verifier.worker_pids == ()
+
+
+@pytest.mark.parametrize(
+    "unit", ["or ", "it could be ", "B or ", "(B) (C) ", "a", " ", r"\text{(B)} ", "(B) Paris (C) "]
+)
+@pytest.mark.parametrize("before", ["", "The answer is B ", "(B) "])
+def test_long_and_hostile_choices_are_cheap(before: str, unit: str) -> None:
+    text = before + unit * (300_000 // len(unit))
+    for found in (Found(text=text), Found(text=text, form="search"), Found(text="24", line=text)):
+        assert is_within(2, decide_choice, "B", found)  # it takes hundredths
 
 
 def test_choices_as_mathematics() -> None:

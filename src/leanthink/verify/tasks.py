@@ -246,7 +246,7 @@ _NAMED = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[.):])\s+\S.*", re.DOTALL)
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 _BESIDE = re.compile(r"\(([A-J])\)|(?<![A-Za-z])([A-J])[.:)](?=[\s$]|\Z)|(?i:option|choice)\s+\**([A-J])\b")
 _LEAD = re.compile(r"\A\s*(?:so|thus|hence|therefore|then)\b[,:]?\s+(?=[\w$(\\-])", re.IGNORECASE)
-_BETWEEN = re.compile(r"\b[A-J]\)?\s*(?:,?\s*\b(?i:and|or)\b|[,/&])\s*\(?[A-J]\b")
+_BETWEEN = re.compile(r"\b[A-J]\)?\s*+(?:(?:,\s*+)?\b(?i:and|or)\b|[,/&])\s*+\(?[A-J]\b")
 _ANSWER_IS = re.compile(
     r"(?i:answer|\b(?:correct|right|best)\s+(?:option|choice))\**\s*(?:(?i:is)\b|[:=])[\s*$:]*"
     r"(?:(?i:option|choice)\s+)?(?:\\\w+\{)?\(?([A-Z])(?![A-Za-z'])"
