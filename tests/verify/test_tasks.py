@@ -9,6 +9,57 @@ import pytest
 
 from leanthink.core.errors import ConfigError, DependencyError
 from leanthink.verify import Verdict, Verifier
+from leanthink.verify.extract import Found
+from leanthink.verify.tasks import decide_choice
+from timing import is_within
+
+# responses without a mark, by the choice B; all but the ones in a sentence are taken by task math, too
+BARE = ["B", "B.", "(B)", "**(B)**", "(b)", "B. Paris", "(B) Paris", "Option B", "<think>A</think>B"]
+BARE += ["</think>\n(B)\n", "The correct option is (B).", "The best choice is **B**"]
+HEDGES = [
+    "The answer is B or C.",
+    "The answer is B and C.",
+    "The answer is B, C, D, or E.",
+    "The answer is B/C.",
+    "The answer is (B) or maybe (C).",
+    "The answer is (B) (C).",
+    "The answer is **B** or **C**.",
+    "The answer is B. Or C.",
+    "The answer is B, but it could be C.",
+    "The answer is B, as well as C.",
+    "The answer is (B) Paris or (C) London.",
+    "The answer is (B) 24 (C) 25.",
+    r"The answer is $\textbf{(B)}$ or $\textbf{(C)}$.",
+    "The correct option is (B) or (C).",
+    "Final answer: (B) or (C)",
+    "(B) or (C)",
+    r"\boxed{\text{(B) or (C)}}",
+    r"\boxed{(B) (C)}",
+    r"\boxed{(b) or (c)}",
+    r"\boxed{(B) \text{ or } (C)}",
+    r"\boxed{(B) 24 (C) 25}",
+    r"\boxed{(B) Paris (C) London}",
+    r"\boxed{B. Paris or C. London}",
+    r"\boxed{B. C. D.}",
+]
+SURE = [
+    "The answer is B, not C.",
+    "The answer is B, I think.",
+    "The answer is B because (C) is too small.",
+    "The answer is B; A and C are wrong.",
+    "The answer is B and C is wrong.",
+    "The answer is B: it follows from (A).",
+    "The answer is (B). Options (A) and (C) fail.",
+    "The answer is (D). No: the answer is (B) rather than (D).",
+    r"\boxed{(B) Both A and C}",
+    r"\boxed{B. Both (A) and (C)}",
+    r"\boxed{B. John F. Kennedy}",
+    r"\boxed{(B) Boron (B)}",
+    r"\boxed{(B) Carbon (C)}",
+    r"\boxed{(B) A cat}",
+]
+BOTH = ["A, C", "A and C", "(A) and (C)", "The answer is A and C.", "The answer is A, C.", r"\boxed{(A), (C)}"]
+BOTH += [r"\boxed{(A) and (C)}", r"\boxed{A} and \boxed{C}"]
 
 
 @pytest.mark.parametrize(
@@ -37,12 +88,62 @@ from leanthink.verify import Verdict, Verifier
         ("B", r"(C) $\boxed{24}$", "wrong/not_equal"),
         ("B", r"(B) or (C): $\boxed{24}$", "wrong/unparsable"),
         ("B", "(B)\nso \\boxed{24}", "wrong/unparsable"),
+        ("B", r"(B) or C $\boxed{24}$", "wrong/unparsable"),
+        *[("B", bare, "correct/equal") for bare in BARE],
+        *[("C", bare, "wrong/not_equal") for bare in BARE],
+        ("B", "(B) is wrong.", "wrong/unmarked"),
+        ("B", "B. Paris is not a city", "wrong/unmarked"),
+        ("B", "(B) " + "Paris " * 20, "wrong/unmarked"),
+        ("B", "The incorrect option is (B).", "wrong/unmarked"),
+        *[("B", hedge, "wrong/not_equal") for hedge in HEDGES],
+        *[("C", hedge, "wrong/not_equal") for hedge in HEDGES],
+        *[("B", sure, "correct/equal") for sure in SURE],
+        ("B", "B, C", "wrong/not_equal"),
+        ("B", "The answer is both B and C.", "wrong/unmarked"),
+        *[("A, C", both, "correct/equal") for both in BOTH],
+        *[("(A) and (C)", both, "correct/equal") for both in BOTH],
+        ("(A) and (C)", r"\boxed{A}", "wrong/not_equal"),
+        ("A, C", "The answer is A, B or C.", "wrong/not_equal"),
     ],
 )
 def test_choice(gold: str, response: str, code: str) -> None:
     with Verifier(task="choice") as verifier:
         assert verifier.check(gold, response).code == code
         assert verifier.worker_pids == ()
+
+
+@pytest.mark.parametrize(
+    "unit", ["or ", "it could be ", "B or ", "(B) (C) ", "a", " ", r"\text{(B)} ", "(B) Paris (C) "]
+)
+@pytest.mark.parametrize("before", ["", "The answer is B ", "(B) "])
+def test_long_and_hostile_choices_are_cheap(before: str, unit: str) -> None:
+    text = before + unit * (300_000 // len(unit))
+    for found in (Found(text=text), Found(text=text, form="search"), Found(text="24", line=text)):
+        assert is_within(2, decide_choice, "B", found)  # it takes hundredths
+
+
+def test_choices_as_mathematics() -> None:
+    with Verifier(workers=1, deadline=60) as verifier:
+        pairs = [("B", bare) for bare in BARE[:-1]] + [("A, C", both) for both in BOTH]
+        told = [(gold, text, verifier.check(gold, text).verdict) for gold, text in pairs]
+        assert [one for one in told if one[2] is not Verdict.CORRECT] == []
+        told = [(gold, text, verifier.check(gold, text).verdict) for gold in ("B", "C") for text in HEDGES]
+        assert [one for one in told if one[2] is not Verdict.WRONG] == []
+
+
+@pytest.mark.parametrize("text", ["B", "(b)", "B. Paris", "(B) or (C)", "A, C", "Option B", "Paris"])
+@pytest.mark.parametrize("task", ["choice", "exact"])
+def test_a_bare_answer_is_judged_as_in_a_box(task: str, text: str) -> None:
+    with Verifier(task=task) as verifier:
+        for gold in ("B", "A, C", "(B) or (C)", "b"):
+            told = [verifier.check(gold, text).verdict, verifier.check_answer(gold, text).verdict]
+            assert told[0] is told[1], gold
+
+
+@pytest.mark.parametrize("task", ["choice", "exact"])
+def test_where_a_mark_is_required_a_bare_answer_is_none(task: str) -> None:
+    with Verifier(task=task, require_marked=True) as verifier:
+        assert verifier.check("B", "B").code == "wrong/unmarked"
 
 
 def test_a_truncated_choice_is_none() -> None:
@@ -58,6 +159,9 @@ def test_a_truncated_choice_is_none() -> None:
         ("New York", r"\boxed{new york}", "wrong/not_equal"),
         ("1/2", r"\boxed{0.5}", "wrong/not_equal"),
         ("New York", "It is New York", "wrong/unmarked"),
+        ("New York", "New York", "correct/equal"),
+        ("New York", "<think>Boston?</think>\n**New York**.\n", "correct/equal"),
+        ("New York", "new york", "wrong/unmarked"),
         (" ", r"\boxed{New York}", "unknown/gold_unparsable"),
     ],
 )

@@ -22,7 +22,7 @@ _NUMBERS = {
     "sixteen": 16,
 }  # fmt: skip
 
-CHOICE: Final = re.compile(
+_CHOICE = re.compile(
     r"(?:\\text\s*\{\s*(?:(?i:option|choice|answer)\s+)?(?:\(([A-Z])\)|([A-Z])[.):]|([A-Z])(?=\s*\}))\s*([^{}]*)\}"
     r"|(?:(?i:option|choice)\s+)?\(([A-Z])\)(?=\s|\Z)|([A-Z])[.):](?=\s)|(?i:option|choice)\s+([A-Z])\b)\s*(.*)",
     re.DOTALL,
@@ -32,6 +32,32 @@ NO_VALUE: Final = re.compile(  # behind the letter of a choice: it is calculated
     r"[+*/^_=<>|!?%&;,-]|\\(?:cdot|times|div|pm|mp|cup|cap|to|ne|approx|in|le|ge|equiv|sim|%|wedge|vee|Rightarrow)(?![A-Za-z])"
     r"|\\text\s*\{\s*\("
 )
+_DRESS = re.compile(r"\\(?:text|math)[a-z]*\s*\{|[{}$*]|\\(?=[ ,;:!])")
+_ANOTHER = r"(?:\([A-Z]\)|[A-HJ-Z](?![\w'])\)?)"  # `I` alone is who thinks so
+_DOUBT = r"(?:or|maybe|perhaps|possibly|(?:could|might|may)\s+(?:also\s+)?be)"
+_FILLER = r"(?:(?:maybe|perhaps|possibly|probably|either|even|else|also|it|could|might|may|be|is|option|choice)\s+)"
+_LINK = rf"(?i:[\s.,;?!(]*\b(?:and/)?{_DOUBT}\b\s*|\s*(?:,?\s*(?:and|as\s+well\s+as)\b|[,;/&|])\s*|\s*(?=\())"
+_JOINED = re.compile(rf"(?:{_LINK}(?i:{_FILLER}{{0,4}}){_ANOTHER})+")
+_IN_DOUBT = re.compile(rf"\b{_DOUBT}\b", re.IGNORECASE)
+_CLAUSE = re.compile(  # behind "and C": no other choice, but what is said of it, or calculated with it
+    r"\s+(?:is|was|being|isn't|would|can|cannot|can't|does|doesn't|has|fails?|gives?|violates?|contradicts?)\b"
+    r"|\s+are\s+(?:\w+\s+)?(?:wrong|incorrect|false|not|too|out|impossible|excluded|eliminated)\b"
+    r"|(?<!\))\s*(?:[-+*^_=<>\d]|(?!\s(?:are|both|could|may|might|seem|work|fit)\b)\s[a-z])"
+)
+_REASON = re.compile(
+    r"\b(?:because|since|as(?!\s+well)|than|unlike|whereas|while|which|so|instead|not\s+(?:option\s+)?\(?[A-J]\b)",
+    re.IGNORECASE,
+)
+_CONTENT = re.compile(r"\s*(?:both|neither|either|all|none|only)\b", re.IGNORECASE)
+_ROW = re.compile(r"[A-HJ](?:[\s.):]+[A-HJ])+\W*")
+_MORE = rf"(?:\s*(?:,|,?\s*(?i:and|or)\b|[/&])\s*{_ANOTHER})*+"
+_FURTHER = re.compile(  # "or C", but not of "A or C"; "(C)", but not of "carbon (C)"; "C." behind a number
+    rf"(?<!\b[A-J]\s)(?<!\([A-J]\)\s)\b(?i:{_DOUBT}\s+{_FILLER}{{0,4}})(?P<or>\([A-J]\)|[A-HJ](?=[.,;:?!)]|\Z))"
+    rf"|(?<![A-Za-z])(?:(?P<word>[A-Za-z])[A-Za-z]*\s+)?(?<!\w)(?P<too>\([A-J]\){_MORE})"
+    r"|(?:;|\d[.,]?)\s+(?P<listed>[A-HJ])[.):]\s"
+)
+_SENTENCE = re.compile(rf"\n|[.!?][\s*]+(?!(?i:{_DOUBT})\b)")
+_NEAR: Final = 500  # characters behind a choice in which others are looked for
 ORDINAL: Final = re.compile(r"(\d[\d,]*)\s*(?:\^\s*)?\{?\s*(?:\\text\s*\{)?\s*(?:st|nd|rd|th)\s*\}{0,2}")
 _REALS = Tuple("(", (Formula(("neg", ("oo",)), number=True), Formula(("oo",), number=True)), ")")
 _NAMED: Final[dict[str, Value]] = {
@@ -42,6 +68,49 @@ _NAMED: Final[dict[str, Value]] = {
     **dict.fromkeys(("dne", "does not exist", "undefined"), Text("does not exist")),
     **dict.fromkeys(("infinity", "+\\infty", "inf"), Formula(("oo",), number=True)),
 }
+
+
+def choice_in(text: str) -> re.Match[str] | None:
+    """A choice, perhaps with what it stands for; None where the clean text is none, or names others beside it."""
+    match = _CHOICE.fullmatch(text)
+    if match is None:
+        return None
+    group = next(group for group in (1, 2, 3, 5, 6, 7) if match[group])
+    return None if other_choices(match[group], text[match.end(group) :]) else match
+
+
+def other_choices(letter: str, rest: str, *, sentence: bool = False) -> list[str]:
+    r"""The choices that a text names beside its first; what it says of others, or why not they, names none.
+
+    Args:
+        letter: the first choice.
+        rest: what stands behind it.
+        sentence: only up to the end of the sentence, as in running text.
+
+    >>> other_choices("B", ") or (C)"), other_choices("B", ", C, or even D."), other_choices("B", ") 24 (C) 25")
+    (['C'], ['C', 'D'], ['C'])
+    >>> other_choices("B", " and C is wrong"), other_choices("B", ") both A and C"), other_choices("B", ", not (C)")
+    ([], [], [])
+    """
+    rest = rest[:_NEAR]
+    rest = _DRESS.sub("", _SENTENCE.split(rest, 1)[0] if sentence else rest).lstrip(" .):")
+    if letter.islower():
+        rest = re.sub(r"\([a-j]\)", lambda found: found[0].upper(), rest)
+    named = ""
+    if (joined := _JOINED.match(rest)) and (_IN_DOUBT.search(joined[0]) or not _CLAUSE.match(rest, joined.end())):
+        named = joined[0]
+    elif row := _ROW.fullmatch(rest):
+        named = row[0]
+    elif not _CONTENT.match(rest):
+        reason = _REASON.search(rest)
+        for match in _FURTHER.finditer(rest, 0, reason.start() if reason else len(rest)):
+            found, word = match["or"] or match["too"] or match["listed"], match["word"] or ""
+            # running text speaks of others, too: "it follows from (A)"; with an option's text behind it, (A) is named
+            beside = sentence and match["too"] and (word.islower() or not rest[match.end() :].strip(" .,"))
+            if not (beside or (word and word.upper() == found[1:2]) or _CLAUSE.match(rest, match.end())):
+                named += f" {found}"
+    letters = dict.fromkeys(re.findall(r"(?<![A-Za-z])[A-Z](?![\w'])", named))
+    return [one for one in letters if one != letter.upper()]
 
 
 def named_value(text: str) -> Value | None:

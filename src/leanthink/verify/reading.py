@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from leanthink.verify.clean import LONGEST, clean
 from leanthink.verify.grammar import Parser
-from leanthink.verify.numerals import CHOICE, NO_VALUE, ORDINAL, SMALL_CHOICE, named_value, number_in_base, time_of
+from leanthink.verify.numerals import NO_VALUE, ORDINAL, SMALL_CHOICE, choice_in, named_value, number_in_base, time_of
 from leanthink.verify.pieces import PROSE_WORDS, apart, depths, is_word, joined, partner, word_of, words_of
 from leanthink.verify.ratios import in_fields
 from leanthink.verify.tokens import Sentence, Token, Unreadable, tokens_of
@@ -68,7 +68,7 @@ def read(text: str, commas: bool = True) -> Value:
         return named
     if match := SMALL_CHOICE.fullmatch(text):
         return Choice(frozenset(match[1].upper()))
-    if match := CHOICE.fullmatch(text):
+    if match := choice_in(text):
         return _choice(match, commas)
     if (match := _MODULUS.search(text)) and match.start():
         return _with_modulus(read(text[: match.start()], commas), match[1] or match[2] or match[3])

@@ -10,7 +10,7 @@ from typing import Final
 from leanthink.verify.arithmetic import PRIMES, TooLarge, Undefined, exact, modular, numeric, residue, sample
 from leanthink.verify.equality import DIFFERENT, EQUAL, LEFT, NEAR, UNREASONABLE, Outcome, all_of, compare_trees
 from leanthink.verify.trees import Tree, has, letters_of, num
-from leanthink.verify.values import Date, Formula, Items, Ratio, Relation, Text, Time, Tuple, Union, Value
+from leanthink.verify.values import Date, Formula, Items, Quantity, Ratio, Relation, Text, Time, Tuple, Union, Value
 from leanthink.verify.words import HEDGES
 
 _EQUATIONS: Final = frozenset(["=", "\\equiv", "\\approx", "\\cong"])
@@ -56,16 +56,17 @@ def labelled(relation: Relation) -> Value | None:
     if named and isinstance(first, Formula) and isinstance(last, Formula):
         name = first.tree[1] if first.tree[0] == "mul" else first.tree  # of f(x), the f
         named = name[0] == "fn" or not letters_of(name) & letters_of(last.tree)
-    number = isinstance(last, Formula) and last.number
+    value = last.parts[0][0] if not named and isinstance(last, Quantity) and len(last.parts) == 1 else last
+    number = isinstance(value, Formula) and value.number
     if not named and not (number and isinstance(first, Formula) and first.number):
         return None
     between = rest if named else [first, *rest]
     for side in between:
         if isinstance(side, Items | Text) or (isinstance(side, Time | Date | Ratio) and side != last):
             return None
-        if not (isinstance(side, Formula) and isinstance(last, Formula)) or has(side.tree, "big"):
+        if not (isinstance(side, Formula) and isinstance(value, Formula)) or has(side.tree, "big"):
             continue
-        if compare_trees(last.tree, side.tree).equal is False:
+        if compare_trees(value.tree, side.tree).equal is False:
             return None
     return last
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from leanthink.verify.beside import bound, cut, followed, numbers_agree, preceded, same_kind
 from leanthink.verify.clean import signs_in_text
 from leanthink.verify.formulas import formulas_in
+from leanthink.verify.numerals import other_choices
 
 
 class Piece(NamedTuple):
@@ -32,7 +33,7 @@ _DASH = re.compile(r"[\u2013-\u2015]|(?<= )-(?= (?:not|which|because|since|see)\
 _COPULA = re.compile(r"(?:\b(?:is|are|was|be|equals?)|[=:]) \Z")
 _TIMES = re.compile("[\u00d7\u2715\u00b7\u22c5\u2219]")
 _ANSWER_IS = re.compile(r"(?i:answer|result|total|option|choice)\**\s*(?:(?i:is|are|was)\b|[:=])[\s*:]*")
-_LETTER = re.compile(r"\(?([A-J])\)?(?=\**[.\s]|\Z)")
+_LETTER = re.compile(r"\(?([A-J])(?![\w'])(\)?(?=\**[.\s]|\Z))?")
 _SENTENCES = re.compile(r"(?<=[.!?])[\s*]+|\n+|。")
 _DOLLARS = re.compile(r"\$\$([^$]+)\$\$|\$([^$\n]+)\$")
 _MONEY = re.compile(r"\$\s*\d[\d,.]*(?:\s+[a-z]{2,})")
@@ -103,7 +104,9 @@ def value_in(text: str) -> str | None:
     text = signs_in_text(_TIMES.sub(_times, _DASH.sub(_dash, _ARROWS.sub(" ; ", text))))
     told = list(_ANSWER_IS.finditer(text))
     if told and (letter := _LETTER.match(text, told[-1].end())):
-        return letter[1]
+        others = other_choices(letter[1], text[letter.end(1) :], sentence=True)
+        if others or letter[2] is not None:
+            return " or ".join([letter[1], *others])
     for part in ([text[told[-1].end() :]] if told else []) + [text]:
         first = part is not text
         sentences = [sentence for sentence in _SENTENCES.split(part) if sentence.strip()]

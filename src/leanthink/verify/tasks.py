@@ -5,8 +5,9 @@ A task decides in this process what it can, and leaves the rest to a worker:
 - `math`: equal by its type, and as far evaluated as the gold answer: the shortcuts of `leanthink.verify.shortcuts`,
   then `leanthink.verify.typed`, then a worker.
 - `numeric`: a number within a tolerance of the gold answer; plain numbers exactly, others as sympy evaluates them.
-- `choice`: the same letter, or letters: `B`, `(b)`, `\text{(B)}`, `B. Paris`, `A, C`. Otherwise, and in an unmarked
-  response, what follows the last "answer is" or "Answer:"; else the letter that stands beside the box.
+- `choice`: the same letter, or letters: `B`, `(b)`, `\text{(B)}`, `B. Paris`, `A, C`; also as a short unmarked response
+  that is nothing else. Otherwise what follows the last "answer is", "Answer:" or "correct option is"; else the letter
+  that stands beside the box. Another choice beside the first, as in `B or C`, counts as named.
 - `exact`: the same text, but for white space and the marks of text, bold and maths around it.
 - `"pkg.mod:fn"`: a function of yours, `fn(gold, answer) -> bool | None`, called in a worker.
 """
@@ -23,13 +24,16 @@ from leanthink.core.functions import load_function
 from leanthink.verify.evaluated import is_echo
 from leanthink.verify.extract import Found
 from leanthink.verify.numbers import plain_number
+from leanthink.verify.numerals import other_choices
 from leanthink.verify.reading import read
+from leanthink.verify.relations import is_label
 from leanthink.verify.search import value_in
 from leanthink.verify.shortcuts import shortcut
 from leanthink.verify.tokens import Unreadable
 from leanthink.verify.typed import told_by_types
-from leanthink.verify.values import Formula, Items, Text, Value
+from leanthink.verify.values import Formula, Items, Relation, Text, Union, Value
 from leanthink.verify.verdict import Verdict
+from leanthink.verify.words import DENIALS, HEDGES
 
 
 class Decision(NamedTuple):
@@ -99,19 +103,48 @@ def decide_plainly(gold: str, found: Found) -> Decision | None:
 
 def _told_value(gold: str, text: str, *, marked: bool) -> str:
     """The answer in a sentence: all of it where that reads as one, else the value it ends in."""
-    if marked or (len(text) <= SHORT and "\n" not in text):
+    text = _LEAD.sub("", text)
+    if marked or _is_short(text):
         try:
             value = read(text)
             prose = not marked and isinstance(value, Formula) and _PROSE.search(text)
-            if _is_text(gold) or not (prose or _holds_text(value)):
+            if _is_text(gold) or not (prose or _holds_prose(value)):
+                return text
+            if (told := value_in(text)) and _is_more(value, read(told)):
                 return text
         except (Unreadable, RecursionError):
             pass
     return value_in(text) or (text if marked else "")
 
 
-def _holds_text(value: Value) -> bool:
-    return isinstance(value, Text) or (isinstance(value, Items) and any(map(_holds_text, value.parts)))
+def _is_short(text: str) -> bool:
+    return len(text) <= SHORT and "\n" not in text
+
+
+def _holds_prose(value: Value) -> bool:
+    """Whether words in a value are more than the name before a sign: "the sum is 1 + 2", "we get x", but not "area"."""
+    if isinstance(value, Relation | Union):
+        first = value.sides[0] if isinstance(value, Relation) else value.parts[0]
+        if not isinstance(first, Text) or not DENIALS.isdisjoint(words := first.words.lower().split()):
+            return False
+        return not (words[-1].isalpha() and len(words[-1]) > 1) or not is_label(first)
+    return isinstance(value, Text) or (isinstance(value, Items) and any(map(_holds_prose, value.parts)))
+
+
+def _is_more(value: Value, told: Value) -> bool:
+    """Whether a search lost a sign or a value: `the number is > 5` is not 5, `we get x = 2 and y = 3` not 3."""
+    if _bounds(value) and not _bounds(told):
+        return True
+    if not isinstance(value, Items) or any(isinstance(part, Text) for part in value.parts):
+        return False
+    return not isinstance(told, Items) or len(told.parts) != len(value.parts)
+
+
+def _bounds(value: Value) -> bool:
+    """Whether there is a sign in a value that is not one of equality."""
+    if isinstance(value, Relation):
+        return not {"=", "\\approx"}.issuperset(value.signs)
+    return isinstance(value, Items) and any(map(_bounds, value.parts))
 
 
 def _is_text(gold: str) -> bool:
@@ -138,7 +171,7 @@ def decide_numeric(
 
 
 def decide_exact(gold: str, found: Found, problem: str | None = None) -> Decision:
-    r"""Always; an unmarked response has no answer.
+    r"""Always; an unmarked response is the answer where it is the gold answer and nothing else.
 
     >>> decide_exact("New York", Found(text=r"\text{New  York}")).verdict
     <Verdict.CORRECT: 'correct'>
@@ -146,9 +179,10 @@ def decide_exact(gold: str, found: Found, problem: str | None = None) -> Decisio
     wanted = bare_text(gold)
     if not wanted:
         return _gold_unparsable("exact", gold, found)
-    if found.form == "search":
+    equal = bare_text(found.text or "") == wanted
+    if found.form == "search" and not equal:
         return Decision(Verdict.WRONG, "extraction", "unmarked", None)
-    return _compared("exact", bare_text(found.text or "") == wanted, found.text)
+    return _compared("exact", equal, found.text)
 
 
 def decide_choice(gold: str, found: Found, problem: str | None = None) -> Decision:
@@ -157,10 +191,10 @@ def decide_choice(gold: str, found: Found, problem: str | None = None) -> Decisi
     if wanted is None:
         return _gold_unparsable("choice", gold, found)
     text = found.text or ""
-    given = letters(text) if found.form != "search" else None
+    given = letters(text) if found.form != "search" or _is_bare_choice(text.strip()) else None
     if given is None and (told := list(_ANSWER_IS.finditer(text))):
-        text = told[-1][1]
-        given = letters(text)
+        named = [told[-1][1], *other_choices(told[-1][1], text[told[-1].end(1) :], sentence=True)]
+        text, given = " or ".join(named), frozenset(named)
     if given is None and (beside := _letter_beside(found.line)):
         text, given = beside, frozenset(beside)
     if given is not None:
@@ -206,17 +240,28 @@ def decide_by(task: str, *, relative: float, absolute: float, accept_unevaluated
 
 
 _WRAPPER = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}|\$([^$]*)\$|\*\*([^*]*)\*\*")
+_OPTION = re.compile(r"\A(?:option|choice)\s+", re.IGNORECASE)
 _ONE = r"\(?([A-Za-z])\)?"
 _NAMED = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[.):])\s+\S.*", re.DOTALL)
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 _BESIDE = re.compile(r"\(([A-J])\)|(?<![A-Za-z])([A-J])[.:)](?=[\s$]|\Z)|(?i:option|choice)\s+\**([A-J])\b")
-_ANSWER_IS = re.compile(r"(?i:answer)\**\s*(?:(?i:is)\b|[:=])[\s*$:]*(?:\\\w+\{)?(\(?[A-Z]\)?)(?![A-Za-z'])")
+_LEAD = re.compile(r"\A\s*(?:so|thus|hence|therefore|then)\b[,:]?\s+(?=[\w$(\\-])", re.IGNORECASE)
+_BETWEEN = re.compile(r"\b[A-J]\)?\s*+(?:(?:,\s*+)?\b(?i:and|or)\b|[,/&])\s*+\(?[A-J]\b")
+_ANSWER_IS = re.compile(
+    r"(?i:answer|\b(?:correct|right|best)\s+(?:option|choice))\**\s*(?:(?i:is)\b|[:=])[\s*$:]*"
+    r"(?:(?i:option|choice)\s+)?(?:\\\w+\{)?\(?([A-Z])(?![A-Za-z'])"
+)
 
 
 def _letter_beside(line: str) -> str | None:
     r"""The one letter that a box's line names: `(B) \boxed{24}`, `B: \boxed{24}`, `option B`."""
     named = {next(filter(None, match)) for match in _BESIDE.findall(line)}
-    return named.pop() if len(named) == 1 else None
+    return named.pop() if len(named) == 1 and not _BETWEEN.search(line) else None
+
+
+def _is_bare_choice(text: str) -> bool:
+    """Whether an unmarked response is choices and what they stand for, and says nothing about them."""
+    return _is_short(text) and not (HEDGES - {"and", "or"}).intersection(re.findall(r"[a-z']+", text.lower()))
 
 
 def bare_text(text: str) -> str:
@@ -234,13 +279,14 @@ def bare_text(text: str) -> str:
 def letters(text: str) -> frozenset[str] | None:
     """The choices a text names, as capital letters; None where it names none.
 
-    >>> letters("b"), letters("(B) Paris"), letters("Paris")
-    (frozenset({'B'}), frozenset({'B'}), None)
+    >>> letters("b"), letters("(B) Paris"), letters("Paris"), sorted(letters("(B) Paris or (C) London"))
+    (frozenset({'B'}), frozenset({'B'}), None, ['B', 'C'])
     """
-    text = bare_text(text)
+    text = _OPTION.sub("", bare_text(text))
     if match := _NAMED.fullmatch(text):
-        return frozenset((match[1] or match[2]).upper())
-    named = [re.fullmatch(_ONE, piece) for piece in re.split(r"\s*(?:[,;&/]|\band\b)\s*", text)]
+        letter = match[1] or match[2]
+        return frozenset([letter.upper(), *other_choices(letter, text[match.end(match.lastindex or 0) :])])
+    named = [re.fullmatch(_ONE, piece) for piece in re.split(r" ?(?:,? ?\b(?:and|or)\b|[,;&/]) ?", text)]
     return frozenset(match[1].upper() for match in named if match) if all(named) else None
 
 

@@ -56,6 +56,11 @@ HEDGES: Final = _set("""
 """)
 """Words that change what a number beside them says."""
 
+DENIALS: Final = _set("""
+    not isn't never no neither cannot wrong false incorrect whether if maybe perhaps possibly
+""")
+"""Words before a value that do not say it."""
+
 UNIT_LETTERS: Final = _set("""
     m g s l L N J W V K h
 """)
