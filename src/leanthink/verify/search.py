@@ -157,6 +157,8 @@ def _runs(sentence: str, start: int, end: int) -> Iterator[Piece]:
         text = match[1].strip().rstrip(".,;:!?*").lstrip("+*/=^<> ").strip()
         closed = min(len(text) - len(text.rstrip(")")), max(0, text.count(")") - text.count("(")))
         text = _without_words(text[: len(text) - closed])
+        if text[:1] in ("{", "[") and not re.search(r"[}\])]", text):
+            text = text[1:]  # nothing closes it
         if "=" in text or re.search(r"[-+*/] *\$", text):
             text = text.replace("$", "")
         if re.search(r"\d|[=^]|\\[a-z]|pi\b", text):
