@@ -108,6 +108,7 @@ INTRODUCTION = (
     "attempts get wrong, and training teaches it that. So the tables show that a method trains, what it does to long "
     "and short chains, and what collapses; they do not rank methods.",
 )
+ELSEWHERE = "Of a real pretrained model, on verl's vLLM server: [Results on a real model](results_real.md)."
 EARLIER = (
     "These runs are of an earlier state of the library, and `laser`, `laser_d`, `laser_de`, `surrogate` and `ulorl` "
     "sampled at their papers' temperatures then, not at 1."
@@ -162,7 +163,7 @@ def sections_of(text: str) -> dict[str, str]:
 def page(sweep: Sweep, store: Store, before: str = "", search: Sequence[str] = ()) -> str:
     """The page, from the runs that are there; a section of which there are none stays as it was ``before``."""
     kept = sections_of(before)
-    lines = ["# Results on the testbeds", ""]
+    lines = ["# Results on the testbeds", "", ELSEWHERE, ""]
     found_before = [kept[SEARCH_TITLE], ""] if SEARCH_TITLE in kept else []
     if search or found_before:
         lines += [f"## {SEARCH_TITLE}", "", *(search or found_before)]
