@@ -150,6 +150,7 @@ def draw(runs: Sequence[Ended], path: Path) -> None:
             axis.plot(range(1, len(means) + 1), means, color=colour, label=name)
     for axis, label in zip(axes, ("tokens of a response", "accuracy %"), strict=True):
         axis.set_ylim(bottom=0)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_xlabel(f"training step (mean of the last {WINDOW})")
         axis.set_ylabel(label)
     axes[0].legend(fontsize=8)
