@@ -85,7 +85,7 @@ def test_list_shows_what_is_asked_for(capsys):
 def test_show_tells_of_a_part(capsys):
     assert cli.main(["show", "soft_overlong"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("reward soft_overlong, looks at response\n")
+    assert out.startswith("reward soft_overlong, looks at the response alone\n")
     assert "buffer (number; must be given): " in out and "factor (number; default 1.0)" in out
     assert max(len(line) for line in out.partition("In Python:")[0].splitlines()) <= 80
     assert cli.main(["show", "loss.drpo"]) == 0
