@@ -89,13 +89,10 @@ def report_of(sources: Sequence[Source], baseline: str | None = None) -> Report:
     together = variants(sources)
     start_samples = next((one.evaluations[0] for one in sources if 0 in one.evaluations), None)
     start = None if start_samples is None else figures(0, start_samples)
-    name, base = _baseline(sources, baseline, start_samples)
     evaluated = [
         (source, samples) for source in sources if (last := last_samples(source)) is not None for samples in [last[1]]
     ]
-    of_base = (
-        {name} if name in {one.name for one, _ in evaluated} else {one.name for one in sources if one.label == name}
-    )
+    name, base, of_base = _baseline(evaluated, baseline, start_samples)
     others = [(one.name, samples) for one, samples in evaluated if one.name not in of_base]
     pairs = [compared(name, base, *other) for other in others] if base else []
     notices = [notice for source in sources for notice in source.notices]
@@ -157,21 +154,23 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 
 def _baseline(
-    sources: Sequence[Source], wanted: str | None, start: Sequence[Sample] | None
-) -> tuple[str, Sequence[Sample] | None]:
-    evaluated = {source.name: last[1] for source in sources if (last := last_samples(source)) is not None}
-    if wanted in evaluated:
-        return wanted, evaluated[wanted]
-    if wanted is not None:
-        together = [one for source in sources if source.label == wanted for one in evaluated.get(source.name, ())]
-        if not together:
-            labels = {source.label for source in sources if source.name in evaluated}
-            known = did_you_mean(wanted, sorted({*evaluated, *labels}))
-            raise ConfigError(f"--baseline {wanted}: no such run or variant with an evaluation; {known}")
-        return wanted, together
-    if start is not None:
-        return BEFORE, start
-    return next(iter(evaluated.items()), ("nothing", None))
+    evaluated: Sequence[tuple[Source, Sequence[Sample]]], wanted: str | None, start: Sequence[Sample] | None
+) -> tuple[str, Sequence[Sample] | None, set[str]]:
+    """What runs are compared with: its name, its samples, and the runs that these are of."""
+    runs = {source.name: samples for source, samples in evaluated}
+    if wanted is None and start is not None:
+        return BEFORE, start, set()
+    if wanted is None and not runs:
+        return "nothing", None, set()
+    name = next(iter(runs)) if wanted is None else wanted
+    if name in runs:
+        return name, runs[name], {name}
+    labels = {source.name: source.label for source, _ in evaluated}
+    seeds = {run for run, label in labels.items() if label == name}
+    if not seeds:
+        known = did_you_mean(name, sorted({*runs, *labels.values()}))
+        raise ConfigError(f"--baseline {name}: no such run or variant with an evaluation; {known}")
+    return name, [one for run in runs if run in seeds for one in runs[run]], seeds
 
 
 def _overview(together: Sequence[Variant], start: Figures | None) -> Grid:

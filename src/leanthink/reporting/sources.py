@@ -248,10 +248,9 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
         notices[f"{name}: lengths are counted in words and signs, not tokens: no 'length' in the dump"] = None
     elif not is_size(length) or length < 0:
         raise DataError(f"{place}: length is {length!r:.80}; give a number of tokens, from 0 to {LARGEST:g}")
-    truncated = None if row.get("truncated") is None else bool(row["truncated"])
+    truncated = _flag(row, "truncated")
     if truncated is None:
         notices[f"{name}: how many responses the limit cut is not known: no 'truncated' in the dump"] = None
-    flag = row.get("overthinking")
     question = str(row.get("input", row.get("prompt_id", row.get("group", place))))
     return Sample(
         question=f"{question}\n{row.get('gts', '')}",
@@ -262,12 +261,17 @@ def sample_of(row: Mapping[str, Any], place: str, name: str, notices: dict[str, 
         answer=None if row.get("pred") in (None, "") else str(row["pred"]),
         text=text,
         gold=str(row.get("gts", "")),
-        overthinking=None if flag is None else bool(flag),
+        overthinking=_flag(row, "overthinking"),
         effort=(_counted(row, EFFORT, place), str(row[EFFORT_NAME]))
         if row.get(EFFORT_NAME) and is_number(row.get(EFFORT))
         else None,
         costs={name: _counted(row, name, place) for name in COSTS if is_number(row.get(name))},
     )
+
+
+def _flag(row: Mapping[str, Any], name: str) -> bool | None:
+    """Whether something holds of a row; None where it does not say."""
+    return None if row.get(name) is None else bool(row[name])
 
 
 def _counted(row: Mapping[str, Any], name: str, place: str) -> float:
